@@ -1,0 +1,59 @@
+"""Checks that turn a bad value into one line: what came, what was needed, where."""
+
+from collections.abc import Collection, Iterable
+
+import numpy as np
+
+from deepmr.errors import InputError
+
+
+def _report(name: str, needed: str, bad: np.ndarray) -> None:
+    if bad.any():
+        first = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        where = f"row {first[0]}" if bad.ndim == 1 else f"index {tuple(int(i) for i in first)}"
+        raise InputError(f"{name} must be {needed}; {int(bad.sum())} of {bad.size} is not, first at {where}")
+
+
+def finite(name: str, values: np.ndarray) -> None:
+    """Raise `InputError` unless every value is finite."""
+    _report(name, "finite", ~np.isfinite(values))
+
+
+def positive(name: str, values: np.ndarray) -> None:
+    """Raise `InputError` unless every value is finite and above zero."""
+    _report(name, "positive", ~(np.isfinite(values) & (values > 0)))
+
+
+def non_negative(name: str, values: np.ndarray) -> None:
+    """Raise `InputError` unless every value is finite and at least zero."""
+    _report(name, "zero or positive", ~(np.isfinite(values) & (values >= 0)))
+
+
+def shape(name: str, values: np.ndarray, expected: tuple[int, ...]) -> None:
+    """Raise `InputError` unless `values` has the expected shape."""
+    if values.shape != expected:
+        raise InputError(f"{name} must have shape {expected}; got {values.shape}")
+
+
+def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise `InputError` unless `value` is among `allowed`."""
+    choices = list(allowed)
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def unique(name: str, values: Collection[object]) -> None:
+    """Raise `InputError` naming the first value that occurs twice."""
+    seen: set[object] = set()
+    for value in values:
+        if value in seen:
+            raise InputError(f"{name} must be unique; {value!r} occurs more than once")
+        seen.add(value)
+
+
+def columns(name: str, present: Iterable[str], needed: Iterable[str]) -> None:
+    """Raise `InputError` when a needed column is missing."""
+    have = list(present)
+    missing = [c for c in needed if c not in have]
+    if missing:
+        raise InputError(f"{name} needs the column(s) {', '.join(missing)}; it has {', '.join(have)}")

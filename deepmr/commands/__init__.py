@@ -1,0 +1,1 @@
+"""The commands: each composes stages and writes files."""

@@ -1,0 +1,1 @@
+"""Sequences and the networks that read them."""
