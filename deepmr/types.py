@@ -76,16 +76,19 @@ class Predictor(Protocol):
     """What mutagenesis needs of an ensemble; `sequence.Ensemble` is one."""
 
     @property
-    def tasks(self) -> tuple[Task, ...]: ...
+    def tasks(self) -> tuple[Task, ...]:
+        """What the networks predict, in the order of their output."""
 
     @property
     def modules(self) -> Sequence[Any]:
         """Networks (batch, 4, length) -> (batch, tasks), one a member, in evaluation mode on `device`."""
 
     @property
-    def device(self) -> Any: ...
+    def device(self) -> Any:
+        """The torch device that the networks are on."""
 
-    def predict(self, codes: UInt8[np.ndarray, "loci length"]) -> Float[np.ndarray, "members loci tasks"]: ...
+    def predict(self, codes: UInt8[np.ndarray, "loci length"]) -> Float[np.ndarray, "members loci tasks"]:
+        """Predict every task of every locus with every member."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
