@@ -1,1 +1,23 @@
-"""The commands: each composes stages and writes files."""
+"""The commands: each composes stages and writes files.
+
+A command is a function with keyword-only options; the command line, `deepmr run` and the Python API call the same one.
+This table is the only registration; it is plain text, so that `deepmr --help` imports none of the functions.
+"""
+
+COMMANDS = {
+    "demo": ("deepmr.commands.demo:demo", "Run everything on a small simulation and compare with the truth."),
+    "simulate": ("deepmr.commands.simulate:simulate", "Simulate sequences and targets whose causal effects are known."),
+    "train": ("deepmr.commands.train:train", "Train an ensemble on sequences and a table of targets."),
+    "ism": ("deepmr.commands.ism:ism", "Mutate every base of every locus with every ensemble member."),
+    "calibrate": (
+        "deepmr.commands.calibrate:calibrate",
+        "Measure and correct the ensemble's intervals on held-out data.",
+    ),
+    "mr": ("deepmr.commands.mr:mr", "Estimate the causal effect of one mark on another at every locus."),
+    "meta": ("deepmr.commands.meta:meta", "Pool the effects of all loci by random-effects meta-analysis."),
+    "report": ("deepmr.commands.report:report", "Write one self-contained HTML page of a run."),
+    "run": ("deepmr.commands.run:run", "Run the steps that a TOML file lists."),
+    "info": ("deepmr.commands.info:info", "Show what an effects file holds."),
+    "model import": ("deepmr.commands.model:import_", "Convert PyTorch state dicts into an ensemble directory."),
+    "model info": ("deepmr.commands.model:info", "Show what an ensemble directory holds."),
+}

@@ -1,0 +1,131 @@
+"""The command line: parses, configures logging, prints the summary and turns errors into exit codes."""
+
+import difflib
+import json
+import logging
+import sys
+import traceback
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from deepmr import __version__
+from deepmr.commands import COMMANDS
+from deepmr.errors import DeepMRError
+
+USAGE, INTERRUPTED = 2, 130
+log = logging.getLogger("deepmr")
+
+
+def build_app() -> App:
+    """Build the parser; a command's module is imported only when that command is used."""
+    app = App(
+        name="deepmr",
+        help="Causal effects between genomic marks, from in-silico mutagenesis of a deep ensemble.",
+        help_epilogue="Exit codes: 0 done, 1 failure, 2 usage, 3 bad input, 4 incomplete, 130 interrupted.",
+        version=__version__,
+        help_format="markdown",
+        default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
+    )
+    groups: dict[str, App] = {}
+    for name, (target, help_line) in COMMANDS.items():
+        group, _, verb = name.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = App(name=group, help="Import and inspect ensembles.")
+            app.command(groups[group])
+        (groups[group] if group else app).command(target, name=verb, help=help_line)
+    return app
+
+
+def show(summary: dict[str, Any], console: Console) -> None:
+    """Print a command's summary: a line an entry, a table for a list of rows."""
+    for key, value in summary.items():
+        label = key.replace("_", " ")
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            table = Table(box=None, pad_edge=False, title=label, title_justify="left", title_style="bold")
+            for column in value[0]:
+                table.add_column(column.replace("_", " "), overflow="fold")
+            for row in value:
+                table.add_row(*(_text(cell) for cell in row.values()))
+            console.print(table)
+        else:
+            console.print(f"{label}: {_text(value)}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(v) for v in value)
+    return str(value)
+
+
+def _unknown_command(argv: list[str]) -> str | None:
+    """Say what was probably meant; Cyclopts would import every command to find out."""
+    verbs = list(dict.fromkeys(name.split()[0] for name in COMMANDS))
+    word = next((token for token in argv if not token.startswith("-")), None)
+    if word is None or word in verbs:
+        return None
+    near = difflib.get_close_matches(word, verbs, n=1)
+    return f"deepmr has no command {word!r}; " + (f"did you mean {near[0]!r}?" if near else "see deepmr --help")
+
+
+def configure_logging(*, quiet: bool, verbose: bool) -> None:
+    """Send the library's log to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    log.propagate = False
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(execute(sys.argv[1:] if argv is None else argv))
+
+
+def execute(argv: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    unknown = _unknown_command(argv)
+    if unknown:
+        Console(stderr=True).print(unknown, markup=False, highlight=False)
+        return USAGE
+    app = build_app()
+
+    @app.meta.default
+    def launch(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        json_: Annotated[bool, Parameter(name="--json", negative=(), help="Print the summary as JSON.")] = False,
+        quiet: Annotated[bool, Parameter(negative=(), help="Log warnings only.")] = False,
+        verbose: Annotated[bool, Parameter(negative=(), help="Log details; show a traceback on failure.")] = False,
+    ) -> int:
+        configure_logging(quiet=quiet, verbose=verbose)
+        try:
+            summary = app(tokens, exit_on_error=False, result_action="return_value")
+        except DeepMRError as error:
+            if verbose:
+                traceback.print_exc()
+            log.error("%s", error)
+            return error.exit_code
+        except KeyboardInterrupt:
+            log.error("interrupted; run the same command again to continue")
+            return INTERRUPTED
+        except (OSError, MemoryError) as error:
+            if verbose:
+                traceback.print_exc()
+            log.error("%s: %s", type(error).__name__, error)
+            return 1
+        if isinstance(summary, dict):
+            if json_:
+                Console(soft_wrap=True).print_json(json.dumps(summary, default=str), indent=2)
+            else:
+                show(summary, Console())
+        return 0
+
+    try:
+        result = app.meta(argv, exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        return USAGE  # Cyclopts has printed what is wrong and what was meant
+    return result if isinstance(result, int) else 0

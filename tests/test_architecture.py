@@ -1,0 +1,134 @@
+"""The rules of ARCHITECTURE.md that a machine can check."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+import deepmr
+from deepmr.commands import COMMANDS
+
+ROOT = Path(deepmr.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
+MODULES = [m.name for m in pkgutil.walk_packages([str(ROOT)], "deepmr.") if m.name != "deepmr.__main__"]
+
+# Section 4 of ARCHITECTURE.md: one word for one thing.
+NOT_SAID = {
+    *("snp", "snps", "region", "regions", "target_name", "replicate", "treatment", "endog", "exog", "chr", "position"),
+    *(
+        "pval",
+        "p_value",
+        "stderr",
+        "std_err",
+        "coef_",
+        "num_members",
+        "num_boot",
+        "boots",
+        "random_state",
+        "alpha_level",
+    ),
+    *("a1", "a2", "nsnp", "model_dir", "gpu"),
+}
+
+
+def public_functions():
+    for name in MODULES:
+        module = importlib.import_module(name)
+        for attribute, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == name and not attribute.startswith("_"):
+                yield pytest.param(value, id=f"{name}.{attribute}")
+
+
+def functions(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_imports_keep_to_the_rings(monkeypatch):
+    monkeypatch.chdir(ROOT.parent)
+    assert lint_imports(config_filename="pyproject.toml", no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_file_is_short(path):
+    assert len(path.read_text().splitlines()) <= 500
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_file_follows_the_rules_of_the_page(path):
+    tree = TREES[path]
+    assert ast.get_docstring(tree), "a module says in a sentence what it is"
+    assert path.stem not in {"utils", "common", "helpers", "base"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print", f"print in line {node.lineno}"
+    for function in functions(tree):
+        if not function.name.startswith("_"):
+            assert function.args.kwarg is None, f"{function.name} takes **kwargs"
+
+
+@pytest.mark.parametrize("function", public_functions())
+def test_docstring_and_signature_agree(function):
+    doc = inspect.getdoc(function)
+    assert doc, "a public function says what it does"
+    first = doc.splitlines()[0]
+    assert first.endswith((".", ":")), first
+    if "\nParameters\n---" not in doc:
+        return
+    section = re.split(r"\n\w[\w ]*\n-{3,}\n", doc.split("\nParameters\n", 1)[1].split("\n", 1)[1])[0]
+    documented = {n.strip().lstrip("*") for m in re.findall(r"^([*\w, ]+?) ?:", section, re.M) for n in m.split(",")}
+    unknown = documented - set(inspect.signature(function).parameters)
+    assert not unknown, f"documents parameters it does not have: {unknown}"
+
+
+@pytest.mark.parametrize("function", public_functions())
+def test_names_are_those_of_the_page(function):
+    said = set(inspect.signature(function).parameters) & NOT_SAID
+    assert not said, f"see section 4 of ARCHITECTURE.md: {said}"
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_command_is_a_documented_function(verb):
+    target, help_line = COMMANDS[verb]
+    module, _, name = target.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    assert inspect.getdoc(function).splitlines()[0] == help_line
+    doc = inspect.getdoc(function)
+    for parameter in inspect.signature(function).parameters.values():
+        assert parameter.annotation is not inspect.Parameter.empty
+        assert re.search(rf"^{parameter.name}\b.*:", doc, re.M), f"--{parameter.name} is not documented"
+
+
+def test_every_method_file_is_in_methods():
+    from deepmr.mr import METHODS
+
+    homes = {inspect.unwrap(getattr(f, "func", f)).__module__ for f in METHODS.values()}
+    kernels = {"deepmr.mr.robust"}  # regression kernels that methods share
+    files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}
+    assert files - kernels == homes
+
+
+def test_lazy_names_resolve():
+    for name in deepmr.__all__:
+        assert getattr(deepmr, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        deepmr.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["isn"]])
+def test_light_calls_import_nothing_heavy(argv):
+    code = (
+        "import sys\nfrom deepmr.cli import execute\n"
+        f"execute({argv!r})\n"
+        "heavy = {'torch', 'statsmodels', 'sklearn', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
