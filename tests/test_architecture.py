@@ -47,6 +47,15 @@ def public_functions():
                 yield pytest.param(value, id=f"{name}.{attribute}")
 
 
+def documented_parameters(doc):
+    """Names in the numpydoc section Parameters: unindented lines `name`, `name : ...` or `a, b : ...`."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[\w ]*\n-{3,}$|\Z)", doc, re.M | re.S)
+    if section is None:
+        return set()
+    heads = re.findall(r"^([*\w][*\w, ]*?)(?: *:.*)?$", section.group(1), re.M)
+    return {name.strip().lstrip("*") for head in heads for name in head.split(",")}
+
+
 def functions(tree):
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
@@ -80,11 +89,7 @@ def test_docstring_and_signature_agree(function):
     assert doc, "a public function says what it does"
     first = doc.splitlines()[0]
     assert first.endswith((".", ":")), first
-    if "\nParameters\n---" not in doc:
-        return
-    section = re.split(r"\n\w[\w ]*\n-{3,}\n", doc.split("\nParameters\n", 1)[1].split("\n", 1)[1])[0]
-    documented = {n.strip().lstrip("*") for m in re.findall(r"^([*\w, ]+?) ?:", section, re.M) for n in m.split(",")}
-    unknown = documented - set(inspect.signature(function).parameters)
+    unknown = documented_parameters(doc) - set(inspect.signature(function).parameters)
     assert not unknown, f"documents parameters it does not have: {unknown}"
 
 
@@ -100,10 +105,9 @@ def test_command_is_a_documented_function(verb):
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
     assert inspect.getdoc(function).splitlines()[0] == help_line
-    doc = inspect.getdoc(function)
-    for parameter in inspect.signature(function).parameters.values():
-        assert parameter.annotation is not inspect.Parameter.empty
-        assert re.search(rf"^{parameter.name}\b.*:", doc, re.M), f"--{parameter.name} is not documented"
+    parameters = inspect.signature(function).parameters
+    assert all(p.annotation is not inspect.Parameter.empty for p in parameters.values())
+    assert documented_parameters(inspect.getdoc(function)) == set(parameters)
 
 
 def test_every_method_file_is_in_methods():

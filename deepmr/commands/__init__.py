@@ -11,7 +11,7 @@ COMMANDS = {
     "ism": ("deepmr.commands.ism:ism", "Mutate every base of every locus with every ensemble member."),
     "calibrate": (
         "deepmr.commands.calibrate:calibrate",
-        "Measure and correct the ensemble's intervals on held-out data.",
+        "Measure and correct an ensemble's intervals on held-out loci.",
     ),
     "mr": ("deepmr.commands.mr:mr", "Estimate the causal effect of one mark on another at every locus."),
     "meta": ("deepmr.commands.meta:meta", "Pool the effects of all loci by random-effects meta-analysis."),

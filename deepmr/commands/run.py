@@ -1,0 +1,159 @@
+"""`deepmr run`: the steps of a TOML file, one section a command."""
+
+import difflib
+import importlib
+import inspect
+import json
+import logging
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from deepmr.commands import COMMANDS
+from deepmr.errors import InputError
+from deepmr.io.files import atomic_path
+from deepmr.io.provenance import provenance
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command of a flow with its checked options."""
+
+    verb: str
+    function: Callable[..., dict[str, object]]
+    options: dict[str, Any]
+
+
+def run(flow: Path, *, overwrite: bool = False) -> dict[str, object]:
+    """Run the steps that a TOML file lists.
+
+    A section is a command, a key an option with underscores, in the order of the file; `[[mr]]` runs a command
+    several times. Paths are relative to the file. A manifest with versions, options, checksums of the inputs, times
+    and summaries is written beside the file, `<flow>.manifest.json`.
+
+    Parameters
+    ----------
+    flow
+        TOML file, one section a command.
+    overwrite
+        Replace results that are there.
+
+    Returns
+    -------
+    dict
+        Steps with their seconds, and the manifest's path.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, or a section or option is unknown or has a wrong value. All sections are checked
+        before the first one runs.
+    """
+    steps = read_flow(flow)
+    manifest = flow.with_suffix(".manifest.json")
+    done: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = []
+    for number, step in enumerate(steps, 1):
+        log.info("step %d of %d: %s", number, len(steps), step.verb)
+        options = dict(step.options)
+        if overwrite and "overwrite" in inspect.signature(step.function).parameters:
+            options["overwrite"] = True
+        inputs = {name: value for name, value in options.items() if isinstance(value, Path) and value.is_file()}
+        start = time.perf_counter()
+        summary = step.function(**options)
+        seconds = round(time.perf_counter() - start, 1)
+        record = provenance(step.verb, options=options, inputs=inputs, seed=options.get("seed"))
+        done.append({"command": step.verb, "seconds": seconds, "provenance": record, "summary": summary})
+        rows.append({"step": step.verb, "seconds": seconds})
+        with atomic_path(manifest) as temporary:
+            text = json.dumps({"format": "deepmr-manifest", "flow": flow.name, "steps": done}, indent=2, default=str)
+            temporary.write_text(text + "\n")
+    return {"steps": rows, "manifest": str(manifest)}
+
+
+def read_flow(flow: Path) -> list[Step]:
+    """Read and check a flow file.
+
+    Parameters
+    ----------
+    flow
+        TOML file, one section a command.
+
+    Returns
+    -------
+    list of Step
+        Steps in the order of the file.
+
+    Raises
+    ------
+    InputError
+        When the file, a section or an option is wrong.
+    """
+    try:
+        content = tomllib.loads(flow.read_text())
+    except OSError as error:
+        raise InputError(f"{flow}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{flow}: not a TOML file: {error}") from error
+    if not content:
+        raise InputError(f"{flow}: has no sections; needed one a command, such as [ism]")
+    steps = []
+    for verb, value in content.items():
+        if verb not in COMMANDS or verb in {"run", "demo"}:
+            known = sorted(set(COMMANDS) - {"run", "demo"})
+            near = difflib.get_close_matches(verb, known, n=1)
+            hint = f"did you mean [{near[0]}]?" if near else f"use one of {', '.join(known)}"
+            raise InputError(f"{flow}: no command [{verb}]; {hint}")
+        sections = value if isinstance(value, list) else [value]
+        if not all(isinstance(section, dict) for section in sections):
+            raise InputError(f"{flow}: {verb} must be a section, [{verb}]")
+        steps += [_step(flow, verb, section) for section in sections]
+    return steps
+
+
+def _step(flow: Path, verb: str, section: dict[str, Any]) -> Step:
+    """Check one section by the command line's own rules, so that file and command line cannot differ."""
+    module, _, name = COMMANDS[verb][0].partition(":")
+    function = getattr(importlib.import_module(module), name)
+    parameters = inspect.signature(function).parameters
+    for key in section:
+        if key not in parameters:
+            near = difflib.get_close_matches(key, parameters, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(parameters)}"
+            raise InputError(f"{flow}: [{verb}] has no option {key!r}; {hint}")
+    app = App(default_parameter=Parameter(negative_iterable=(), consume_multiple=True))
+    app.default(function)
+    try:
+        _, bound, _ = app.parse_args(_tokens(section), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise InputError(f"{flow}: [{verb}]: {' '.join(str(error).split())}") from error
+    return Step(verb=verb, function=function, options={k: _at(flow.parent, v) for k, v in bound.arguments.items()})
+
+
+def _tokens(section: dict[str, Any]) -> list[str]:
+    """Return the options as the command line would spell them."""
+    tokens = []
+    for key, value in section.items():
+        option = key.strip("_").replace("_", "-")
+        if isinstance(value, bool):
+            tokens.append(f"--{option}" if value else f"--no-{option}")
+        elif isinstance(value, list):
+            tokens += [f"--{option}", *map(str, value)]
+        else:
+            tokens += [f"--{option}={value}"]
+    return tokens
+
+
+def _at(folder: Path, value: Any) -> Any:
+    if isinstance(value, Path):
+        return folder / value
+    if isinstance(value, list | tuple):
+        return type(value)(_at(folder, item) for item in value)
+    return value
