@@ -27,6 +27,7 @@ def build_app() -> App:
         help_epilogue="Exit codes: 0 done, 1 failure, 2 usage, 3 bad input, 4 incomplete, 130 interrupted.",
         version=__version__,
         help_format="markdown",
+        suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
     )
     groups: dict[str, App] = {}

@@ -1,0 +1,121 @@
+"""Exit codes, messages and output of the command line."""
+
+import json
+import sys
+import types
+
+import pytest
+
+from deepmr import __version__, cli, errors
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Register a command `toy` that does what the test says."""
+
+    def register(behaviour):
+        def toy(*, size: int = 1, name: str = "a") -> dict[str, object]:
+            """Do what the test says.
+
+            Parameters
+            ----------
+            size
+                How much.
+            name
+                Of what.
+            """
+            return behaviour(size)
+
+        module = types.ModuleType("toy_module")
+        module.toy = toy
+        monkeypatch.setitem(sys.modules, "toy_module", module)
+        monkeypatch.setattr(cli, "COMMANDS", {"toy": ("toy_module:toy", "Do what the test says.")})
+
+    return register
+
+
+def raiser(error):
+    def behaviour(size):
+        raise error
+
+    return behaviour
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.DeepMRError("it failed"), 1),
+        (errors.TooFewInstruments("none"), 1),
+        (errors.ConvergenceError("no"), 1),
+        (errors.InputError("bad file"), 3),
+        (errors.IncompleteError("2 units left"), 4),
+        (OSError("no space left"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_error_is_one_line_and_its_exit_code(command, capsys, error, code):
+    command(raiser(error))
+    assert cli.execute(["toy"]) == code
+    err = capsys.readouterr().err.strip()
+    assert len(err.splitlines()) == 1
+    assert str(error) in err
+
+
+def test_verbose_adds_the_traceback(command, capsys):
+    command(raiser(errors.InputError("bad file")))
+    assert cli.execute(["toy", "--verbose"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback(command):
+    command(raiser(ZeroDivisionError("a bug")))
+    with pytest.raises(ZeroDivisionError):
+        cli.execute(["toy"])
+
+
+@pytest.mark.parametrize("argv", [["toy", "--sizes", "2"], ["toy", "--size", "two"], ["tyo"], ["toy", "stray"]])
+def test_usage_errors_return_2(command, capsys, argv):
+    command(lambda size: {})
+    assert cli.execute(argv) == 2
+    output = capsys.readouterr()
+    assert output.out + output.err
+
+
+def test_an_unknown_command_is_told_the_near_one(capsys):
+    assert cli.execute(["sim"]) == 2
+    assert "ism" in capsys.readouterr().err
+
+
+def test_the_summary_goes_to_stdout(command, capsys):
+    command(
+        lambda size: {"n_loci": size, "share": 0.123456, "pairs": [{"exposure": "A", "beta": 1.0}], "names": ["a", "b"]}
+    )
+    assert cli.execute(["toy", "--size", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "n loci: 3" in out
+    assert "0.1235" in out
+    assert "names: a, b" in out
+    assert "exposure" in out
+    assert "A" in out
+
+
+def test_json_prints_the_summary_whole(command, capsys):
+    command(lambda size: {"n_loci": size, "share": 0.123456})
+    assert cli.execute(["--json", "toy"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"n_loci": 1, "share": 0.123456}
+
+
+def test_version_and_help(capsys):
+    assert cli.execute(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+    assert cli.execute(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "ism" in out
+    assert "Exit codes" in out
+
+
+def test_main_exits_with_the_code(command):
+    command(raiser(errors.InputError("bad")))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["toy"])
+    assert stop.value.code == 3
