@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -72,6 +72,7 @@ class Sequences:
         return self.loci.assign(sequence=[row.tobytes().decode() for row in letters])
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """What mutagenesis needs of an ensemble; `sequence.Ensemble` is one."""
 
