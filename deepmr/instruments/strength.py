@@ -1,0 +1,276 @@
+"""Which edits serve as instruments: strong and certain on the exposure, whatever they do to the outcome."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from deepmr import checks, inference
+from deepmr.errors import InputError
+from deepmr.types import Instruments, SummaryStats
+
+Rule = Literal["relative", "f", "zscore"]
+THRESHOLDS: dict[Rule, float] = {"relative": 0.25, "f": 10.0, "zscore": 1.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectScale:
+    """How large effects on one trait are, over the variants of all loci.
+
+    Attributes
+    ----------
+    quantile : 99th percentile of the absolute effects; the largest one where more than 99 % are exactly 0, as no
+        network sees those edits.
+    mean, sd : of the effects, sd with ddof 1.
+    largest : largest absolute effect.
+    """
+
+    quantile: float
+    mean: float
+    sd: float
+    largest: float
+
+    @property
+    def resolution(self) -> float:
+        """Smallest standard error that float32 effects of this size can have."""
+        return float(np.finfo(np.float32).eps) * (self.largest or 1.0)
+
+
+def effect_scales(blocks: Iterable[SummaryStats]) -> dict[str, EffectScale]:
+    """Return how large effects are on every trait, exactly; keeps 4 bytes a variant and trait.
+
+    Parameters
+    ----------
+    blocks : all variants that are analysed together, in any order.
+
+    Raises
+    ------
+    InputError
+        When there is no variant.
+    """
+    parts: list[np.ndarray] = []
+    traits: tuple[str, ...] = ()
+    for block in blocks:
+        traits = block.traits
+        parts.append(block.beta.astype(np.float32))
+    if not sum(len(part) for part in parts):
+        raise InputError("there are no variants to select instruments from")
+    return {trait: _scale([part[:, k] for part in parts]) for k, trait in enumerate(traits)}
+
+
+def _scale(parts: Sequence[Float[np.ndarray, "_"]]) -> EffectScale:
+    beta = np.concatenate(parts)
+    size = np.abs(beta)
+    return EffectScale(
+        quantile=float(np.quantile(size, 0.99) or size.max()),
+        mean=float(beta.mean(dtype=np.float64)),
+        sd=float(beta.std(dtype=np.float64, ddof=1)) if len(beta) > 1 else 0.0,
+        largest=float(size.max()),
+    )
+
+
+def is_strong(
+    stats: SummaryStats,
+    *,
+    exposure: str,
+    scale: EffectScale,
+    rule: Rule = "relative",
+    threshold: float | None = None,
+    significance: float = 0.05,
+) -> Bool[np.ndarray, "variants"]:
+    """Return which variants are instruments for the exposure, by its own effects alone.
+
+    Parameters
+    ----------
+    stats : effects and standard errors.
+    exposure : the trait.
+    scale : how large its effects are over all loci.
+    rule : "relative": |beta| is at least `threshold` times the pooled 99th percentile, and significant. "f": the F
+        statistic (beta / se)^2 is at least `threshold`. "zscore": |beta - mean| / sd is at least `threshold`, mean and
+        sd pooled over all loci, as in the paper.
+    threshold : 0.25, 10 or 1 unless given; above 0.
+    significance : two-sided level of the test that "relative" adds, between 0 and 1; 1 turns it off.
+
+    Notes
+    -----
+    The test compares beta / se with Student's t, K - 1 degrees of freedom where the error comes from K members, and the
+    normal otherwise. A variant on whose effect the members agree exactly, most often an edit that no network sees
+    (effect 0), has no standard error and is never an instrument.
+
+    F alone lets many tiny effects in that good members agree on, which biases the estimate: keep an effect-size floor.
+    The floors look at all loci together, so a locus can have other instruments in another set of loci.
+    """
+    cut = THRESHOLDS[rule] if threshold is None else threshold
+    if not 0 < cut < np.inf:
+        raise InputError(f"the threshold of rule {rule!r} must be above 0; got {cut:g}")
+    if not 0 < significance <= 1:
+        raise InputError(f"significance must be above 0 and at most 1; got {significance:g}")
+    k = _index(stats, exposure)
+    beta, se = stats.beta[:, k], stats.se[:, k]
+    strong: np.ndarray
+    if rule == "f":
+        strong = beta**2 >= cut * se**2
+    elif rule == "zscore":
+        strong = (np.abs(beta - scale.mean) >= cut * scale.sd) & (scale.sd > 0)
+    else:
+        df = np.inf if stats.error_factors is None else float(stats.error_factors.shape[0] - 1)
+        certain = np.abs(beta) > inference.quantile(1 - significance, df) * se
+        strong = certain & (np.abs(beta) >= cut * scale.quantile)
+    strong &= (se > 0) & (beta != 0)
+    return strong
+
+
+def select_instruments(
+    stats: SummaryStats,
+    *,
+    exposure: str,
+    outcome: str,
+    scales: Mapping[str, EffectScale] | None = None,
+    rule: Rule = "relative",
+    threshold: float | None = None,
+    significance: float = 0.05,
+    loci: Sequence[str] | None = None,
+) -> Instruments:
+    """Select the instruments of one exposure at every locus and take along their effects on the outcome.
+
+    Parameters
+    ----------
+    stats : effects of all variants, those of a locus next to each other.
+    exposure, outcome : two of the traits; the outcome has no part in the selection.
+    scales : sizes of effects over all loci, where `stats` is a part of them; None measures them on `stats`.
+    rule, threshold, significance : see `is_strong`.
+    loci : all loci, also those without variants; None takes them from the variants, in their order.
+
+    Returns
+    -------
+    Instruments
+        All loci, also those left without an instrument.
+
+    Raises
+    ------
+    InputError
+        For an unknown trait, or variants of a locus that do not lie together.
+
+    Notes
+    -----
+    An outcome effect whose standard error is below what float32 effects can resolve (all members agree: the outcome
+    does not see the edit) gets that resolution, float32 epsilon times the largest effect on the outcome.
+
+    Examples
+    --------
+    >>> sites = pd.DataFrame({"variant_id": ["a", "b"], "locus": "x", "chrom": "", "pos": [1, 2],
+    ...                       "effect_allele": "A", "other_allele": "C"})
+    >>> stats = SummaryStats(variants=sites, traits=("CTCF", "PU1"), beta=np.array([[1.0, 0.5], [0.1, 3.0]]),
+    ...                      se=np.full((2, 2), 0.2))
+    >>> select_instruments(stats, exposure="CTCF", outcome="PU1").variants["variant_id"].tolist()
+    ['a']
+    """
+    (packed,) = select_pairs(
+        [stats],
+        pairs=[(exposure, outcome)],
+        scales=effect_scales([stats]) if scales is None else scales,
+        rule=rule,
+        threshold=threshold,
+        significance=significance,
+        loci=_loci(stats) if loci is None else loci,
+    )
+    return packed
+
+
+def select_pairs(
+    blocks: Iterable[SummaryStats],
+    *,
+    pairs: Sequence[tuple[str, str]],
+    scales: Mapping[str, EffectScale],
+    loci: Sequence[str],
+    rule: Rule = "relative",
+    threshold: float | None = None,
+    significance: float = 0.05,
+) -> Iterator[Instruments]:
+    """Select the instruments of many pairs in one pass over blocks of loci; yields one `Instruments` a pair.
+
+    Parameters
+    ----------
+    blocks : effects, every locus whole in one block.
+    pairs : exposure and outcome of each; `scales` must know both.
+    scales : sizes of effects over all loci.
+    loci : all loci, in the order of the blocks.
+    rule, threshold, significance : see `is_strong`.
+    """
+    exposures = list(dict.fromkeys(exposure for exposure, _ in pairs))
+    strong: dict[str, list[SummaryStats]] = {exposure: [] for exposure in exposures}
+    for block in blocks:
+        for exposure in exposures:
+            mask = is_strong(
+                block,
+                exposure=exposure,
+                scale=scales[exposure],
+                rule=rule,
+                threshold=threshold,
+                significance=significance,
+            )
+            strong[exposure].append(_take(block, mask))
+    for exposure in exposures:
+        whole = _concat(strong.pop(exposure))
+        for outcome in (o for e, o in pairs if e == exposure):
+            yield _as_instruments(whole, exposure=exposure, outcome=outcome, scale=scales[outcome], loci=loci)
+
+
+def _as_instruments(
+    stats: SummaryStats, *, exposure: str, outcome: str, scale: EffectScale, loci: Sequence[str]
+) -> Instruments:
+    if exposure == outcome:
+        raise InputError(f"exposure and outcome must be two traits; got {exposure!r} for both")
+    number = pd.Index(loci).get_indexer(pd.Index(stats.variants["locus"].astype(str)))
+    if np.any(number < 0) or np.any(np.diff(number) < 0):
+        raise InputError("variants must lie together by locus, in the order of the loci")
+    x, y = _index(stats, exposure), _index(stats, outcome)
+    return Instruments(
+        loci=tuple(loci),
+        offsets=np.searchsorted(number, np.arange(len(loci) + 1)),
+        exposures=(exposure,),
+        outcome=outcome,
+        variants=stats.variants,
+        beta_exposure=stats.beta[:, [x]],
+        se_exposure=stats.se[:, [x]],
+        beta_outcome=stats.beta[:, y],
+        se_outcome=np.maximum(stats.se[:, y], scale.resolution),
+        error_factors=None if stats.error_factors is None else stats.error_factors[:, :, [x, y]],
+        estimand=stats.estimand,
+    )
+
+
+def _take(stats: SummaryStats, rows: Bool[np.ndarray, "variants"]) -> SummaryStats:
+    return replace(
+        stats,
+        variants=stats.variants[rows].reset_index(drop=True),
+        beta=stats.beta[rows],
+        se=stats.se[rows],
+        spread=None,
+        error_factors=None if stats.error_factors is None else stats.error_factors[:, rows],
+        n=None,
+    )
+
+
+def _concat(parts: Sequence[SummaryStats]) -> SummaryStats:
+    filled = [part for part in parts if len(part.variants)] or parts[:1]
+    factors = [part.error_factors for part in filled if part.error_factors is not None]
+    return replace(
+        filled[0],
+        variants=pd.concat([part.variants for part in filled], ignore_index=True),
+        beta=np.concatenate([part.beta for part in filled]),
+        se=np.concatenate([part.se for part in filled]),
+        error_factors=np.concatenate(factors, axis=1) if factors else None,
+    )
+
+
+def _loci(stats: SummaryStats) -> list[str]:
+    return [str(locus) for locus in stats.variants["locus"].unique()]
+
+
+def _index(stats: SummaryStats, trait: str) -> int:
+    checks.one_of("trait", trait, stats.traits)
+    return stats.traits.index(trait)
