@@ -1,0 +1,83 @@
+"""Where a result comes from: versions, options, seeds, checksums."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from deepmr import __version__
+from deepmr.types import Sequences
+
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "h5py")
+
+
+def provenance(
+    command: str, *, options: Mapping[str, Any], inputs: Mapping[str, Path], seed: int | None = None
+) -> dict[str, Any]:
+    """Describe how a result was made, as a dictionary that JSON can hold.
+
+    Parameters
+    ----------
+    command
+        Verb of the command.
+    options
+        All its options as they were used.
+    inputs
+        Files that were read, by the name of the option; a folder stands for the files directly and deeper in it.
+    seed
+        Seed of everything random in it, where there is one.
+    """
+    return {
+        "command": command,
+        "deepmr_version": __version__,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "options": {name: _plain(value) for name, value in options.items()},
+        "inputs": {name: {"path": str(path), "sha256": file_sha256(path)} for name, path in inputs.items()},
+        "seed": seed,
+        "python_version": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; of a folder, that of the names and checksums of all files in it."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()} {file_sha256(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as handle:
+        while chunk := handle.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sequences_sha256(sequences: Sequences) -> str:
+    """Return the SHA-256 of the names, coordinates and bases of loci, in their order."""
+    digest = hashlib.sha256()
+    loci = sequences.loci
+    for row in zip(loci["locus"], loci["chrom"], loci["start"], loci["end"], strict=True):
+        digest.update("\t".join(map(str, row)).encode() + b"\n")
+    digest.update(sequences.codes.tobytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
