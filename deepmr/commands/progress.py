@@ -25,7 +25,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def meter(*, description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def meter(*, description: str, total: int, unit: str) -> Iterator[Callable[[int | float], None]]:
     """Yield a function that takes the units just done; shows rate and time left on stderr.
 
     Parameters
@@ -41,9 +41,9 @@ def meter(*, description: str, total: int, unit: str) -> Iterator[Callable[[int]
             yield lambda units: bar.update(task, advance=units)
         return
     start = last = time.monotonic()
-    done = 0
+    done: int | float = 0
 
-    def advance(units: int) -> None:
+    def advance(units: int | float) -> None:
         nonlocal done, last
         done += units
         now = time.monotonic()

@@ -7,6 +7,7 @@ one member. Edited sequences are made on the device from the codes of the loci, 
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +127,7 @@ class _Rows:
     ) -> torch.Tensor:
         keep = slice(None) if columns is None else torch.tensor(columns, device=self.device)
         predicted = []
-        with torch.inference_mode(), exact_float32():
+        with torch.inference_mode(), full_precision():
             for rows in even_batches(len(self.locus), batch_size):
                 output = self.module(self.onehot_of(rows))
                 check_output(output, (rows.stop - rows.start, n_tasks))
@@ -163,11 +164,17 @@ def even_batches(n: int, batch_size: int) -> Iterator[slice]:
     return (slice(a, b) for a, b in itertools.pairwise(edges))
 
 
-def exact_float32() -> Any:
-    """Return a context in which cuDNN neither rounds float32 to TF32 nor picks algorithms that vary between runs."""
-    return torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
-    )
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute float32 as float32 inside, by deterministic algorithms: TF32 is coarser than the effect of most edits."""
+    matmul = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    cudnn = torch.backends.cudnn
+    try:
+        with cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
 
 
 def input_dtype(module: torch.nn.Module) -> torch.dtype:

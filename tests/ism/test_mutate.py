@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.ism.stubs import Stub, linear, make_sequences, random_sequences, small_cnn
 from torch import nn
 
 from deepmr.errors import InputError
 from deepmr.ism.mutate import mutate
 from deepmr.ism.plan import block_size_of, split
+from tests.ism.stubs import Stub, linear, make_sequences, random_sequences, small_cnn
 
 
 def edit_table(*rows):

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from tests.ism.stubs import Linear, linear, make_sequences, random_sequences, small_cnn
 from torch import nn
 
 from deepmr.errors import DeepMRError, InputError
-from deepmr.ism.naive import default_batch, even_batches, exact_float32, predict_edits, row_bytes
+from deepmr.ism.naive import default_batch, even_batches, full_precision, predict_edits, row_bytes
 from deepmr.ism.variants import from_dense, single_edits, to_dense
+from tests.ism.stubs import Linear, linear, make_sequences, random_sequences, small_cnn
 
 
 def saturate(module, codes, **options):
@@ -180,7 +180,7 @@ def test_default_batch_follows_the_largest_activation():
 
 def test_tf32_is_off_inside_and_as_before_outside():
     before = torch.backends.cudnn.allow_tf32
-    with exact_float32():
+    with full_precision():
         assert not torch.backends.cudnn.allow_tf32
         assert torch.backends.cudnn.deterministic
     assert torch.backends.cudnn.allow_tf32 == before

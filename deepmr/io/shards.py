@@ -1,0 +1,239 @@
+"""Units of mutagenesis on disk: each a small HDF5 file that is either whole or absent."""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from deepmr import __version__
+from deepmr.errors import InputError
+from deepmr.io.effects import FORMAT_VERSION, Layout, folder_of, read_description
+from deepmr.io.files import atomic_path
+from deepmr.io.hdf5 import LIBVER, create_array
+from deepmr.io.provenance import sequences_sha256
+from deepmr.ism.variants import Edits
+from deepmr.types import Sequences, Task
+
+CHUNK_BYTES = 2**20
+ArrayName = Literal["effect", "reference"]
+SHARD_FORMAT = "deepmr-effects-shard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One member and one block of loci: the work that is done whole or not at all."""
+
+    member: int
+    block: int
+    loci: slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that determines the numbers of an effects file.
+
+    Attributes
+    ----------
+    edits : the variants; `variant_id` names them, or is None where they are every single-base edit.
+    members : one row a member: name, seed, sha256, held_out.
+    ensemble_sha256 : checksum of the ensemble's description and weights.
+    precision : of the arithmetic in the networks, single or double.
+    engine : name of the engine that predicts.
+    block_size : loci a block.
+    """
+
+    sequences: Sequences
+    edits: Edits
+    variant_id: list[str] | None
+    tasks: tuple[Task, ...]
+    members: pd.DataFrame
+    ensemble_sha256: str
+    precision: str
+    engine: str
+    block_size: int
+
+    @property
+    def layout(self) -> Layout:
+        """Saturation or edits."""
+        return "saturation" if self.variant_id is None else "edits"
+
+    @property
+    def units(self) -> list[Unit]:
+        """The units of work, block by block."""
+        n, size = len(self.sequences), self.block_size
+        blocks = [slice(a, min(a + size, n)) for a in range(0, n, size)]
+        return [Unit(member=k, block=b, loci=loci) for b, loci in enumerate(blocks) for k in range(len(self.members))]
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What two runs must share to be the same run; `block_size` and all that moves a number."""
+        return {
+            "format": SHARD_FORMAT,
+            "format_version": FORMAT_VERSION,
+            "deepmr_version": __version__,
+            "layout": self.layout,
+            "engine": self.engine,
+            "precision": self.precision,
+            "block_size": self.block_size,
+            "ensemble": self.ensemble_sha256,
+            "members": self.members["sha256"].tolist(),
+            "tasks": [f"{task.name}:{task.scale}" for task in self.tasks],
+            "sequences": sequences_sha256(self.sequences),
+            "edits": self._edits_sha256(),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Checksum of the description."""
+        return _sha256(self.description)
+
+    def unit_key(self, unit: Unit) -> str:
+        """Checksum of the run and the unit's place in it."""
+        return _sha256({"run": self.key, "member": unit.member, "block": unit.block})
+
+    def _edits_sha256(self) -> str:
+        if self.variant_id is None:
+            return ""
+        parts = (self.edits.locus, self.edits.start, self.edits.offset)
+        codes = b"".join(part.astype("<i8").tobytes() for part in parts) + self.edits.base.tobytes()
+        return hashlib.sha256(codes + "\n".join(self.variant_id).encode()).hexdigest()
+
+    def edits_of(self, unit: Unit) -> Edits:
+        """Return the edits of a unit, its loci numbered from its first."""
+        return self.edits.of_loci(unit.loci)
+
+    def variants_in(self, unit: Unit) -> slice:
+        """Return the rows of the variants that a unit edits."""
+        return slice(*np.searchsorted(self.edits.locus, [unit.loci.start, unit.loci.stop]).tolist())
+
+    def rows(self) -> dict[ArrayName, int]:
+        """Return the length of each array: a reference a locus, an effect a locus or a variant."""
+        n_loci = len(self.sequences)
+        return {"reference": n_loci, "effect": n_loci if self.layout == "saturation" else len(self.edits)}
+
+    def axes(self, name: ArrayName) -> str:
+        """Return the names of an array's axes."""
+        if name == "reference":
+            return "locus member task"
+        return "locus member task offset other_base" if self.layout == "saturation" else "variant member task"
+
+    def shape(self, name: ArrayName, rows: int, members: int) -> tuple[int, ...]:
+        """Return the shape of an array of so many rows and members."""
+        dense = name == "effect" and self.layout == "saturation"
+        return (rows, members, len(self.tasks), *((self.sequences.length, 3) if dense else ()))
+
+    def create(self, parent: h5py.Group, name: ArrayName, rows: int, members: int) -> h5py.Dataset:
+        """Create an array for some rows and members of the run.
+
+        Notes
+        -----
+        A chunk holds one member and at most about 1 MB. Its loci divide a block evenly, so that the chunks of a shard
+        are chunks of the whole file.
+        """
+        shape, n_tasks = self.shape(name, rows, members), len(self.tasks)
+        if len(shape) == 3:
+            return create_array(parent, name, shape, (1024, 1, 256), self.axes(name))
+        per_task = 12 * self.sequences.length
+        tasks = max(1, min(n_tasks, CHUNK_BYTES // per_task))
+        loci = next((n for n in (8, 4, 2) if self.block_size % n == 0 and n * n_tasks * per_task <= CHUNK_BYTES), 1)
+        return create_array(parent, name, shape, (loci, 1, tasks, *shape[3:]), self.axes(name))
+
+
+def _sha256(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+class Shards:
+    """The folder `<out>.shards`, a file a unit, and `run.json` that says which run they belong to.
+
+    Parameters
+    ----------
+    out : the effects file that they will become.
+    run : what they belong to.
+    """
+
+    def __init__(self, out: Path, run: Run) -> None:
+        self.folder = folder_of(out)
+        self.run = run
+
+    def path(self, unit: Unit) -> Path:
+        """Return where a unit is kept."""
+        return self.folder / f"m{unit.member:02d}" / f"b{unit.block:04d}.h5"
+
+    def claim(self, *, overwrite: bool) -> None:
+        """Make the folder this run's; shards of another run are an `InputError` unless `overwrite` removes them."""
+        found = read_description(self.folder)
+        if found is not None and found.get("run_key") != self.run.key:
+            differs = [name for name, value in self.run.description.items() if found.get(name) != value]
+            if not overwrite:
+                raise InputError(
+                    f"{self.folder} holds the shards of another run ({', '.join(differs)} differ): "
+                    "choose another --out, or --overwrite"
+                )
+            shutil.rmtree(self.folder)
+            found = None
+        if found is None:
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise InputError(f"{self.folder} holds files that are not a run's shards: move it away")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.folder / "run.json") as temp:
+                temp.write_text(json.dumps({"run_key": self.run.key, **self.run.description}, indent=2) + "\n")
+
+    def missing(self, units: list[Unit] | None = None) -> list[Unit]:
+        """Return the units, of those given or all, that have no whole shard of this run."""
+        return [unit for unit in (self.run.units if units is None else units) if not self._holds(unit)]
+
+    def _holds(self, unit: Unit) -> bool:
+        path = self.path(unit)
+        if not path.is_file():
+            return False
+        try:
+            with h5py.File(path, "r") as file:
+                return bool(file.attrs.get("unit_key") == self.run.unit_key(unit))
+        except OSError:
+            return False
+
+    def sweep(self, units: list[Unit]) -> int:
+        """Remove what a killed process left half-written for these units; return how many files."""
+        strays = [
+            stray for path in map(self.path, units) for stray in path.parent.glob(f"*{path.name}*") if stray != path
+        ]
+        for stray in strays:
+            stray.unlink(missing_ok=True)
+        return len(strays)
+
+    def write(self, unit: Unit, *, effect: np.ndarray, reference: np.ndarray, attrs: Mapping[str, Any]) -> None:
+        """Write one unit: built in memory, then to a temporary file, synced and renamed.
+
+        Parameters
+        ----------
+        unit : whose it is.
+        effect : (loci, tasks, length, 3) or (variants, tasks), float32.
+        reference : (loci, tasks), float32.
+        attrs : how it was computed: device, batch size, threads, seconds.
+        """
+        image = io.BytesIO()  # HDF5 never meets a full disk: the one write that can fail is a plain one
+        with h5py.File(image, "w", libver=LIBVER) as file:
+            file.attrs.update(
+                {"format": SHARD_FORMAT, "format_version": FORMAT_VERSION, "unit_key": self.run.unit_key(unit)}
+            )
+            file.attrs.update({"member": unit.member, "block": unit.block, **attrs})
+            self.run.create(file, "effect", len(effect), 1)[:] = effect[:, None]
+            self.run.create(file, "reference", len(reference), 1)[:] = reference[:, None]
+        path = self.path(unit)
+        path.parent.mkdir(exist_ok=True)
+        with atomic_path(path) as temp:
+            temp.write_bytes(image.getbuffer())
+
+    def remove(self) -> None:
+        """Remove the folder: its content has become one file."""
+        shutil.rmtree(self.folder, ignore_errors=True)
