@@ -1,0 +1,126 @@
+"""Effects against effects: instruments of a locus with the slopes fitted to them, and errors against means."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from deepmr.report import words
+from deepmr.report.style import (
+    DENSITY,
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    method_colour,
+    panel_grid,
+    plain_log_ticks,
+    settle,
+    styled,
+)
+from deepmr.types import Estimates, Instruments
+
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+MAX_PANELS = 12
+
+
+@styled
+def mr_scatter(instruments: Sequence[Instruments], estimates: Estimates, *, locus: str) -> Figure:
+    """Draw the instruments of one locus and the slopes fitted to them, one panel a pair.
+
+    Parameters
+    ----------
+    instruments : of one or more pairs with a single exposure, each holding the locus.
+    estimates : local estimates; rows of this locus are drawn as lines.
+    locus : which one.
+
+    Notes
+    -----
+    Every instrument is turned so that its effect on the exposure is positive (both signs flip, the ratio stays), the
+    orientation in which MR-Egger's intercept has a meaning. Bars are one standard error.
+    """
+    figure, panels = panel_grid(len(instruments), columns=2, height=3.5)
+    for axes, pair in zip(panels, instruments, strict=True):
+        _scatter(axes, pair, estimates.table, locus)
+    return settle(figure)
+
+
+def _scatter(axes: Axes, pair: Instruments, table: pd.DataFrame, locus: str) -> None:
+    i = pair.loci.index(locus)
+    rows = slice(pair.offsets[i], pair.offsets[i + 1])
+    sign = np.where(pair.beta_exposure[rows, 0] < 0, -1.0, 1.0)
+    x, y = sign * pair.beta_exposure[rows, 0], sign * pair.beta_outcome[rows]
+    x_se, y_se = pair.se_exposure[rows, 0], pair.se_outcome[rows]
+    for turned, fill, what in ((sign < 0, INK, "edit lowers the exposure"), (sign > 0, PAPER, "edit raises it")):
+        if turned.any():
+            axes.errorbar(
+                x[turned], y[turned], xerr=x_se[turned], yerr=y_se[turned], fmt="o", ms=4, color=INK, mfc=fill, mec=INK,
+                mew=0.9, elinewidth=0.7, ecolor=MUTED, label=f"{what} ({turned.sum()})", zorder=3,
+            )  # fmt: skip
+    axes.axhline(0, color=GRID, lw=0.8, zorder=0)
+    axes.axvline(0, color=GRID, lw=0.8, zorder=0)
+    ends = np.array([0.0, 1.06 * float(np.max(x + x_se, initial=0.0)) or 1.0])
+    axes.set_xlim(-0.04 * ends[1], ends[1])
+    axes.autoscale(enable=False)
+    here = table[(table["locus"] == locus) & (table["exposure"] == pair.exposure) & (table["outcome"] == pair.outcome)]
+    methods = list(dict.fromkeys(table["method"]))
+    for row in here.to_dict("records"):
+        start = float(np.nan_to_num(row.get("intercept", 0.0)))
+        name = f"{words.method_name(row['method'])}: {words.estimate(row)}"
+        dash = DASHES[methods.index(row["method"]) % len(DASHES)]
+        colour = method_colour(row["method"], methods)
+        axes.plot(ends, start + row["beta"] * ends, color=colour, ls=dash, label=name, zorder=2, gid=row["method"])
+    axes.set_title(f"{pair.exposure} → {pair.outcome}")
+    axes.set(xlabel=f"effect on {pair.exposure}", ylabel=f"effect on {pair.outcome}")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=7.5, handlelength=2.8)
+
+
+@styled
+def se_against_mean(
+    beta: Float[np.ndarray, "variants tasks"],
+    se: Float[np.ndarray, "variants tasks"],
+    *,
+    tasks: Sequence[str],
+) -> Figure:
+    """Draw standard errors against the size of the mean effects as densities, one panel a task.
+
+    Parameters
+    ----------
+    beta : mean effects.
+    se : their standard errors.
+    tasks : names of the last axis; the first twelve are drawn.
+
+    Notes
+    -----
+    Both axes are logarithmic: edits whose effect or standard error is exactly 0 are left out, and counted in the title.
+    """
+    shown = list(tasks)[:MAX_PANELS]
+    figure, panels = panel_grid(len(shown), columns=2, height=2.9)
+    for k, (axes, task) in enumerate(zip(panels, shown, strict=True)):
+        x, y = np.abs(beta[:, k]), se[:, k]
+        drawn = (x > 0) & (y > 0)
+        axes.set_title(task)
+        left_out = "" if drawn.all() else f"\n({(~drawn).sum():,} of {len(x):,} are exactly 0: not drawn)"
+        axes.set(xlabel=f"size of the mean effect{left_out}", ylabel="standard error" if k % 2 == 0 else "")
+        if not drawn.any():
+            continue
+        x, y = x[drawn], y[drawn]
+        low = np.quantile(x, 0.001) if len(x) > 1000 else x.min()
+        bins = axes.hexbin(
+            np.maximum(x, low), y, xscale="log", yscale="log", gridsize=(36, 22), mincnt=1, bins="log", cmap=DENSITY,
+            linewidths=0.2,
+        )  # fmt: skip
+        line = np.array([max(low, 2 * y.min()), x.max()])
+        axes.plot(line, line / 2, color=INK, lw=1, ls="--", label="effect = 2 standard errors")
+        plain_log_ticks(axes)
+        bar = axes.figure.colorbar(bins, ax=axes, aspect=25, pad=0.02)
+        bar.set_label("edits")
+        bar.outline.set_visible(False)
+        plain_log_ticks(bar.ax)
+    handles = panels[0].get_legend_handles_labels()
+    if handles[0]:
+        figure.legend(*handles, loc="outside upper right")
+    return settle(figure)

@@ -1,0 +1,54 @@
+"""A figure as SVG that stands inside a page: no outside reference, names of its own, colours that follow the page."""
+
+import html
+import io
+import re
+
+from matplotlib.figure import Figure
+
+from deepmr.report.style import PALETTE, styled
+
+POINT = 4 / 3  # CSS pixels
+
+
+@styled
+def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
+    """Return the figure as an <svg> element.
+
+    Parameters
+    ----------
+    figure : drawn with the palette of `style`.
+    prefix : put before every id, so that figures of one page do not take each other's clip paths.
+    alt : what the figure shows, for those who do not see it.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<[^>]+>", lambda tag: _clean_tag(tag[0], prefix), svg)
+    width, height = (72 * side * POINT for side in figure.get_size_inches())
+    head = (
+        f'<svg class="plot" role="img" aria-label="{html.escape(alt)}" style="--width:{width:.0f}px" '
+        f'viewBox="0 0 {width / POINT:g} {height / POINT:g}">'
+    )
+    return head + re.sub(r"\s*\n\s*", "\n", svg[svg.index(">") + 1 :]).strip()
+
+
+def _clean_tag(tag: str, prefix: str) -> str:
+    """Rename ids, drop namespaces, shorten numbers to a hundredth of a point, and make colours variables."""
+    if tag.startswith("</"):
+        return tag
+    tag = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", tag).replace("xlink:href", "href")
+    tag = re.sub(r'\bid="', f'id="{prefix}-', tag)
+    tag = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{prefix}-", tag)
+    tag = re.sub(r'\s(d|x|y|width|height|points)="[^"]*"', lambda m: _shorten(m[0]), tag)
+    return _COLOUR.sub(lambda m: _VARIABLES[m[0].lower()], tag)
+
+
+def _shorten(attribute: str) -> str:
+    return re.sub(r"-?\d+\.\d{3,}(?!e)", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), attribute)
+
+
+_VARIABLES = {light: f"var(--{name})" for name, (light, _) in PALETTE.items()}
+_COLOUR = re.compile("|".join(_VARIABLES), re.IGNORECASE)
