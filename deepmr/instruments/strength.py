@@ -13,7 +13,37 @@ from deepmr.errors import InputError
 from deepmr.types import Instruments, SummaryStats
 
 Rule = Literal["relative", "f", "zscore"]
-THRESHOLDS: dict[Rule, float] = {"relative": 0.25, "f": 10.0, "zscore": 1.0}
+THRESHOLDS: dict[str, float] = {"relative": 0.25, "f": 10.0, "zscore": 1.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """How strong an edit must be on the exposure to be an instrument.
+
+    Attributes
+    ----------
+    rule : "relative": |beta| is at least `threshold` times the pooled 99th percentile, and significant. "f": the F
+        statistic (beta / se)^2 is at least `threshold`. "zscore": |beta - mean| / sd is at least `threshold`, mean and
+        sd pooled over all loci, as in the paper.
+    threshold : 0.25, 10 or 1 unless given; above 0.
+    significance : two-sided level of the test that "relative" adds, above 0; 1 turns it off.
+    """
+
+    rule: Rule = "relative"
+    threshold: float | None = None
+    significance: float = 0.05
+
+    def __post_init__(self) -> None:
+        checks.one_of("rule", self.rule, THRESHOLDS)
+        if not 0 < self.cut < np.inf:
+            raise InputError(f"the threshold of rule {self.rule!r} must be above 0; got {self.cut:g}")
+        if not 0 < self.significance <= 1:
+            raise InputError(f"significance must be above 0 and at most 1; got {self.significance:g}")
+
+    @property
+    def cut(self) -> float:
+        """The threshold, or the rule's own."""
+        return THRESHOLDS[self.rule] if self.threshold is None else self.threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +102,11 @@ def _scale(parts: Sequence[Float[np.ndarray, "_"]]) -> EffectScale:
     )
 
 
+DEFAULT = Selection()
+
+
 def is_strong(
-    stats: SummaryStats,
-    *,
-    exposure: str,
-    scale: EffectScale,
-    rule: Rule = "relative",
-    threshold: float | None = None,
-    significance: float = 0.05,
+    stats: SummaryStats, *, exposure: str, scale: EffectScale, selection: Selection = DEFAULT
 ) -> Bool[np.ndarray, "variants"]:
     """Return which variants are instruments for the exposure, by its own effects alone.
 
@@ -88,11 +115,7 @@ def is_strong(
     stats : effects and standard errors.
     exposure : the trait.
     scale : how large its effects are over all loci.
-    rule : "relative": |beta| is at least `threshold` times the pooled 99th percentile, and significant. "f": the F
-        statistic (beta / se)^2 is at least `threshold`. "zscore": |beta - mean| / sd is at least `threshold`, mean and
-        sd pooled over all loci, as in the paper.
-    threshold : 0.25, 10 or 1 unless given; above 0.
-    significance : two-sided level of the test that "relative" adds, between 0 and 1; 1 turns it off.
+    selection : how strong they must be.
 
     Notes
     -----
@@ -103,22 +126,17 @@ def is_strong(
     F alone lets many tiny effects in that good members agree on, which biases the estimate: keep an effect-size floor.
     The floors look at all loci together, so a locus can have other instruments in another set of loci.
     """
-    cut = THRESHOLDS[rule] if threshold is None else threshold
-    if not 0 < cut < np.inf:
-        raise InputError(f"the threshold of rule {rule!r} must be above 0; got {cut:g}")
-    if not 0 < significance <= 1:
-        raise InputError(f"significance must be above 0 and at most 1; got {significance:g}")
     k = _index(stats, exposure)
     beta, se = stats.beta[:, k], stats.se[:, k]
     strong: np.ndarray
-    if rule == "f":
-        strong = beta**2 >= cut * se**2
-    elif rule == "zscore":
-        strong = (np.abs(beta - scale.mean) >= cut * scale.sd) & (scale.sd > 0)
+    if selection.rule == "f":
+        strong = beta**2 >= selection.cut * se**2
+    elif selection.rule == "zscore":
+        strong = (np.abs(beta - scale.mean) >= selection.cut * scale.sd) & (scale.sd > 0)
     else:
         df = np.inf if stats.error_factors is None else float(stats.error_factors.shape[0] - 1)
-        certain = np.abs(beta) > inference.quantile(1 - significance, df) * se
-        strong = certain & (np.abs(beta) >= cut * scale.quantile)
+        certain = np.abs(beta) > inference.quantile(1 - selection.significance, df) * se
+        strong = certain & (np.abs(beta) >= selection.cut * scale.quantile)
     strong &= (se > 0) & (beta != 0)
     return strong
 
@@ -129,9 +147,7 @@ def select_instruments(
     exposure: str,
     outcome: str,
     scales: Mapping[str, EffectScale] | None = None,
-    rule: Rule = "relative",
-    threshold: float | None = None,
-    significance: float = 0.05,
+    selection: Selection = DEFAULT,
     loci: Sequence[str] | None = None,
 ) -> Instruments:
     """Select the instruments of one exposure at every locus and take along their effects on the outcome.
@@ -141,7 +157,7 @@ def select_instruments(
     stats : effects of all variants, those of a locus next to each other.
     exposure, outcome : two of the traits; the outcome has no part in the selection.
     scales : sizes of effects over all loci, where `stats` is a part of them; None measures them on `stats`.
-    rule, threshold, significance : see `is_strong`.
+    selection : how strong an instrument must be.
     loci : all loci, also those without variants; None takes them from the variants, in their order.
 
     Returns
@@ -172,9 +188,7 @@ def select_instruments(
         [stats],
         pairs=[(exposure, outcome)],
         scales=effect_scales([stats]) if scales is None else scales,
-        rule=rule,
-        threshold=threshold,
-        significance=significance,
+        selection=selection,
         loci=_loci(stats) if loci is None else loci,
     )
     return packed
@@ -186,9 +200,7 @@ def select_pairs(
     pairs: Sequence[tuple[str, str]],
     scales: Mapping[str, EffectScale],
     loci: Sequence[str],
-    rule: Rule = "relative",
-    threshold: float | None = None,
-    significance: float = 0.05,
+    selection: Selection = DEFAULT,
 ) -> Iterator[Instruments]:
     """Select the instruments of many pairs in one pass over blocks of loci; yields one `Instruments` a pair.
 
@@ -198,20 +210,13 @@ def select_pairs(
     pairs : exposure and outcome of each; `scales` must know both.
     scales : sizes of effects over all loci.
     loci : all loci, in the order of the blocks.
-    rule, threshold, significance : see `is_strong`.
+    selection : how strong an instrument must be.
     """
     exposures = list(dict.fromkeys(exposure for exposure, _ in pairs))
     strong: dict[str, list[SummaryStats]] = {exposure: [] for exposure in exposures}
     for block in blocks:
         for exposure in exposures:
-            mask = is_strong(
-                block,
-                exposure=exposure,
-                scale=scales[exposure],
-                rule=rule,
-                threshold=threshold,
-                significance=significance,
-            )
+            mask = is_strong(block, exposure=exposure, scale=scales[exposure], selection=selection)
             strong[exposure].append(_take(block, mask))
     for exposure in exposures:
         whole = _concat(strong.pop(exposure))

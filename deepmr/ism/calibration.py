@@ -2,17 +2,18 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from deepmr import checks
+from deepmr.anscombe import anscombe, anscombe_mean
 from deepmr.errors import InputError
 from deepmr.ism.coverage import IntervalCalibration, Noise, fit_intervals
-from deepmr.ism.noise import anscombe, anscombe_mean
 from deepmr.ism.reliability import TEMPERATURES, ProbabilityCalibration, fit_probability
-from deepmr.types import Task
+from deepmr.types import Sequences, Task
 
 N_FOLDS = 5
 FEWEST, FEW = 10, 50  # known targets: below the first a task is skipped, below the second a warning
@@ -27,8 +28,8 @@ class Calibration:
     skipped : tasks that could not be calibrated, with the reason.
     warnings : what a reader of the numbers should know.
     n_members : members of the ensemble.
-    loci, sequences : names and SHA-256 of the sequences used, so that nobody analyses them afterwards.
-    model : checksum of the ensemble, empty where unknown.
+    loci, digests : names and `sequence_digests` of the sequences used, so that nobody analyses them afterwards.
+    members : checksums of the members, so that nobody uses it for another ensemble; empty where unknown.
     """
 
     tasks: tuple[IntervalCalibration | ProbabilityCalibration, ...]
@@ -36,8 +37,8 @@ class Calibration:
     skipped: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     loci: tuple[str, ...] = ()
-    sequences: tuple[str, ...] = ()
-    model: str = ""
+    digests: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
 
     def find(self, task: str) -> IntervalCalibration | ProbabilityCalibration | None:
         """Return the calibration of a task, or None where it has none."""
@@ -56,6 +57,11 @@ class Calibration:
         if not isinstance(found, IntervalCalibration):
             return 1.0
         return found.isotonic_factor(level, df) if scaling == "isotonic" else float(np.sqrt(found.scale))
+
+
+def sequence_digests(sequences: Sequences) -> tuple[str, ...]:
+    """Return 16 hexadecimal digits for every locus that tell its bases from others, whatever its name."""
+    return tuple(blake2b(row.tobytes(), digest_size=8).hexdigest() for row in sequences.codes)
 
 
 def fit_calibration(

@@ -3,10 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from jaxtyping import TypeCheckError
 
 from deepmr import inference
 from deepmr.errors import InputError
-from deepmr.instruments.strength import EffectScale, effect_scales, is_strong, select_instruments, select_pairs
+from deepmr.instruments.strength import (
+    EffectScale,
+    Selection,
+    effect_scales,
+    is_strong,
+    select_instruments,
+    select_pairs,
+)
 from deepmr.types import SummaryStats
 
 
@@ -68,7 +76,7 @@ def test_rules_by_hand(options, chosen):
     beta = np.array([3.0, -3.0, 1.0, 1.5, 0.9, 5.0, 0.0])
     se = np.array([0.5, 0.5, 0.5, 1.0, 0.1, 0.0, 0.0])
     stats = SummaryStats(variants=variants(["x"] * 7), traits=("a",), beta=beta[:, None], se=se[:, None])
-    mask = is_strong(stats, exposure="a", scale=SCALE, **options)
+    mask = is_strong(stats, exposure="a", scale=SCALE, selection=Selection(**options))
     assert beta[mask].tolist() == chosen
 
 
@@ -93,9 +101,9 @@ def test_the_outcome_has_no_part_in_the_selection(rule):
     permuted = SummaryStats(
         variants=stats.variants, traits=stats.traits, beta=beta, se=se, error_factors=stats.error_factors
     )
-    a = select_instruments(stats, exposure="a", outcome="b", rule=rule)
-    b = select_instruments(permuted, exposure="a", outcome="b", rule=rule)
-    c = select_instruments(stats, exposure="a", outcome="c", rule=rule)
+    a = select_instruments(stats, exposure="a", outcome="b", selection=Selection(rule=rule))
+    b = select_instruments(permuted, exposure="a", outcome="b", selection=Selection(rule=rule))
+    c = select_instruments(stats, exposure="a", outcome="c", selection=Selection(rule=rule))
     assert 0 < len(a.variants) < len(stats.variants)
     assert list(a.variants["variant_id"]) == list(b.variants["variant_id"]) == list(c.variants["variant_id"])
     np.testing.assert_array_equal(a.offsets, b.offsets)
@@ -170,7 +178,9 @@ def test_an_outcome_that_does_not_see_the_edit_has_the_resolution_as_error():
 
 def test_nothing_stands_out_of_equal_effects():
     stats = SummaryStats(variants=variants(["x"] * 9), traits=("a", "b"), beta=np.ones((9, 2)), se=np.ones((9, 2)))
-    assert select_instruments(stats, exposure="a", outcome="b", rule="zscore").counts.tolist() == [0]
+    assert select_instruments(stats, exposure="a", outcome="b", selection=Selection(rule="zscore")).counts.tolist() == [
+        0
+    ]
 
 
 def test_bad_input():
@@ -180,14 +190,16 @@ def test_bad_input():
     with pytest.raises(InputError, match="must be two traits"):
         select_instruments(stats, exposure="a", outcome="a")
     with pytest.raises(InputError, match="above 0; got -1"):
-        select_instruments(stats, exposure="a", outcome="b", threshold=-1.0)
+        Selection(threshold=-1.0)
     with pytest.raises(InputError, match="significance must be above 0"):
-        select_instruments(stats, exposure="a", outcome="b", significance=0.0)
+        Selection(significance=0.0)
     shuffled = np.random.default_rng(0).permutation(len(stats.beta))
     mixed = SummaryStats(
         variants=stats.variants.iloc[shuffled].reset_index(drop=True), traits=stats.traits, beta=stats.beta, se=stats.se
     )
     with pytest.raises(InputError, match="lie together by locus"):
         select_instruments(mixed, exposure="a", outcome="b")
+    with pytest.raises((InputError, TypeCheckError), match="rule"):
+        Selection(rule="best")
     with pytest.raises(InputError, match="no variants"):
         effect_scales([])
