@@ -46,7 +46,8 @@ def anscombe_mean(rate: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shap
     small = _polynomial()(np.sqrt(np.minimum(rate, SERIES_FROM)))
     large = np.maximum(rate, SERIES_FROM)
     series = 2 * np.sqrt(large) * np.polynomial.polynomial.polyval(1 / large, _SERIES)
-    return np.where(rate > SERIES_FROM, series, small)
+    mean: np.ndarray = np.where(rate > SERIES_FROM, series, small)
+    return mean
 
 
 def anscombe_variance(rate: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
@@ -61,7 +62,8 @@ def anscombe_variance(rate: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*
     E[A^2] is 4 (m + 3/8) exactly. The variance is 0 at rate 0, 0.72 at 1 and tends to 1: taking 1 for small rates
     would count noise that is not there.
     """
-    return np.maximum(4 * (rate + 0.375) - anscombe_mean(rate) ** 2, 0.0)
+    variance: np.ndarray = np.maximum(4 * (rate + 0.375) - anscombe_mean(rate) ** 2, 0.0)
+    return variance
 
 
 @cache
@@ -72,6 +74,7 @@ def _polynomial() -> np.polynomial.Chebyshev:
 
     def exact(root: Float[np.ndarray, "rates"]) -> Float[np.ndarray, "rates"]:
         rate = root[:, None] ** 2
-        return np.exp(counts * np.log(rate) - rate - log_factorial) @ anscombe(counts)
+        mean: np.ndarray = np.exp(counts * np.log(rate) - rate - log_factorial) @ anscombe(counts)
+        return mean
 
     return np.polynomial.Chebyshev.interpolate(exact, 90, domain=[0.0, np.sqrt(SERIES_FROM)])

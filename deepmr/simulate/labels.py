@@ -1,0 +1,114 @@
+"""From sequences to counts: binding, expected counts, their expectation on the square-root scale, and draws."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from deepmr.anscombe import anscombe_mean
+from deepmr.simulate.motifs import BACKGROUND, log_odds, occupancy, smooth
+from deepmr.simulate.options import SimulationOptions, make_generator
+from deepmr.simulate.sequences import Z_SHARE, SimulatedLoci
+
+OFFSET = 1.0  # counts of either mark without any binding
+CONFOUNDER_COUNTS = (20.0, 30.0)  # eta and nu: what a bound confounder motif adds to exposure and outcome
+Z_COUNTS = 25.0  # tau: what z adds to both
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """Probability that each factor binds each sequence; 0 for a confounder that the scenario leaves out."""
+
+    exposure: Float[np.ndarray, "loci"]
+    outcome: Float[np.ndarray, "loci"]
+    confounder: Float[np.ndarray, "loci"]
+
+
+def binding_probabilities(
+    codes: UInt8[np.ndarray, "loci length"],
+    *,
+    options: SimulationOptions,
+    background: tuple[float, ...] = BACKGROUND,
+) -> Binding:
+    """Return how likely each factor binds somewhere on each sequence.
+
+    Parameters
+    ----------
+    codes : sequences, planted or not.
+    options : motifs, their smoothing, and the scale and shift of binding.
+    background : probabilities of A C G T that windows are scored against.
+    """
+    absent = np.zeros(len(codes))
+    exposure, outcome, confounder = (
+        occupancy(
+            codes,
+            options.motif_scale * log_odds(smooth(matrix, share=options.smoothing), background=background),
+            shift=options.binding_shift,
+        )
+        if used
+        else absent
+        for matrix, used in zip(options.motifs.matrices, (True, True, options.sequence_confounder), strict=True)
+    )
+    return Binding(exposure=exposure, outcome=outcome, confounder=confounder)
+
+
+def expected_counts(
+    binding: Binding, *, options: SimulationOptions, z: UInt8[np.ndarray, "loci"] | Int[np.ndarray, "loci"] | int
+) -> Float[np.ndarray, "loci 2"]:
+    """Return the means of the exposure's and the outcome's counts.
+
+    Parameters
+    ----------
+    binding : of each factor.
+    options : alpha and gamma.
+    z : the sequence-independent confounder, 0 or 1; must be 0 in a scenario without it.
+
+    Notes
+    -----
+    exposure = 1 + alpha p_e + 20 p_c + 25 z; outcome = 1 + alpha gamma p_e p_o + 30 p_c + 25 z.
+    """
+    bound = (options.alpha * binding.exposure, options.alpha * options.gamma * binding.exposure * binding.outcome)
+    means = [
+        OFFSET + own + strength * binding.confounder + Z_COUNTS * z
+        for own, strength in zip(bound, CONFOUNDER_COUNTS, strict=True)
+    ]
+    return np.stack(means, axis=1)
+
+
+def expected_targets(
+    codes: UInt8[np.ndarray, "loci length"],
+    *,
+    options: SimulationOptions,
+    z: UInt8[np.ndarray, "loci"] | Int[np.ndarray, "loci"] | int | None = None,
+) -> Float[np.ndarray, "loci 2"]:
+    """Return the expected Anscombe-transformed counts of exposure and outcome: what a perfect network predicts.
+
+    Parameters
+    ----------
+    codes : sequences; any, so that this also serves as a noise-free oracle under mutagenesis.
+    options : the simulation that the sequences belong to.
+    z : value of the sequence-independent confounder; by default its distribution is averaged over.
+
+    Notes
+    -----
+    E[A(count) | sequence] over Poisson noise, which is less than A of the expected count, and over z, which the
+    sequence does not determine.
+    """
+    binding = binding_probabilities(codes, options=options)
+    if z is not None or not options.random_confounder:
+        return anscombe_mean(expected_counts(binding, options=options, z=0 if z is None else z))
+    off, on = (anscombe_mean(expected_counts(binding, options=options, z=value)) for value in (0, 1))
+    return (1 - Z_SHARE) * off + Z_SHARE * on
+
+
+def draw_counts(loci: SimulatedLoci, *, options: SimulationOptions, seed: int) -> Int[np.ndarray, "loci 2"]:
+    """Draw the counts of exposure and outcome at every locus: independent Poisson, given sequence and z.
+
+    Parameters
+    ----------
+    loci : sequences and their z.
+    options : the simulation that they belong to.
+    seed : of the whole simulation.
+    """
+    rng = make_generator(seed=seed, split=loci.split, purpose="noise")
+    return rng.poisson(expected_counts(binding_probabilities(loci.codes, options=options), options=options, z=loci.z))
