@@ -1,0 +1,125 @@
+"""Effects of variants made elsewhere: a long TSV table or an NPZ archive."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deepmr import schema
+from deepmr.errors import InputError
+from deepmr.io.tables import numbers, read_table
+from deepmr.types import MemberEffects, SummaryStats, Task
+
+KEY = ["locus", "variant_id"]
+
+
+def read_effect_table(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]]:
+    """Read effects per member, or mean effects with standard errors.
+
+    Parameters
+    ----------
+    path
+        A TSV (plain or gzip) with the columns locus, variant_id, task, beta, and either member or se; or an NPZ with
+        the arrays locus, tasks, and either effect (members, variants, tasks) or beta and se (variants, tasks). Columns
+        chrom, pos, effect_allele and other_allele are kept where they are there.
+
+    Returns
+    -------
+    tuple
+        The effects, variants of a locus next to each other; the loci in the order of the file.
+
+    Raises
+    ------
+    InputError
+        When the file is no such table, or a combination of variant, task and member is missing or there twice.
+    """
+    return _read_npz(path) if path.suffix == ".npz" else _read_tsv(path)
+
+
+def _read_tsv(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]]:
+    frame = read_table(path)
+    missing = [name for name in (*KEY, "task", "beta") if name not in frame.columns]
+    if missing:
+        raise InputError(f"{path}: not an effect table: the column(s) {', '.join(missing)} are missing")
+    if ("member" in frame.columns) == ("se" in frame.columns):
+        raise InputError(f"{path}: needed either a column 'member' (effects per member) or 'se' (mean effects)")
+    if frame.empty:
+        raise InputError(f"{path}: the table has no rows")
+    given = ["beta"] if "member" in frame.columns else ["beta", "se"]
+    for name in given:
+        frame[name] = numbers(path, frame, name)
+        if frame[name].isna().any():
+            raise InputError(f"{path}: line {int(frame[name].isna().argmax()) + 2}: {name} is empty; needed a number")
+    axes = [_ids(frame), frame["task"].astype(str)]
+    if "member" in frame.columns:
+        axes.insert(0, frame["member"].astype(str))
+    codes, levels = zip(*(pd.factorize(axis) for axis in axes), strict=True)
+    shape = tuple(len(level) for level in levels)
+    cell = np.ravel_multi_index(codes, shape)
+    count = np.bincount(cell, minlength=int(np.prod(shape)))
+    if np.any(count != 1):
+        first = int(np.argmax(count != 1))
+        what = ", ".join(str(level[i]) for level, i in zip(levels, np.unravel_index(first, shape), strict=True))
+        raise InputError(f"{path}: {what}: {'is missing' if count[first] == 0 else 'occurs more than once'}")
+    order = np.argsort(cell)
+    arrays = [frame[name].to_numpy(dtype=float)[order].reshape(shape) for name in given]
+    variants = frame.drop_duplicates(KEY).reset_index(drop=True)
+    return _build(path, variants, [str(task) for task in levels[-1]], arrays)
+
+
+def _ids(frame: pd.DataFrame) -> pd.Series:
+    return frame["locus"].astype(str) + " " + frame["variant_id"].astype(str)
+
+
+def _read_npz(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            content = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a readable NPZ archive: {' '.join(str(error).split())}") from error
+    given = ["effect"] if "effect" in content else ["beta", "se"]
+    missing = [name for name in ("locus", "tasks", *given) if name not in content]
+    if missing:
+        raise InputError(f"{path}: the array(s) {', '.join(missing)} are missing; it has {', '.join(content)}")
+    locus = content["locus"].astype(str)
+    tasks = content["tasks"].astype(str).tolist()
+    arrays = [np.asarray(content[name], dtype=float) for name in given]
+    for name, array in zip(given, arrays, strict=True):
+        if array.ndim != (3 if name == "effect" else 2) or array.shape[-2:] != (len(locus), len(tasks)):
+            axes = "(members, variants, tasks)" if name == "effect" else "(variants, tasks)"
+            raise InputError(
+                f"{path}: {name} must be {axes} with {len(locus)} variants and {len(tasks)} tasks; it is {array.shape}"
+            )
+    columns = {name: content[name] for name in schema.VARIANTS if name in content and name != "locus"}
+    wrong = [name for name, values in columns.items() if np.shape(values) != (len(locus),)]
+    if wrong:
+        raise InputError(
+            f"{path}: {wrong[0]} must have one value a variant, {len(locus)}; it is {columns[wrong[0]].shape}"
+        )
+    variants = pd.DataFrame({"locus": locus, **columns})
+    if "variant_id" not in variants.columns:
+        number = variants.groupby("locus", sort=False).cumcount() + 1
+        variants["variant_id"] = variants["locus"] + ":" + number.astype(str)
+    return _build(path, variants, tasks, arrays)
+
+
+def _build(
+    path: Path, given: pd.DataFrame, tasks: list[str], arrays: list[np.ndarray]
+) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]]:
+    """Put the variants of a locus next to each other and make the type that the arrays allow."""
+    locus, loci = pd.factorize(given["locus"].astype(str))
+    order = np.argsort(locus, kind="stable")
+    absent = {"chrom": "", "pos": 0, "effect_allele": "", "other_allele": "", "offset": -1}
+    variants = given.iloc[order].reset_index(drop=True)
+    for name in absent.keys() - set(variants.columns):
+        variants[name] = absent[name]
+    variants = variants[[*schema.VARIANTS, "offset"]]
+    try:
+        if len(arrays) == 1:
+            delta = arrays[0][:, order].astype(np.float32)
+            return MemberEffects(variants=variants, tasks=tuple(Task(name=t) for t in tasks), delta=delta), tuple(loci)
+        beta, se = (array[order] for array in arrays)
+        return SummaryStats(variants=variants, traits=tuple(tasks), beta=beta, se=se), tuple(loci)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

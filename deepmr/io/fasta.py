@@ -1,0 +1,263 @@
+"""Sequences from a FASTA file of loci, or from a genome and a table of peaks."""
+
+import gzip
+import logging
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyfaidx
+
+from deepmr.errors import InputError
+from deepmr.io.files import atomic_path
+from deepmr.sequence.alphabet import NUCLEOTIDES, decode, encode
+from deepmr.types import Sequences
+
+log = logging.getLogger(__name__)
+
+# `chrom:start-end`, alone or behind `name::`, with the strand that bedtools adds.
+COORDINATES = re.compile(r"(?:.*::)?(?P<chrom>[^\s:]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+.-])\))?")
+UNKNOWN = ("", -1, -1)
+SUMMIT = 9  # column of a narrowPeak line with the summit's distance from the start, -1 where it has none
+
+
+def read_fasta(path: Path, *, length: int | None = None) -> Sequences:
+    """Read loci of one length from a FASTA file, plain, gzip or bgzip.
+
+    Parameters
+    ----------
+    path
+        One record a locus, named by the first word of its header. Lower-case bases are bases; N and the other IUPAC
+        codes mask their position. Coordinates in a header, `chrom:start-end` (0-based start) or
+        `name::chrom:start-end`, are kept when they span the sequence on the forward strand.
+    length
+        Bases that every record must have; by default those of the first record.
+
+    Returns
+    -------
+    Sequences
+        Loci in the order of the file.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, empty, truncated or no FASTA, a record is empty, has another length or a letter that
+        is no nucleotide code, or a name occurs twice.
+    """
+    names: list[str] = []
+    codes: list[np.ndarray] = []
+    seen: set[str] = set()
+    for name, body in _records(path):
+        if name in seen:
+            raise InputError(f"{path}: the name {name!r} occurs more than once; needed one name a locus")
+        seen.add(name)
+        if not body:
+            raise InputError(f"{path}: record {name!r} has no sequence")
+        bad = body.translate(None, NUCLEOTIDES)
+        if bad:
+            raise InputError(
+                f"{path}: record {name!r} has {bad[:1].decode('latin-1')!r}, which is no nucleotide code; needed DNA"
+            )
+        needed = length if length is not None else len(codes[0]) if codes else len(body)
+        if len(body) != needed:
+            why = "the model reads" if length is not None else f"record {names[0]!r} has"
+            raise InputError(f"{path}: record {name!r} has {len(body)} bases; {why} {needed}")
+        names.append(name)
+        codes.append(encode(body))
+    return Sequences(loci=_loci_of(names, len(codes[0])), codes=np.stack(codes))
+
+
+def _records(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and sequence of every record."""
+    content = read_bytes(path)
+    if not content.strip():
+        raise InputError(f"{path}: the file is empty; needed FASTA records")
+    if content.lstrip()[:1] != b">":
+        first = content.split(b"\n", 1)[0][:30].decode("latin-1")
+        raise InputError(f"{path}: not a FASTA file: starts with {first!r}, needed '>'")
+    for number, record in enumerate((b"\n" + content.lstrip()).split(b"\n>")[1:], 1):
+        header, _, body = record.partition(b"\n")
+        words = header.decode("utf-8", "replace").split()
+        if not words:
+            raise InputError(f"{path}: record {number} has no name")
+        yield words[0], body.translate(None, b" \t\r\n")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file, decompressed where it is gzip or bgzip; `InputError` when that fails."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: the gzip data are truncated or damaged: {error}") from error
+
+
+def _loci_of(names: list[str], length: int) -> pd.DataFrame:
+    """Make the frame of loci; coordinates that do not fit the sequence are not kept, and a warning says how many."""
+    rows = []
+    dropped = 0
+    for name in names:
+        match = COORDINATES.fullmatch(name)
+        row = UNKNOWN
+        if match:
+            start, end = int(match["start"]), int(match["end"])
+            if end - start == length and match["strand"] != "-":
+                row = (match["chrom"], start, end)
+            else:
+                dropped += 1
+        rows.append((name, *row))
+    if dropped:
+        log.warning("coordinates of %d of %d headers are not kept: other length or reverse strand", dropped, len(names))
+    return pd.DataFrame(rows, columns=["locus", "chrom", "start", "end"])
+
+
+def read_loci(genome: Path, bed: Path, *, length: int) -> Sequences:
+    """Cut windows of one length out of a genome, centred on the summits of peaks.
+
+    Parameters
+    ----------
+    genome
+        FASTA of the chromosomes, plain; its index `.fai` is used where there is one beside it.
+    bed
+        BED or narrowPeak, plain or gzip; 0-based, half-open. The window's centre is the summit, column 10 of narrowPeak
+        where it is not -1, or the middle of the interval.
+    length
+        Bases of a window, [centre - length // 2, centre - length // 2 + length).
+
+    Returns
+    -------
+    Sequences
+        Named by column 4 where those names are unique, else `chrom:start-end` of the window.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read, a line is no interval, names an unknown chromosome, or its window leaves it.
+    """
+    peaks = _read_bed(bed)
+    names, rows, codes = [], [], []
+    with tempfile.TemporaryDirectory() as folder, _open_genome(genome, Path(folder)) as fasta:
+        sizes = {str(chrom): len(record) for chrom, record in fasta.items()}
+        for line, chrom, centre, name in peaks:
+            start = centre - length // 2
+            end = start + length
+            if chrom not in sizes:
+                raise InputError(f"{bed}: line {line}: {_unknown_chrom(chrom, sizes, genome)}")
+            if start < 0 or end > sizes[chrom]:
+                raise InputError(
+                    f"{bed}: line {line}: the window {chrom}:{start}-{end} leaves the chromosome, which has "
+                    f"{sizes[chrom]} bases"
+                )
+            codes.append(_encode_window(str(fasta[chrom][start:end]), genome, chrom))
+            rows.append((chrom, start, end))
+            names.append(name)
+    windows = [f"{chrom}:{start}-{end}" for chrom, start, end in rows]
+    named = len(set(names)) == len(names) and not {"", "."} & set(names)
+    loci = pd.DataFrame(rows, columns=["chrom", "start", "end"])
+    loci.insert(0, "locus", names if named else windows)
+    if not named and len(set(windows)) < len(windows):
+        twice = loci["locus"][loci["locus"].duplicated()].iloc[0]
+        raise InputError(f"{bed}: the window {twice} occurs more than once; remove it or give unique names (column 4)")
+    return Sequences(loci=loci, codes=np.stack(codes))
+
+
+def _encode_window(text: str, genome: Path, chrom: str) -> np.ndarray:
+    try:
+        return encode(text)
+    except InputError as error:
+        raise InputError(f"{genome}: {chrom}: {error}") from error
+
+
+def _open_genome(genome: Path, folder: Path) -> pyfaidx.Fasta:
+    """Open a genome for random access; an index that cannot lie beside it is made in a temporary folder."""
+    index = genome.with_name(genome.name + ".fai")
+    try:
+        if not genome.is_file():
+            raise InputError(f"{genome}: cannot be read: no such file")
+        name = index if index.is_file() else folder / index.name
+        return pyfaidx.Fasta(str(genome), indexname=str(name))
+    except pyfaidx.UnsupportedCompressionFormat as error:
+        raise InputError(f"{genome}: a genome must be plain FASTA for random access; decompress it first") from error
+    except (
+        pyfaidx.FastaIndexingError,
+        pyfaidx.IndexNotFoundError,
+        ValueError,
+        UnicodeDecodeError,
+        ImportError,
+    ) as error:
+        raise InputError(f"{genome}: not a usable FASTA file: {' '.join(str(error).split())}") from error
+
+
+def _unknown_chrom(chrom: str, sizes: dict[str, int], genome: Path) -> str:
+    other = chrom.removeprefix("chr") if chrom.startswith("chr") else f"chr{chrom}"
+    hint = f"it has {other!r}" if other in sizes else f"it has {', '.join(list(sizes)[:3])}, ..."
+    return f"{genome} has no chromosome {chrom!r}; {hint}"
+
+
+def _read_bed(bed: Path) -> list[tuple[int, str, int, str]]:
+    """Return line number, chromosome, centre and name of every interval."""
+    peaks = []
+    for line, text in enumerate(read_bytes(bed).decode("utf-8", "replace").splitlines(), 1):
+        if not text.strip() or text.startswith(("#", "track", "browser")):
+            continue
+        fields = text.rstrip().split("\t") if "\t" in text else text.split()
+        try:
+            chrom, start, end = fields[0], int(fields[1]), int(fields[2])
+            summit = int(fields[SUMMIT]) if len(fields) > SUMMIT else -1
+        except (IndexError, ValueError) as error:
+            raise InputError(
+                f"{bed}: line {line}: needed chrom, start and end as numbers; got {text[:60]!r}"
+            ) from error
+        if not 0 <= start < end:
+            raise InputError(f"{bed}: line {line}: start must be at least 0 and below end; got {start} and {end}")
+        centre = start + summit if summit >= 0 else (start + end) // 2
+        peaks.append((line, chrom, centre, fields[3] if len(fields) > 3 else ""))
+    if not peaks:
+        raise InputError(f"{bed}: has no intervals; needed BED lines")
+    return peaks
+
+
+def sample_loci(sequences: Sequences, n: int, *, seed: int) -> Sequences:
+    """Draw loci at random without replacement, kept in the order of the file.
+
+    Parameters
+    ----------
+    sequences
+        Loci to draw from.
+    n
+        Loci to draw, 1 to all.
+    seed
+        Of the draw.
+
+    Raises
+    ------
+    InputError
+        When there are fewer than `n` loci.
+    """
+    if not 1 <= n <= len(sequences):
+        raise InputError(f"cannot draw {n} loci: there are {len(sequences)}")
+    return sequences.take(np.sort(np.random.default_rng(seed).choice(len(sequences), size=n, replace=False)))
+
+
+def write_fasta(sequences: Sequences, path: Path) -> None:
+    """Write one record a locus, masked positions as N.
+
+    Parameters
+    ----------
+    sequences
+        Loci.
+    path
+        File to write; an existing one is replaced.
+    """
+    records = (f">{n}\n{decode(c)}\n" for n, c in zip(sequences.loci["locus"], sequences.codes, strict=True))
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(records))
