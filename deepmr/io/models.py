@@ -5,9 +5,7 @@ The format is described in `docs/ensemble_format.md`.
 
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,9 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from deepmr.errors import DeepMRError, InputError
+from deepmr.errors import InputError
 from deepmr.io.architectures import find_architecture
+from deepmr.io.directories import atomic_directory, check_directory
 from deepmr.io.ensemble_toml import DESCRIPTION, FORMAT, FORMAT_VERSION, read_bytes, read_description
 from deepmr.sequence.ensemble import Ensemble, MemberInfo, resolve_device
 from deepmr.sequence.models import build_network
@@ -115,8 +114,8 @@ def write_ensemble(
     DeepMRError
         When it cannot be written.
     """
-    check_output(path, overwrite=overwrite)
-    with _new_directory(path) as folder:
+    check_directory(path, marker=DESCRIPTION, overwrite=overwrite)
+    with atomic_directory(path) as folder:
         (folder / "members").mkdir()
         rows = []
         for module, member in zip(modules, members, strict=True):
@@ -148,26 +147,6 @@ def write_ensemble(
         for name, table in (tables or {}).items():
             _write(folder / f"{name}.tsv", table.to_csv(sep="\t", index=False, lineterminator="\n").encode())
         return read_description(folder).sha256
-
-
-def check_output(path: Path, *, overwrite: bool) -> None:
-    """Raise `InputError` unless an ensemble directory may be made at a path.
-
-    Parameters
-    ----------
-    path : directory to make.
-    overwrite : an ensemble directory that is there may be replaced.
-    """
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} is not writable")
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not (path / DESCRIPTION).is_file():
-        raise InputError(f"{path} exists and is not an ensemble directory; it is left alone, choose another --out")
-    if not overwrite:
-        raise InputError(f"{path} exists; pass --overwrite to replace it")
 
 
 def ensemble_sha256(ensemble: Path | Ensemble) -> str:
@@ -231,26 +210,6 @@ def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
 
 def _some(state: Mapping[str, torch.Tensor]) -> str:
     return ", ".join([*list(state)[:3], *(["..."] if len(state) > 3 else [])]) or "none"
-
-
-@contextmanager
-def _new_directory(path: Path) -> Iterator[Path]:
-    """Yield a directory beside `path` that takes its place when the block ends well, and is removed otherwise."""
-    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    try:
-        folder.mkdir()
-        yield folder
-        if path.exists():
-            path.rename(old)
-        folder.rename(path)
-    except OSError as error:
-        raise DeepMRError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        for leftover in (folder, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:

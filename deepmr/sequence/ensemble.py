@@ -16,6 +16,7 @@ from deepmr.sequence.onehot import one_hot
 from deepmr.types import Task
 
 CPU_BASES, GPU_BASES = 2**16, 2**22  # bases that go through a network at once: cache on a CPU, memory on a GPU
+DEVICES = ("cpu", "cuda", "mps")
 TOLERANCE = 1e-3  # of the largest output: rounding stays a hundred times below, statistics of a batch far above
 
 
@@ -235,13 +236,16 @@ def resolve_device(name: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}") from error
-    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and (device.index or 0) >= n_gpus:
-        raise InputError(f"device {str(name)!r} is not there: PyTorch {torch.__version__} sees {n_gpus} CUDA devices")
-    if device.type not in {"cpu", "cuda"}:
-        raise InputError(f"device must be auto, cpu, cuda or cuda:N; got {str(name)!r}")
+        known = device.type in DEVICES
+    except RuntimeError:
+        known = False
+    if not known:
+        raise InputError(f"device must be auto or one of {', '.join(DEVICES)}, such as cuda:1; got {str(name)!r}")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
+        seen = f"PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices"
+        raise InputError(f"device {str(name)!r} is not there: {seen}") from error
     return device
 
 
