@@ -83,6 +83,11 @@ class EffectsFile:
         return 3 * int(self.sequences.known.sum()) if self.layout == "saturation" else len(self._variant_id)
 
     @property
+    def virtual(self) -> bool:
+        """Whether the file points to shards."""
+        return bool(self._file["effect"].is_virtual)
+
+    @property
     def reference(self) -> Float[np.ndarray, "members loci tasks"]:
         """Predictions of the unedited sequences."""
         values: np.ndarray = self._file["reference"][:]
@@ -106,7 +111,7 @@ class EffectsFile:
                 delta = from_dense(self._read(loci, columns), sequences.codes)
             else:
                 edits = self._edits.of_loci(loci)
-                rows = slice(*np.searchsorted(self._edits.locus, [loci.start, loci.stop]).tolist())
+                rows = self._edits.rows_of(loci)
                 names, delta = self._variant_id[rows], self._read(rows, columns)
             yield MemberEffects(
                 variants=variants_of(edits, sequences, variant_id=names),

@@ -1,6 +1,8 @@
 """Put the shards of a finished run together: one self-contained effects file, or a virtual one that points to them."""
 
-import logging
+import errno
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,7 @@ from deepmr.errors import DeepMRError, IncompleteError
 from deepmr.io.effects import FORMAT, FORMAT_VERSION
 from deepmr.io.files import atomic_path
 from deepmr.io.hdf5 import LIBVER, copy_chunks, create_array, label_axes, write_attrs, write_frame
-from deepmr.io.shards import ArrayName, Run, Shards, Unit
-
-log = logging.getLogger(__name__)
+from deepmr.io.shards import Run, Shards
 
 
 def write_effects(out: Path, shards: Shards, *, attrs: Mapping[str, Any], virtual: bool = False) -> None:
@@ -41,13 +41,39 @@ def write_effects(out: Path, shards: Shards, *, attrs: Mapping[str, Any], virtua
             f"{len(missing)} of {len(shards.run.units)} units are missing, first {shards.path(missing[0])}: "
             "run the same command again"
         )
+    needed = _most_bytes(shards, virtual=virtual)
     try:
-        with atomic_path(out) as temp, h5py.File(temp, "w", libver=LIBVER) as file:
-            _describe(file, shards.run)
-            write_attrs(file, _history(shards) | dict(attrs))
-            (_link if virtual else _pack)(file, shards, out.parent)
-    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
-        raise DeepMRError(f"cannot write {out}; the {len(shards.run.units)} shards are kept: {error}") from error
+        with atomic_path(out) as temp:
+            reserve(temp, needed)
+            with h5py.File(temp, "w", libver=LIBVER) as file:
+                _describe(file, shards.run)
+                write_attrs(file, _history(shards) | dict(attrs))
+                (_link if virtual else _pack)(file, shards, out.parent)
+    except RuntimeError as error:  # what HDF5 calls an error while it closes a file
+        reason = str(error).splitlines()[0]
+        raise DeepMRError(f"cannot write {out}, the shards are kept: {reason}") from error
+
+
+def reserve(path: Path, n_bytes: int) -> None:
+    """Raise OSError unless the disk has room for a file: HDF5 itself can crash the process when it meets a full disk.
+
+    Parameters
+    ----------
+    path : file that will be written anew.
+    n_bytes : most that it will take.
+    """
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+        elif shutil.disk_usage(path.parent).free < n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _most_bytes(shards: Shards, *, virtual: bool) -> int:
+    run = shards.run
+    copied = 0 if virtual else sum(shards.path(unit).stat().st_size for unit in run.units)
+    named = len(run.sequences) + len(run.units) + (0 if run.edits is None else len(run.edits.base))
+    return copied + 2 * run.sequences.codes.size + 256 * named + 2**18
 
 
 def _describe(file: h5py.File, run: Run) -> None:
@@ -60,7 +86,7 @@ def _describe(file: h5py.File, run: Run) -> None:
     write_frame(file, "members", run.members)
     for name, values in (("sequence", run.sequences.codes), ("mask", run.sequences.known)):
         create_array(file, name, values.shape, (64, 2**14), "locus offset", dtype="u1")[:] = values
-    if run.variant_id is not None:
+    if run.edits is not None:
         write_frame(file, "variants", pd.DataFrame({"variant_id": run.variant_id, "locus": run.edits.locus}))
         variant = np.repeat(np.arange(len(run.edits)), np.diff(run.edits.start))
         columns = {"variant": variant, "offset": run.edits.offset, "base": run.edits.base}
@@ -79,21 +105,16 @@ def _history(shards: Shards) -> dict[str, Any]:
     return {name: ",".join(sorted(values)) for name, values in seen.items()} | {"seconds": round(seconds, 3)}
 
 
-def _places(run: Run, unit: Unit) -> dict[ArrayName, slice]:
-    """Return the rows that a unit fills in each array."""
-    return {"reference": unit.loci, "effect": unit.loci if run.layout == "saturation" else run.variants_in(unit)}
-
-
 def _pack(file: h5py.File, shards: Shards, _folder: Path) -> None:
     run = shards.run
     arrays = {name: run.create(file, name, rows, len(run.members)) for name, rows in run.rows().items()}
     for unit in run.units:
         with h5py.File(shards.path(unit), "r") as shard:
-            for name, rows in _places(run, unit).items():
-                if name == "effect" and run.layout == "saturation":
-                    copy_chunks(shard[name], arrays[name], (rows.start, unit.member, 0, 0, 0))
-                else:
-                    arrays[name][rows, unit.member] = shard[name][:, 0]
+            arrays["reference"][unit.loci, unit.member] = shard["reference"][:, 0]
+            if run.layout == "saturation":
+                copy_chunks(shard["effect"], arrays["effect"], (unit.loci.start, unit.member, 0, 0, 0))
+            else:
+                arrays["effect"][run.effect_rows(unit), unit.member] = shard["effect"][:, 0]
 
 
 def _link(file: h5py.File, shards: Shards, folder: Path) -> None:
@@ -102,7 +123,7 @@ def _link(file: h5py.File, shards: Shards, folder: Path) -> None:
         tail = run.shape(name, n_rows, len(run.members))[1:]
         layout = h5py.VirtualLayout((n_rows, *tail), dtype="f4")
         for unit in run.units:
-            rows = _places(run, unit)[name]
+            rows = run.effect_rows(unit) if name == "effect" else unit.loci
             path = shards.path(unit).relative_to(folder).as_posix()
             source = h5py.VirtualSource(path, name, (rows.stop - rows.start, 1, *tail[1:]))
             layout[rows, unit.member : unit.member + 1] = source

@@ -1,5 +1,6 @@
 """Units of mutagenesis on disk: each a small HDF5 file that is either whole or absent."""
 
+import glob
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ from deepmr.io.effects import FORMAT_VERSION, Layout, folder_of, read_descriptio
 from deepmr.io.files import atomic_path
 from deepmr.io.hdf5 import LIBVER, create_array
 from deepmr.io.provenance import sequences_sha256
-from deepmr.ism.variants import Edits
+from deepmr.ism.variants import Edits, single_edits
 from deepmr.types import Sequences, Task
 
 CHUNK_BYTES = 2**20
@@ -43,7 +44,7 @@ class Run:
 
     Attributes
     ----------
-    edits : the variants; `variant_id` names them, or is None where they are every single-base edit.
+    edits, variant_id : the variants and their names; None for every single-base edit.
     members : one row a member: name, seed, sha256, held_out.
     ensemble_sha256 : checksum of the ensemble's description and weights.
     precision : of the arithmetic in the networks, single or double.
@@ -52,7 +53,7 @@ class Run:
     """
 
     sequences: Sequences
-    edits: Edits
+    edits: Edits | None
     variant_id: list[str] | None
     tasks: tuple[Task, ...]
     members: pd.DataFrame
@@ -64,7 +65,12 @@ class Run:
     @property
     def layout(self) -> Layout:
         """Saturation or edits."""
-        return "saturation" if self.variant_id is None else "edits"
+        return "saturation" if self.edits is None else "edits"
+
+    @property
+    def n_variants(self) -> int:
+        """Number of variants over all loci."""
+        return 3 * int(self.sequences.known.sum()) if self.edits is None else len(self.edits)
 
     @property
     def units(self) -> list[Unit]:
@@ -101,7 +107,7 @@ class Run:
         return _sha256({"run": self.key, "member": unit.member, "block": unit.block})
 
     def _edits_sha256(self) -> str:
-        if self.variant_id is None:
+        if self.edits is None or self.variant_id is None:
             return ""
         parts = (self.edits.locus, self.edits.start, self.edits.offset)
         codes = b"".join(part.astype("<i8").tobytes() for part in parts) + self.edits.base.tobytes()
@@ -109,16 +115,16 @@ class Run:
 
     def edits_of(self, unit: Unit) -> Edits:
         """Return the edits of a unit, its loci numbered from its first."""
-        return self.edits.of_loci(unit.loci)
+        return single_edits(self.sequences.codes[unit.loci]) if self.edits is None else self.edits.of_loci(unit.loci)
 
-    def variants_in(self, unit: Unit) -> slice:
-        """Return the rows of the variants that a unit edits."""
-        return slice(*np.searchsorted(self.edits.locus, [unit.loci.start, unit.loci.stop]).tolist())
+    def effect_rows(self, unit: Unit) -> slice:
+        """Return the rows of the effects that a unit fills: its loci, or its variants."""
+        return unit.loci if self.edits is None else self.edits.rows_of(unit.loci)
 
     def rows(self) -> dict[ArrayName, int]:
         """Return the length of each array: a reference a locus, an effect a locus or a variant."""
         n_loci = len(self.sequences)
-        return {"reference": n_loci, "effect": n_loci if self.layout == "saturation" else len(self.edits)}
+        return {"reference": n_loci, "effect": n_loci if self.edits is None else len(self.edits)}
 
     def axes(self, name: ArrayName) -> str:
         """Return the names of an array's axes."""
@@ -128,7 +134,7 @@ class Run:
 
     def shape(self, name: ArrayName, rows: int, members: int) -> tuple[int, ...]:
         """Return the shape of an array of so many rows and members."""
-        dense = name == "effect" and self.layout == "saturation"
+        dense = name == "effect" and self.edits is None
         return (rows, members, len(self.tasks), *((self.sequences.length, 3) if dense else ()))
 
     def create(self, parent: h5py.Group, name: ArrayName, rows: int, members: int) -> h5py.Dataset:
@@ -152,6 +158,14 @@ def _sha256(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def remove_strays(path: Path) -> int:
+    """Remove the temporary files that a killed process left beside a path; return how many."""
+    strays = list(path.parent.glob(f".{glob.escape(path.name)}.*"))
+    for stray in strays:
+        stray.unlink(missing_ok=True)
+    return len(strays)
+
+
 class Shards:
     """The folder `<out>.shards`, a file a unit, and `run.json` that says which run they belong to.
 
@@ -168,6 +182,10 @@ class Shards:
     def path(self, unit: Unit) -> Path:
         """Return where a unit is kept."""
         return self.folder / f"m{unit.member:02d}" / f"b{unit.block:04d}.h5"
+
+    def are_ours(self) -> bool:
+        """Whether the folder is there and holds shards of this run."""
+        return (read_description(self.folder) or {}).get("run_key") == self.run.key
 
     def claim(self, *, overwrite: bool) -> None:
         """Make the folder this run's; shards of another run are an `InputError` unless `overwrite` removes them."""
@@ -204,12 +222,7 @@ class Shards:
 
     def sweep(self, units: list[Unit]) -> int:
         """Remove what a killed process left half-written for these units; return how many files."""
-        strays = [
-            stray for path in map(self.path, units) for stray in path.parent.glob(f"*{path.name}*") if stray != path
-        ]
-        for stray in strays:
-            stray.unlink(missing_ok=True)
-        return len(strays)
+        return sum(remove_strays(self.path(unit)) for unit in units)
 
     def write(self, unit: Unit, *, effect: np.ndarray, reference: np.ndarray, attrs: Mapping[str, Any]) -> None:
         """Write one unit: built in memory, then to a temporary file, synced and renamed.

@@ -34,9 +34,14 @@ class Edits:
     def __len__(self) -> int:
         return len(self.locus)
 
+    def rows_of(self, loci: slice) -> slice:
+        """Return the variants of a run of loci."""
+        return slice(*np.searchsorted(self.locus, [loci.start, loci.stop]).tolist())
+
     def of_loci(self, loci: slice) -> "Edits":
         """Return the edits of a run of loci, numbered from its first."""
-        first, last = np.searchsorted(self.locus, [loci.start, loci.stop])
+        variants = self.rows_of(loci)
+        first, last = variants.start, variants.stop
         rows = slice(self.start[first], self.start[last])
         return Edits(
             locus=self.locus[first:last] - loci.start,

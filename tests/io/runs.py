@@ -5,7 +5,7 @@ import pandas as pd
 from deepmr.io.repack import write_effects
 from deepmr.io.shards import Run, Shards
 from deepmr.ism.mutate import members_of
-from deepmr.ism.variants import resolve_edits, single_edits, to_dense
+from deepmr.ism.variants import resolve_edits, to_dense
 from tests.ism.stubs import Stub, random_sequences, small_cnn
 
 LENGTH = 30
@@ -32,7 +32,7 @@ EDITS = pd.DataFrame(
 def make_run(*, sequences=SEQUENCES, edits=None, **changes):
     if edits is not None:
         sequences = sequences.take(sequences.loci["locus"].isin(edits["locus"]).to_numpy())
-    packed, names = (single_edits(sequences.codes), None) if edits is None else resolve_edits(edits, sequences)
+    packed, names = (None, None) if edits is None else resolve_edits(edits, sequences)
     members = {"name": ["a", "b"], "seed": [3, -1], "sha256": ["aa", "bb"], "held_out": ["chr1,chr2", ""]}
     options = {
         "sequences": sequences,

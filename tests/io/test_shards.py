@@ -4,7 +4,7 @@ import h5py
 import pytest
 
 from deepmr.errors import DeepMRError, IncompleteError, InputError
-from deepmr.io.repack import write_effects
+from deepmr.io.repack import reserve, write_effects
 from deepmr.io.shards import Shards
 from tests.io.runs import EDITS, SEQUENCES, compute, make_run
 
@@ -112,18 +112,34 @@ def test_nothing_is_put_together_before_every_unit_is_there(shards, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["effects.h5.shards"]
 
 
-def test_full_disk_is_one_line_and_loses_no_shard(shards, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), r"effects\.h5: no space left on the disk"),
+        (RuntimeError("Can't decrement id ref count (file write failed\n, errno = 28)"), "the shards are kept: Can't"),
+    ],
+)
+def test_full_disk_is_one_line_and_loses_no_shard(shards, tmp_path, monkeypatch, error, said):
     compute(shards)
 
     def full(*_args):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr("deepmr.io.repack._pack", full)
-    with pytest.raises(DeepMRError, match="No space left on device") as caught:
+    with pytest.raises(DeepMRError, match=said) as caught:
         write_effects(tmp_path / "effects.h5", shards, attrs={})
     assert "\n" not in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["effects.h5.shards"]
     assert shards.missing() == []
+
+
+@pytest.mark.parametrize("fallocate", [True, False])
+def test_hdf5_never_meets_a_full_disk(tmp_path, monkeypatch, fallocate):
+    if not fallocate:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    with pytest.raises(OSError, match=r"[Nn]o space left|too large"):
+        reserve(tmp_path / "effects.h5", 2**60)
+    reserve(tmp_path / "effects.h5", 1000)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind root")

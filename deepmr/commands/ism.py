@@ -1,0 +1,250 @@
+"""`deepmr ism`: in-silico mutagenesis of every locus with every member, unit by unit, into one effects file."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from deepmr.commands.interrupt import finish_unit_first
+from deepmr.commands.ism_run import (
+    describe_run,
+    describe_work,
+    make_run,
+    read_sequences,
+    task_columns,
+    warn_of_full_disk,
+)
+from deepmr.commands.progress import meter
+from deepmr.errors import DeepMRError, IncompleteError, InputError
+from deepmr.io.effects import Identity, identify, open_effects
+from deepmr.io.models import ensemble_sha256, read_ensemble
+from deepmr.io.provenance import provenance
+from deepmr.io.repack import write_effects
+from deepmr.io.shards import Run, Shards, Unit, remove_strays
+from deepmr.ism.mutate import Member, Precision, members_of
+from deepmr.ism.variants import to_dense
+
+log = logging.getLogger(__name__)
+CHECKED_LOCI = 8
+MB = 1e6
+
+
+def ism(
+    *,
+    model: Path,
+    fasta: Path,
+    out: Path,
+    loci: Path | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    edits: Path | None = None,
+    task: list[str] | None = None,
+    batch_size: int | None = None,
+    block_size: int | None = None,
+    precision: Precision = "single",
+    device: str = "auto",
+    threads: int | None = None,
+    shard: str | None = None,
+    keep_shards: bool = False,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    trust_code: bool = False,
+) -> dict[str, object]:
+    """Mutate every base of every locus with every ensemble member.
+
+    Finished units of work are kept in `<out>.shards`: when a run is interrupted or killed, the same command continues
+    it. When all units are there they become one file.
+
+    Parameters
+    ----------
+    model
+        Ensemble directory.
+    fasta
+        Sequences, one record a locus; with --loci, a genome.
+    out
+        Effects file to write (HDF5).
+    loci
+        BED or narrowPeak file: windows of the genome, centred on the summit.
+    sample
+        Analyse that many loci, drawn at random.
+    seed
+        Of the random draw.
+    edits
+        Table of edits to make instead of every single-base edit.
+    task
+        Tasks to keep; all by default.
+    batch_size
+        Sequences at once; by default from the network and the device.
+    block_size
+        Loci in a unit of work.
+    precision
+        Arithmetic in the networks; double is several times slower.
+    device
+        auto, cpu, cuda or cuda:1.
+    threads
+        CPU threads.
+    shard
+        Part of the work, such as 2/8; the last part to finish writes the file.
+    keep_shards
+        Keep the shards; the file points to them.
+    dry_run
+        Only say how much work it is.
+    overwrite
+        Replace the results of another run.
+    trust_code
+        Run Python code that the ensemble brings along.
+
+    Returns
+    -------
+    dict
+        Loci, masked positions, variants, passes, seconds, loci per second and the file.
+
+    Raises
+    ------
+    InputError
+        When an input cannot be used, or `out` holds another run.
+    IncompleteError
+        When units are missing at the end.
+    """
+    part = _part(shard, overwrite=overwrite)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    ensemble = read_ensemble(model, device=device, trust_code=trust_code)
+    sequences = read_sequences(fasta, loci, length=ensemble.length, sample=sample, seed=seed)
+    columns = task_columns(ensemble, task)
+    run = make_run(
+        ensemble, sequences, edits, columns=columns, sha256=ensemble_sha256(model), precision=precision, size=block_size
+    )
+    members = members_of(
+        ensemble,
+        length=sequences.length,
+        batch_size=batch_size,
+        precision=precision,
+        columns=columns,
+        names=run.members["name"].tolist(),
+    )
+    work = describe_work(run, members)
+    if dry_run:
+        return work
+    shards = Shards(out, run)
+    if _is_done(out, run, keep_shards=keep_shards, overwrite=overwrite):
+        if not keep_shards and shards.are_ours():
+            shards.remove()  # killed between the file and this
+        return {"status": "already complete, nothing to do", **_result(run, out)}
+    ensemble.check(run.sequences.codes[:CHECKED_LOCI])
+    shards.claim(overwrite=overwrite)
+    if shard is None:
+        remove_strays(out)  # other parts may be writing theirs
+    mine = run.units[part]
+    warn_of_full_disk(run, out)
+    seconds = _compute(shards, mine, members)
+    left = len(shards.missing())
+    if left and shard is None:
+        raise IncompleteError(f"{left} of {len(run.units)} units of {out} are missing: run the same command again")
+    if left:
+        return {"status": f"part {shard} is done; {left} of {len(run.units)} units are left", "seconds": seconds}
+    inputs = {name: path for name, path in (("fasta", fasta), ("loci", loci), ("edits", edits)) if path is not None}
+    options = {
+        "model": model,
+        "sample": sample,
+        "task": task,
+        "batch_size": batch_size,
+        "block_size": block_size,
+        "precision": precision,
+        "device": device,
+        "threads": threads,
+        "shard": shard,
+        "keep_shards": keep_shards,
+    }
+    record = provenance("ism", options=options, inputs=inputs, seed=None if sample is None else seed)
+    _finish(out, shards, record, virtual=keep_shards)
+    return {**_result(run, out), "seconds": seconds}
+
+
+def _part(shard: str | None, *, overwrite: bool) -> slice:
+    """Return which units are ours: all of them, or every n-th from the i-th."""
+    if shard is None:
+        return slice(None)
+    numbers = shard.split("/")
+    if len(numbers) != 2 or not all(n.isdigit() for n in numbers) or not 1 <= int(numbers[0]) <= int(numbers[1]):
+        raise InputError(f"--shard must be i/n with 1 <= i <= n, such as 2/8; got {shard!r}")
+    if overwrite:
+        raise InputError(
+            "--overwrite with --shard would remove what the other parts have done: remove old results first"
+        )
+    return slice(int(numbers[0]) - 1, None, int(numbers[1]))
+
+
+def _result(run: Run, out: Path) -> dict[str, object]:
+    return {**describe_run(run), "file": str(out), "file_mb": round(out.stat().st_size / MB, 3)}
+
+
+def _is_done(out: Path, run: Run, *, keep_shards: bool, overwrite: bool) -> bool:
+    """Say whether `out` is what this run makes; refuse to touch anything else without leave."""
+    if not out.parent.is_dir():
+        raise InputError(f"the folder of {out} does not exist")
+    if not out.exists():
+        return False
+    found = identify(out)
+    if found.run_key != run.key:
+        if not overwrite:
+            what = "an effects file of another run" if found.run_key else "not an effects file"
+            raise InputError(f"{out} exists and is {what}: choose another --out, or --overwrite")
+        if found.virtual:
+            out.unlink()  # it points to shards that this run replaces
+        return False
+    if not found.virtual:
+        return True
+    if not keep_shards:
+        return False  # put its shards together now
+    try:
+        open_effects(out).close()
+    except IncompleteError:
+        return False
+    return True
+
+
+def _compute(shards: Shards, mine: list[Unit], members: list[Member]) -> float:
+    """Compute the units of ours that are missing; return the seconds it took."""
+    run = shards.run
+    if swept := shards.sweep(mine):
+        log.info("removed %d half-written files of a killed run", swept)
+    missing = shards.missing(mine)
+    if len(missing) < len(mine):
+        log.info("continuing: %d of %d units are there", len(mine) - len(missing), len(mine))
+    passes = sum(u.loci.stop - u.loci.start + len(run.edits_of(u)) for u in missing)
+    loci = round(sum(u.loci.stop - u.loci.start for u in missing) / len(members))
+    start = time.perf_counter()
+    with finish_unit_first() as stop_if_asked, meter(description="mutating", total=loci, unit="loci") as advance:
+        for unit in missing:
+            _compute_unit(shards, unit, members[unit.member], lambda n: advance(n * loci / passes))
+            stop_if_asked()
+    return round(time.perf_counter() - start, 3)
+
+
+def _compute_unit(shards: Shards, unit: Unit, member: Member, progress: Callable[[int], None]) -> None:
+    start = time.perf_counter()
+    sequences = shards.run.sequences.take(unit.loci)
+    found = member.effects(sequences, shards.run.edits_of(unit), progress=progress)
+    attrs = {
+        "device": str(member.device),
+        "batch_size": found.batch_size,
+        "threads": torch.get_num_threads(),
+        "torch_version": str(torch.__version__),
+        "seconds": time.perf_counter() - start,
+    }
+    effect = to_dense(found.delta, sequences.codes) if shards.run.layout == "saturation" else found.delta
+    shards.write(unit, effect=effect, reference=found.reference, attrs=attrs)
+
+
+def _finish(out: Path, shards: Shards, record: dict[str, object], *, virtual: bool) -> None:
+    """Write the one file. Parts of one run may get here together: the first to finish wins, the others find it done."""
+    try:
+        write_effects(out, shards, attrs=record, virtual=virtual)
+    except DeepMRError:
+        if identify(out) != Identity(run_key=shards.run.key, virtual=False):
+            raise
+    if not virtual:
+        shards.remove()
