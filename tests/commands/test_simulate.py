@@ -10,9 +10,11 @@ from deepmr.anscombe import anscombe
 from deepmr.cli import execute
 from deepmr.commands.simulate import simulate
 from deepmr.errors import InputError
+from deepmr.io.edits import read_edits
 from deepmr.io.fasta import read_fasta
 from deepmr.io.motifs import paper_motifs
 from deepmr.io.targets import read_targets
+from deepmr.ism.variants import resolve_edits
 from deepmr.simulate.labels import expected_targets
 from deepmr.simulate.options import SimulationOptions
 from deepmr.simulate.truth import DEFINITIONS
@@ -92,6 +94,8 @@ def test_labelled_edits_belong_to_the_calibration_loci(run):
     sequences = read_fasta(out / "calibration.fa").to_frame().set_index("locus")["sequence"]
     for edit in labelled.itertuples():
         assert sequences[edit.locus][edit.offset] == edit.other_allele
+    edits, names = resolve_edits(read_edits(out / "labelled_edits.tsv"), read_fasta(out / "calibration.fa"))
+    assert len(edits) == len(names) == len(labelled)  # `deepmr ism --edits` takes the table as it is
     truth = table(out / "labelled_edits_truth.tsv")
     assert truth["variant_id"].tolist() == labelled["variant_id"].tolist()
     np.testing.assert_allclose(truth["exposure"] - truth["exposure_reference"], truth["dx"], rtol=1e-9)
