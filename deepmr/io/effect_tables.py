@@ -1,17 +1,19 @@
 """Effects of variants made elsewhere: a long TSV table or an NPZ archive."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from deepmr import schema
+from deepmr import checks, schema
 from deepmr.errors import InputError
 from deepmr.io.tables import numbers, read_table
 from deepmr.types import MemberEffects, SummaryStats, Task
 
 KEY = ["locus", "variant_id"]
+WHOLE = {"pos", "offset"}  # columns of whole numbers
 
 
 def read_effect_table(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]]:
@@ -32,7 +34,8 @@ def read_effect_table(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[s
     Raises
     ------
     InputError
-        When the file is no such table, or a combination of variant, task and member is missing or there twice.
+        When the file is no such table, a combination of variant, task and member is missing or there twice, or a value
+        is no finite number.
     """
     return _read_npz(path) if path.suffix == ".npz" else _read_tsv(path)
 
@@ -49,8 +52,8 @@ def _read_tsv(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
     given = ["beta"] if "member" in frame.columns else ["beta", "se"]
     for name in given:
         frame[name] = numbers(path, frame, name)
-        if frame[name].isna().any():
-            raise InputError(f"{path}: line {int(frame[name].isna().argmax()) + 2}: {name} is empty; needed a number")
+    for name in WHOLE & set(frame.columns):
+        frame[name] = numbers(path, frame, name).astype(int)
     axes = [_ids(frame), frame["task"].astype(str)]
     if "member" in frame.columns:
         axes.insert(0, frame["member"].astype(str))
@@ -76,22 +79,28 @@ def _read_npz(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
     try:
         with np.load(path, allow_pickle=False) as archive:
             content = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        # AttributeError, TypeError: a single array (NPY) has neither names nor a context
         raise InputError(f"{path}: not a readable NPZ archive: {' '.join(str(error).split())}") from error
     given = ["effect"] if "effect" in content else ["beta", "se"]
     missing = [name for name in ("locus", "tasks", *given) if name not in content]
     if missing:
         raise InputError(f"{path}: the array(s) {', '.join(missing)} are missing; it has {', '.join(content)}")
+    for name in ("locus", "tasks"):
+        if content[name].ndim != 1 or not content[name].size:
+            raise InputError(f"{path}: {name} must be a list of names; its shape is {content[name].shape}")
     locus = content["locus"].astype(str)
     tasks = content["tasks"].astype(str).tolist()
-    arrays = [np.asarray(content[name], dtype=float) for name in given]
+    arrays = [content[name] for name in given]
     for name, array in zip(given, arrays, strict=True):
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name} must hold numbers; it holds {array.dtype}")
         if array.ndim != (3 if name == "effect" else 2) or array.shape[-2:] != (len(locus), len(tasks)):
             axes = "(members, variants, tasks)" if name == "effect" else "(variants, tasks)"
             raise InputError(
                 f"{path}: {name} must be {axes} with {len(locus)} variants and {len(tasks)} tasks; it is {array.shape}"
             )
-    columns = {name: content[name] for name in schema.VARIANTS if name in content and name != "locus"}
+    columns = {name: content[name] for name in (*schema.VARIANTS, "offset") if name in content and name != "locus"}
     wrong = [name for name, values in columns.items() if np.shape(values) != (len(locus),)]
     if wrong:
         raise InputError(
@@ -101,7 +110,10 @@ def _read_npz(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
     if "variant_id" not in variants.columns:
         number = variants.groupby("locus", sort=False).cumcount() + 1
         variants["variant_id"] = variants["locus"] + ":" + number.astype(str)
-    return _build(path, variants, tasks, arrays)
+    twice = variants.duplicated(KEY)
+    if twice.any():
+        raise InputError(f"{path}: the variant {', '.join(variants.loc[twice.idxmax(), KEY])} occurs more than once")
+    return _build(path, variants, tasks, [array.astype(float) for array in arrays])
 
 
 def _build(
@@ -110,12 +122,13 @@ def _build(
     """Put the variants of a locus next to each other and make the type that the arrays allow."""
     locus, loci = pd.factorize(given["locus"].astype(str))
     order = np.argsort(locus, kind="stable")
-    absent = {"chrom": "", "pos": 0, "effect_allele": "", "other_allele": "", "offset": -1}
+    absent: dict[str, str | int] = {"chrom": "", "pos": 0, "effect_allele": "", "other_allele": "", "offset": -1}
     variants = given.iloc[order].reset_index(drop=True)
     for name in absent.keys() - set(variants.columns):
         variants[name] = absent[name]
     variants = variants[[*schema.VARIANTS, "offset"]]
     try:
+        checks.unique("tasks", tasks)
         if len(arrays) == 1:
             delta = arrays[0][:, order].astype(np.float32)
             return MemberEffects(variants=variants, tasks=tuple(Task(name=t) for t in tasks), delta=delta), tuple(loci)

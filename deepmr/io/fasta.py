@@ -1,10 +1,8 @@
 """Sequences from a FASTA file of loci, or from a genome and a table of peaks."""
 
-import gzip
 import logging
 import re
 import tempfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pandas as pd
 import pyfaidx
 
 from deepmr.errors import InputError
-from deepmr.io.files import atomic_path
+from deepmr.io.files import atomic_path, read_bytes
 from deepmr.sequence.alphabet import NUCLEOTIDES, decode, encode
 from deepmr.types import Sequences
 
@@ -22,7 +20,7 @@ log = logging.getLogger(__name__)
 # `chrom:start-end`, alone or behind `name::`, with the strand that bedtools adds.
 COORDINATES = re.compile(r"(?:.*::)?(?P<chrom>[^\s:]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+.-])\))?")
 UNKNOWN = ("", -1, -1)
-SUMMIT = 9  # column of a narrowPeak line with the summit's distance from the start, -1 where it has none
+NARROW_PEAK = 10  # columns of a narrowPeak line; the last is the distance of the summit from the start, -1 for none
 
 
 def read_fasta(path: Path, *, length: int | None = None) -> Sequences:
@@ -87,20 +85,6 @@ def _records(path: Path) -> Iterator[tuple[str, bytes]]:
         yield words[0], body.translate(None, b" \t\r\n")
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a whole file, decompressed where it is gzip or bgzip; `InputError` when that fails."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: the gzip data are truncated or damaged: {error}") from error
-
-
 def _loci_of(names: list[str], length: int) -> pd.DataFrame:
     """Make the frame of loci; coordinates that do not fit the sequence are not kept, and a warning says how many."""
     rows = []
@@ -128,8 +112,8 @@ def read_loci(genome: Path, bed: Path, *, length: int) -> Sequences:
     genome
         FASTA of the chromosomes, plain; its index `.fai` is used where there is one beside it.
     bed
-        BED or narrowPeak, plain or gzip; 0-based, half-open. The window's centre is the summit, column 10 of narrowPeak
-        where it is not -1, or the middle of the interval.
+        BED or narrowPeak, plain or gzip; 0-based, half-open. The window's centre is the summit where a line has the ten
+        columns of narrowPeak and the last is not -1, else the middle of the interval.
     length
         Bases of a window, [centre - length // 2, centre - length // 2 + length).
 
@@ -183,7 +167,9 @@ def _open_genome(genome: Path, folder: Path) -> pyfaidx.Fasta:
     try:
         if not genome.is_file():
             raise InputError(f"{genome}: cannot be read: no such file")
-        name = index if index.is_file() else folder / index.name
+        # An index older than its genome would be made anew, in a folder that is not ours.
+        usable = index.is_file() and index.stat().st_mtime >= genome.stat().st_mtime
+        name = index if usable else folder / index.name
         return pyfaidx.Fasta(str(genome), indexname=str(name))
     except pyfaidx.UnsupportedCompressionFormat as error:
         raise InputError(f"{genome}: a genome must be plain FASTA for random access; decompress it first") from error
@@ -193,6 +179,7 @@ def _open_genome(genome: Path, folder: Path) -> pyfaidx.Fasta:
         ValueError,
         UnicodeDecodeError,
         ImportError,
+        OSError,
     ) as error:
         raise InputError(f"{genome}: not a usable FASTA file: {' '.join(str(error).split())}") from error
 
@@ -212,13 +199,17 @@ def _read_bed(bed: Path) -> list[tuple[int, str, int, str]]:
         fields = text.rstrip().split("\t") if "\t" in text else text.split()
         try:
             chrom, start, end = fields[0], int(fields[1]), int(fields[2])
-            summit = int(fields[SUMMIT]) if len(fields) > SUMMIT else -1
+            summit = int(fields[-1]) if len(fields) == NARROW_PEAK else -1
         except (IndexError, ValueError) as error:
             raise InputError(
-                f"{bed}: line {line}: needed chrom, start and end as numbers; got {text[:60]!r}"
+                f"{bed}: line {line}: needed chrom, then start and end (and the summit) as numbers; got {text[:60]!r}"
             ) from error
         if not 0 <= start < end:
             raise InputError(f"{bed}: line {line}: start must be at least 0 and below end; got {start} and {end}")
+        if summit >= end - start:
+            raise InputError(
+                f"{bed}: line {line}: the summit is {summit} bases from the start of an interval of {end - start}"
+            )
         centre = start + summit if summit >= 0 else (start + end) // 2
         peaks.append((line, chrom, centre, fields[3] if len(fields) > 3 else ""))
     if not peaks:

@@ -1,7 +1,9 @@
 """Tables as files: tab-separated, or Parquet where the name ends in .parquet."""
 
+import codecs
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,12 @@ import pandas as pd
 
 from deepmr import schema
 from deepmr.errors import InputError
-from deepmr.io.fasta import read_bytes
-from deepmr.io.files import atomic_path
+from deepmr.io.files import atomic_path, read_bytes
 from deepmr.types import Estimates
 
 PARQUET = ".parquet"
-NUMERIC = ("beta", "se", "ci_low", "ci_high", "pvalue", "n", *schema.EXTRA)
+NUMERIC = ("beta", "se", "ci_low", "ci_high", "pvalue", "n")
+UNKNOWN = ("", "na", "nan", "none", "<na>")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -55,7 +57,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        When the file is missing, empty or no such table.
+        When the file is missing, empty or no such table, or a row has fewer or more cells than the header.
     """
     content = read_bytes(path)
     if path.suffix == PARQUET:
@@ -65,6 +67,7 @@ def read_table(path: Path) -> pd.DataFrame:
             raise InputError(f"{path}: Parquet needs pyarrow: pip install 'deepmr[parquet]'") from error
         except (ValueError, OSError) as error:
             raise InputError(f"{path}: not a Parquet file: {' '.join(str(error).split())}") from error
+    _check_cells(path, content.removeprefix(codecs.BOM_UTF8))
     try:
         return pd.read_csv(
             io.BytesIO(content), sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8"
@@ -73,7 +76,24 @@ def read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not a tab-separated table: {' '.join(str(error).split())}") from error
 
 
-def numbers(path: Path, frame: pd.DataFrame, column: str, *, missing: str = "NaN") -> np.ndarray:
+def _check_cells(path: Path, content: bytes) -> None:
+    """Raise `InputError` for what pandas would pad, cut or rename without a word."""
+    lines = content.splitlines()
+    header = next((line for line in lines if line), b"").split(b"\t")
+    for name in header:
+        if header.count(name) > 1:
+            raise InputError(f"{path}: the column {name.decode('utf-8', 'replace')!r} occurs more than once")
+    if b'"' in content:  # a quoted cell may hold tabs and line ends
+        return
+    for number, line in enumerate(lines, 1):
+        if line and line.count(b"\t") != len(header) - 1:
+            cells = line.count(b"\t") + 1
+            raise InputError(f"{path}: line {number} has {cells} cell(s); the header has {len(header)}")
+
+
+def numbers(
+    path: Path, frame: pd.DataFrame, column: str, *, missing: str | None = None, infinite: bool = False
+) -> np.ndarray:
     """Return a column of text as numbers, NaN where it is empty or NA.
 
     Parameters
@@ -85,22 +105,25 @@ def numbers(path: Path, frame: pd.DataFrame, column: str, *, missing: str = "NaN
     column
         Its name.
     missing
-        What an empty cell would mean, for the message.
+        What an empty cell means, for the message; where it means nothing, it is an error.
+    infinite
+        Whether inf and -inf are values.
 
     Raises
     ------
     InputError
-        Naming the first row that is neither a finite number nor empty.
+        Naming the first row that is not such a number.
     """
     text = frame[column].astype(str).str.strip()
-    unknown = text.str.lower().isin(["", "na", "nan", "none", "<na>"]).to_numpy()
+    unknown = text.str.lower().isin(UNKNOWN).to_numpy()
     values = pd.to_numeric(text.where(~unknown, "nan"), errors="coerce").to_numpy(dtype=float)
-    bad = ~unknown & ~np.isfinite(values)
+    bad = np.isnan(values) if infinite else ~np.isfinite(values)
+    if missing is not None:
+        bad &= ~unknown
     if bad.any():
         row = int(np.argmax(bad))
-        raise InputError(
-            f"{path}: line {row + 2}, column {column!r}: {text.iloc[row]!r} is not a finite number (empty: {missing})"
-        )
+        hint = "" if missing is None else f" (empty: {missing})"
+        raise InputError(f"{path}: line {row + 2}, column {column!r}: {text.iloc[row]!r} is not a finite number{hint}")
     return values
 
 
@@ -144,10 +167,11 @@ def read_estimates(path: Path) -> Estimates:
     missing = [name for name in schema.ESTIMATES if name not in frame.columns]
     if missing:
         raise InputError(f"{path}: not a table of estimates: the column(s) {', '.join(missing)} are missing")
-    factors = sorted((name for name in frame.columns if name.startswith("factor_")), key=lambda n: int(n[7:]))
+    factors = sorted((c for c in frame.columns if re.fullmatch(r"factor_\d+", c)), key=lambda c: int(c[7:]))
     for name in (*NUMERIC, *factors):
-        if name in frame.columns:
-            frame[name] = _unbounded(path, frame, name)
+        frame[name] = numbers(path, frame, name)
+    for name in set(schema.EXTRA) & set(frame.columns):
+        frame[name] = numbers(path, frame, name, missing="not given", infinite=True)
     frame["n"] = frame["n"].astype(int)
     beside = skipped_path(path)
     skipped = read_table(beside) if beside.is_file() else None
@@ -159,12 +183,3 @@ def read_estimates(path: Path) -> Estimates:
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _unbounded(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
-    """Return a column as numbers; degrees of freedom, and they alone, may be infinite."""
-    if column != "df":
-        return numbers(path, frame, column, missing="not given")
-    infinite = frame[column].astype(str).str.strip().isin(["inf", "Inf"]).to_numpy()
-    values = numbers(path, frame.assign(df=frame[column].astype(str).where(~infinite, "")), column)
-    return np.where(infinite, np.inf, values)

@@ -11,6 +11,8 @@ from deepmr.errors import InputError
 from deepmr.io.tables import numbers, read_table, write_table
 from deepmr.types import Sequences
 
+EXACT = 2.0**53  # whole numbers below it are exact as floating point
+
 
 def read_targets(path: Path, sequences: Sequences) -> tuple[tuple[str, ...], Float[np.ndarray, "loci tasks"]]:
     """Read the targets of some sequences.
@@ -70,6 +72,6 @@ def write_targets(
     """
     columns: dict[str, object] = {}
     for name, column in zip(names, np.asarray(values, dtype=float).T, strict=True):
-        whole = np.all(np.isnan(column) | (column == np.round(column)))
+        whole = np.all(np.isnan(column) | ((column == np.round(column)) & (np.abs(column) < EXACT)))
         columns[name] = pd.array(column, dtype="Int64" if whole else "Float64")
     write_table(pd.DataFrame({"locus": list(loci), **columns}), path)
