@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from deepmr import checks
 from deepmr.simulate.labels import binding_probabilities, expected_counts, expected_targets
-from deepmr.simulate.options import SimulationOptions, make_generator
+from deepmr.simulate.options import TASKS, SimulationOptions, make_generator
 from deepmr.simulate.sequences import Z_SHARE, SimulatedLoci
 from deepmr.simulate.truth import MotifEdits, edit_motifs
 from deepmr.types import ALPHABET
@@ -39,12 +39,12 @@ class LabelledEdits:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an edit with its counts."""
-        return self.variants.assign(exposure=self.counts[:, 0], outcome=self.counts[:, 1])
+        return self.variants.assign(**dict(zip(TASKS, self.counts.T, strict=True)))
 
     def truth(self) -> pd.DataFrame:
         """Return one row an edit with the noise-free values of edit and locus, and dx, dy, their differences."""
         frame = self.variants[["variant_id", "locus"]].copy()
-        for k, task in enumerate(("exposure", "outcome")):
+        for k, task in enumerate(TASKS):
             frame[task], frame[f"{task}_reference"] = self.expected[:, k], self.reference[:, k]
         delta = self.expected - self.reference
         return frame.assign(dx=delta[:, 0], dy=delta[:, 1])

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from deepmr import checks
 from deepmr.anscombe import anscombe
 from deepmr.simulate.labels import binding_probabilities, expected_counts, expected_targets
-from deepmr.simulate.options import TASKS, SimulationOptions
+from deepmr.simulate.options import ROLES, TASKS, SimulationOptions
 from deepmr.simulate.sequences import ABSENT, SimulatedLoci
 
 Definition = Literal["averaged", "realised_z", "released"]
@@ -55,7 +55,7 @@ def edit_motifs(loci: SimulatedLoci, *, mark: Mark) -> MotifEdits:
     loci : sequences and where their motifs are.
     mark : whose factor's motif is edited.
     """
-    role = TASKS.index(mark)
+    role = ROLES.index(mark)
     width = int(loci.motifs.widths[role])
     rows = np.flatnonzero(loci.starts[:, role] != ABSENT)
     locus = np.repeat(rows, 3 * width)
@@ -95,7 +95,7 @@ def true_effects(
     loci by their sums, since a mean of their ratios means nothing.
     """
     checks.one_of("definition", definition, get_args(Definition))
-    cause = TASKS.index(exposure)
+    cause = ROLES.index(exposure)
     edits = edit_motifs(loci, mark=exposure)
     reference = _values(loci.codes, loci.z, options, definition)
     delta = _values(edits.codes, loci.z[edits.locus], options, definition) - reference[edits.locus]
@@ -105,7 +105,8 @@ def true_effects(
         "sum_dxdy": np.bincount(edits.locus, dx * dy, minlength=len(loci)),
         "sum_dx2": np.bincount(edits.locus, dx * dx, minlength=len(loci)),
     }
-    frame = pd.DataFrame({"locus": loci.names, "kind": loci.kind, "exposure": exposure, "outcome": TASKS[1 - cause]})
+    names = {"exposure": TASKS[cause], "outcome": TASKS[1 - cause]}
+    frame = pd.DataFrame({"locus": loci.names, "kind": loci.kind, **names})
     frame = frame.assign(definition=definition, beta=0.0, **sums)
     frame = frame[frame["sum_dx2"] > 0].reset_index(drop=True)
     return frame.assign(beta=frame["sum_dxdy"] / frame["sum_dx2"])

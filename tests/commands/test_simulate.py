@@ -44,7 +44,7 @@ def test_every_file_is_there_and_reads_back(run):
     for split, size in (("train", 100), ("test", 60), ("calibration", 40)):
         sequences = read_fasta(out / f"{split}.fa", length=100)
         tasks, counts = read_targets(out / f"{split}.tsv", sequences)
-        assert tasks == ("exposure", "outcome")
+        assert tasks == ("GATA", "TAL1")
         assert len(sequences) == size == summary[f"{split}_loci"]
         assert (counts == counts.round()).all()  # raw counts, for losses of counts
         rows = loci.loc[sequences.loci["locus"]]
@@ -78,12 +78,12 @@ def test_truth_joins_by_locus_and_is_stated(run):
     assert description["definition"] == DEFINITIONS["averaged"] == summary["definition"]
     assert description["provenance"]["options"]["seed"] == 4
     assert (description["gamma"], description["alpha"]) == (10, 100)
-    forward = truth[(truth["exposure"] == "exposure") & (truth["kind"] == "both")]
+    forward = truth[(truth["exposure"] == "GATA") & (truth["kind"] == "both")]
     stated = {(row["exposure"], row["kind"], row["statistic"]): row["beta"] for row in description["effects"]}
-    assert stated["exposure", "both", "mean"] == pytest.approx(forward["beta"].mean())
+    assert stated["GATA", "both", "mean"] == pytest.approx(forward["beta"].mean())
     pooled = forward["sum_dxdy"].sum() / forward["sum_dx2"].sum()
-    assert stated["exposure", "both", "pooled ratio"] == pytest.approx(pooled)
-    assert {key[0] for key in stated} == {"exposure", "outcome"}
+    assert stated["GATA", "both", "pooled ratio"] == pytest.approx(pooled)
+    assert {key[0] for key in stated} == {"GATA", "TAL1"}
     assert [row["beta"] for row in summary["true_effects"]] == [row["beta"] for row in description["effects"]]
 
 
@@ -98,7 +98,7 @@ def test_labelled_edits_belong_to_the_calibration_loci(run):
     assert len(edits) == len(names) == len(labelled)  # `deepmr ism --edits` takes the table as it is
     truth = table(out / "labelled_edits_truth.tsv")
     assert truth["variant_id"].tolist() == labelled["variant_id"].tolist()
-    np.testing.assert_allclose(truth["exposure"] - truth["exposure_reference"], truth["dx"], rtol=1e-9)
+    np.testing.assert_allclose(truth["GATA"] - truth["GATA_reference"], truth["dx"], rtol=1e-9)
 
 
 @pytest.mark.parametrize("loci", ["exposure", "both"])

@@ -54,7 +54,7 @@ def test_edits_are_instruments_with_their_own_noise(case):
     assert np.abs(truth["dx"]).min() > 3  # on the square-root scale, where the noise is 1
     score = anscombe(labelled.counts) - labelled.expected
     assert np.abs(score.mean(axis=0) / score.std(axis=0)).max() < 4 / np.sqrt(len(rows))
-    assert (labelled.to_frame()[["exposure", "outcome"]].to_numpy() == labelled.counts).all()
+    assert (labelled.to_frame()[["GATA", "TAL1"]].to_numpy() == labelled.counts).all()
 
 
 def test_number_and_seed(motifs):
