@@ -9,11 +9,11 @@ import pandas as pd
 
 from deepmr import checks, schema
 from deepmr.errors import InputError
-from deepmr.io.tables import numbers, read_table
+from deepmr.io.tables import numbers, read_table, whole_numbers
 from deepmr.types import MemberEffects, SummaryStats, Task
 
 KEY = ["locus", "variant_id"]
-WHOLE = {"pos", "offset"}  # columns of whole numbers
+WHOLE = {"pos", "offset"}
 
 
 def read_effect_table(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]]:
@@ -23,8 +23,8 @@ def read_effect_table(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[s
     ----------
     path
         A TSV (plain or gzip) with the columns locus, variant_id, task, beta, and either member or se; or an NPZ with
-        the arrays locus, tasks, and either effect (members, variants, tasks) or beta and se (variants, tasks). Columns
-        chrom, pos, effect_allele and other_allele are kept where they are there.
+        the arrays locus, tasks, and either effect (members, variants, tasks) or beta and se (variants, tasks). Of both,
+        chrom, pos, effect_allele, other_allele and offset are kept where they are there.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def _read_tsv(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
     for name in given:
         frame[name] = numbers(path, frame, name)
     for name in WHOLE & set(frame.columns):
-        frame[name] = numbers(path, frame, name).astype(int)
+        frame[name] = whole_numbers(path, frame, name)
     axes = [_ids(frame), frame["task"].astype(str)]
     if "member" in frame.columns:
         axes.insert(0, frame["member"].astype(str))
@@ -83,37 +83,46 @@ def _read_npz(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
         # AttributeError, TypeError: a single array (NPY) has neither names nor a context
         raise InputError(f"{path}: not a readable NPZ archive: {' '.join(str(error).split())}") from error
     given = ["effect"] if "effect" in content else ["beta", "se"]
+    columns = [name for name in (*schema.VARIANTS, "offset") if name in content]
+    _check_arrays(path, content, given=given, columns=columns)
+    variants = pd.DataFrame({name: content[name] for name in columns})
+    variants["locus"] = variants["locus"].astype(str)
+    if "variant_id" in columns:
+        variants["variant_id"] = variants["variant_id"].astype(str)
+    else:
+        number = variants.groupby("locus", sort=False).cumcount() + 1
+        variants["variant_id"] = variants["locus"] + ":" + number.astype(str)
+    twice = variants[variants.duplicated(KEY)]
+    if len(twice):
+        locus, variant = twice["locus"].iloc[0], twice["variant_id"].iloc[0]
+        raise InputError(f"{path}: {locus} {variant} occurs more than once")
+    return _build(
+        path, variants, content["tasks"].astype(str).tolist(), [content[name].astype(float) for name in given]
+    )
+
+
+def _check_arrays(path: Path, content: dict[str, np.ndarray], *, given: list[str], columns: list[str]) -> None:
     missing = [name for name in ("locus", "tasks", *given) if name not in content]
     if missing:
         raise InputError(f"{path}: the array(s) {', '.join(missing)} are missing; it has {', '.join(content)}")
     for name in ("locus", "tasks"):
         if content[name].ndim != 1 or not content[name].size:
             raise InputError(f"{path}: {name} must be a list of names; its shape is {content[name].shape}")
-    locus = content["locus"].astype(str)
-    tasks = content["tasks"].astype(str).tolist()
-    arrays = [content[name] for name in given]
-    for name, array in zip(given, arrays, strict=True):
+    n_variants, n_tasks = len(content["locus"]), len(content["tasks"])
+    for name in given:
+        array = content[name]
         if array.dtype.kind not in "fiu":
             raise InputError(f"{path}: {name} must hold numbers; it holds {array.dtype}")
-        if array.ndim != (3 if name == "effect" else 2) or array.shape[-2:] != (len(locus), len(tasks)):
+        if array.ndim != (3 if name == "effect" else 2) or array.shape[-2:] != (n_variants, n_tasks):
             axes = "(members, variants, tasks)" if name == "effect" else "(variants, tasks)"
             raise InputError(
-                f"{path}: {name} must be {axes} with {len(locus)} variants and {len(tasks)} tasks; it is {array.shape}"
+                f"{path}: {name} must be {axes} with {n_variants} variants and {n_tasks} tasks; it is {array.shape}"
             )
-    columns = {name: content[name] for name in (*schema.VARIANTS, "offset") if name in content and name != "locus"}
-    wrong = [name for name, values in columns.items() if np.shape(values) != (len(locus),)]
-    if wrong:
-        raise InputError(
-            f"{path}: {wrong[0]} must have one value a variant, {len(locus)}; it is {columns[wrong[0]].shape}"
-        )
-    variants = pd.DataFrame({"locus": locus, **columns})
-    if "variant_id" not in variants.columns:
-        number = variants.groupby("locus", sort=False).cumcount() + 1
-        variants["variant_id"] = variants["locus"] + ":" + number.astype(str)
-    twice = variants.duplicated(KEY)
-    if twice.any():
-        raise InputError(f"{path}: the variant {', '.join(variants.loc[twice.idxmax(), KEY])} occurs more than once")
-    return _build(path, variants, tasks, [array.astype(float) for array in arrays])
+    for name in columns:
+        if content[name].shape != (n_variants,):
+            raise InputError(
+                f"{path}: {name} must have one value a variant, {n_variants}; its shape is {content[name].shape}"
+            )
 
 
 def _build(

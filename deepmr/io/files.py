@@ -53,7 +53,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path
-        Where the finished file goes; its folder must exist. The temporary name has the same suffix; nothing is there yet.
+        Where the finished file goes; its folder must exist. The temporary name has the same suffix, and no file has it.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from deepmr.io.files import atomic_path, read_bytes
 from deepmr.types import Estimates
 
 PARQUET = ".parquet"
-NUMERIC = ("beta", "se", "ci_low", "ci_high", "pvalue", "n")
+NUMERIC = ("beta", "se", "ci_low", "ci_high", "pvalue")
 UNKNOWN = ("", "na", "nan", "none", "<na>")
 
 
@@ -127,6 +127,31 @@ def numbers(
     return values
 
 
+def whole_numbers(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column of text as whole numbers.
+
+    Parameters
+    ----------
+    path
+        File that the column comes from, for the message.
+    frame
+        The table.
+    column
+        Its name.
+
+    Raises
+    ------
+    InputError
+        Naming the first row that is no whole number.
+    """
+    values = numbers(path, frame, column)
+    bad = values != np.round(values)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{path}: line {row + 2}, column {column!r}: {values[row]:g} is not a whole number")
+    return values.astype(np.int64)
+
+
 def write_estimates(estimates: Estimates, path: Path, *, provenance: Mapping[str, Any]) -> None:
     """Write estimates, what was skipped (`<stem>.skipped.tsv`) and how they were made (`<name>.json`).
 
@@ -172,7 +197,7 @@ def read_estimates(path: Path) -> Estimates:
         frame[name] = numbers(path, frame, name)
     for name in set(schema.EXTRA) & set(frame.columns):
         frame[name] = numbers(path, frame, name, missing="not given", infinite=True)
-    frame["n"] = frame["n"].astype(int)
+    frame["n"] = whole_numbers(path, frame, "n")
     beside = skipped_path(path)
     skipped = read_table(beside) if beside.is_file() else None
     try:
