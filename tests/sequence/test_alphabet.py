@@ -115,3 +115,8 @@ def test_masked_positions_split_runs():
         assert sorted(left) == sorted("ACAGATACC")
         assert sorted(right) == sorted("CACGGATCGC")
     assert len({decode(row) for row in shuffled}) > 10
+
+
+@pytest.mark.parametrize("shape", [(0, 10), (3, 0), (0, 0)])
+def test_nothing_to_shuffle(shape):
+    assert dinucleotide_shuffle(np.zeros(shape, dtype=np.uint8), seed=0).shape == shape
