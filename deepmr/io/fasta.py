@@ -11,7 +11,7 @@ import pandas as pd
 import pyfaidx
 
 from deepmr.errors import InputError
-from deepmr.io.files import atomic_path, read_bytes
+from deepmr.io.files import GZIP, atomic_path, read_bytes
 from deepmr.sequence.alphabet import NUCLEOTIDES, decode, encode
 from deepmr.types import Sequences
 
@@ -167,20 +167,14 @@ def _open_genome(genome: Path, folder: Path) -> pyfaidx.Fasta:
     try:
         if not genome.is_file():
             raise InputError(f"{genome}: cannot be read: no such file")
+        with genome.open("rb") as handle:
+            if handle.read(2) == GZIP:
+                raise InputError(f"{genome}: a genome must be plain FASTA for random access; decompress it first")
         # An index older than its genome would be made anew, in a folder that is not ours.
         usable = index.is_file() and index.stat().st_mtime >= genome.stat().st_mtime
         name = index if usable else folder / index.name
         return pyfaidx.Fasta(str(genome), indexname=str(name))
-    except pyfaidx.UnsupportedCompressionFormat as error:
-        raise InputError(f"{genome}: a genome must be plain FASTA for random access; decompress it first") from error
-    except (
-        pyfaidx.FastaIndexingError,
-        pyfaidx.IndexNotFoundError,
-        ValueError,
-        UnicodeDecodeError,
-        ImportError,
-        OSError,
-    ) as error:
+    except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError, OSError, ImportError) as error:
         raise InputError(f"{genome}: not a usable FASTA file: {' '.join(str(error).split())}") from error
 
 

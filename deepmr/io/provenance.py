@@ -3,6 +3,7 @@
 import hashlib
 import math
 import platform
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepmr import __version__
+from deepmr.errors import InputError
 from deepmr.types import Sequences
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "h5py")
@@ -32,12 +34,19 @@ def provenance(
         Files that were read, by the name of the option; a folder stands for the files directly and deeper in it.
     seed
         Seed of everything random in it, where there is one.
+
+    Raises
+    ------
+    InputError
+        When an input cannot be read.
     """
+    used = {name: _plain(value) for name, value in options.items()}
     return {
         "command": command,
+        "command_line": shlex.join(["deepmr", *command.split(), *_arguments(used)]),
         "deepmr_version": __version__,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "options": {name: _plain(value) for name, value in options.items()},
+        "options": used,
         "inputs": {name: {"path": str(path), "sha256": file_sha256(path)} for name, path in inputs.items()},
         "seed": seed,
         "python_version": platform.python_version(),
@@ -53,10 +62,11 @@ def file_sha256(path: Path) -> str:
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()} {file_sha256(file)}\n".encode())
         return digest.hexdigest()
-    with path.open("rb") as handle:
-        while chunk := handle.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def sequences_sha256(sequences: Sequences) -> str:
@@ -67,6 +77,21 @@ def sequences_sha256(sequences: Sequences) -> str:
         digest.update("\t".join(map(str, row)).encode() + b"\n")
     digest.update(sequences.codes.tobytes())
     return digest.hexdigest()
+
+
+def _arguments(options: Mapping[str, Any]) -> list[str]:
+    """Return the words of a command line that give these options; one that is None was not given."""
+    words = []
+    for name, value in options.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        elif isinstance(value, dict):
+            words += _arguments({f"{name}.{key}": item for key, item in value.items()})
+        elif value is not None:
+            for item in value if isinstance(value, list) else [value]:
+                words += [f"--{option}", str(item)]
+    return words
 
 
 def _plain(value: Any) -> Any:

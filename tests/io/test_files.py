@@ -1,5 +1,6 @@
 """Files are read whole or refused in one line, and written whole or not at all."""
 
+import errno
 import gzip
 import os
 import resource
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepmr.errors import DeepMRError, InputError
+from deepmr.io import files
 from deepmr.io.files import BGZIP_END, atomic_path, check_writable, read_bytes, sync_folder
 
 TEXT = b"ACGT\n" * 1000
@@ -25,6 +27,13 @@ def bgzip(*blocks):
             member[:3] + b"\x04" + member[4:10] + b"\x06\x00BC\x02\x00" + (size - 1).to_bytes(2, "little") + deflated
         )
     return written + BGZIP_END
+
+
+def failing(number):
+    def fail(*_args):
+        raise OSError(number, os.strerror(number))
+
+    return fail
 
 
 def left_in(folder):
@@ -109,13 +118,33 @@ def test_atomic_path_on_a_full_disk(tmp_path):
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_atomic_path_on_a_disk_that_is_full_only_when_flushed(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(files.os, "fsync", failing(number))
+    with pytest.raises(DeepMRError, match="no space left on the disk"), atomic_path(tmp_path / "out") as temporary:
+        temporary.write_text("whole")
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EACCES, InputError), (errno.EROFS, InputError), (errno.EIO, DeepMRError)]
+)
+def test_atomic_path_tells_the_users_mistakes_from_the_disks(tmp_path, number, kind):
+    refused = pytest.raises(DeepMRError, match=f"out: cannot be written: {os.strerror(number)}")
+    with refused as caught, atomic_path(tmp_path / "out"):
+        failing(number)()
+    assert type(caught.value) is kind
+
+
 def test_atomic_path_when_the_system_refuses_to_write_on(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(DeepMRError, match="out: cannot be written: File too large"):
-            with atomic_path(tmp_path / "out") as temporary:
-                temporary.write_bytes(b"x" * 5000)
+        with (
+            pytest.raises(DeepMRError, match="out: cannot be written: File too large"),
+            atomic_path(tmp_path / "out") as temporary,
+        ):
+            temporary.write_bytes(b"x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert left_in(tmp_path) == []
@@ -139,9 +168,9 @@ def test_a_missing_folder_is_bad_input(tmp_path, place):
 
 def test_a_folder_is_not_replaced_by_a_file(tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="out: cannot be written: Is a directory"):
-        with atomic_path(tmp_path / "out") as temporary:
-            temporary.write_text("x")
+    refused = pytest.raises(InputError, match="out: cannot be written: Is a directory")
+    with refused, atomic_path(tmp_path / "out") as temporary:
+        temporary.write_text("x")
     assert left_in(tmp_path) == ["out"]
 
 
@@ -168,7 +197,18 @@ def test_check_writable_notices_a_folder_that_takes_no_files():
         check_writable(Path("/proc/out"), overwrite=False)
 
 
-def test_sync_folder_forgives_what_it_cannot_open(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "message"), [(errno.EACCES, "Permission denied"), (errno.ENOSPC, "no space left on the disk")]
+)
+def test_check_writable_tries(tmp_path, monkeypatch, number, message):
+    monkeypatch.setattr(Path, "touch", lambda _path, **_options: failing(number)())
+    with pytest.raises(DeepMRError, match=message):
+        check_writable(tmp_path / "out", overwrite=False)
+
+
+def test_sync_folder_forgives_what_it_cannot_open_or_flush(tmp_path, monkeypatch):
+    sync_folder(tmp_path)
+    monkeypatch.setattr(files.os, "fsync", failing(errno.EINVAL))
     sync_folder(tmp_path)
     sync_folder(tmp_path / "gone")
     assert left_in(tmp_path) == []
