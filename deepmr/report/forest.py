@@ -12,7 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deepmr.report import words
-from deepmr.report.style import DIVERGING, GRID, INK, MUTED, PAPER, WIDTH, method_colour, new_figure, settle, styled
+from deepmr.report.style import (
+    DIVERGING,
+    GRID,
+    INK,
+    MUTED,
+    ON_DARK,
+    ON_LIGHT,
+    PAPER,
+    WIDTH,
+    method_colour,
+    new_figure,
+    settle,
+    styled,
+)
 from deepmr.types import Estimates
 
 ROW, HEADING = 0.26, 0.3  # height of a row and of a pair's heading, inches
@@ -38,28 +51,29 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None) -> Figure
     table = estimates.table
     methods = list(dict.fromkeys(table["method"]))
     pairs = list(dict.fromkeys(zip(table["exposure"], table["outcome"], strict=True)))
-    true = _true_effects(truth)
-    figure = new_figure(WIDTH, 1.25 + HEADING * len(pairs) + ROW * len(table))
+    true = by_pair(truth)
+    figure = new_figure(WIDTH, 1.25 + (HEADING * len(pairs) if len(methods) > 1 else 0) + ROW * len(table))
     axes = figure.subplots()
     limits = _limits(table, [true[pair] for pair in pairs if pair in true])
+    several = len(methods) > 1
     y, labels, numbers = 0.0, {}, {}
     for exposure, outcome in pairs:
-        y += HEADING / ROW
+        if several:
+            y += HEADING / ROW
+            _heading(axes, y, f"{exposure} → {outcome}")
         top = y
-        labels[y] = f"{exposure} → {outcome}"
         for row in table[(table["exposure"] == exposure) & (table["outcome"] == outcome)].to_dict("records"):
             y += 1
             _draw_row(axes, row, y, limits, method_colour(row["method"], methods))
-            labels[y] = words.method_name(row["method"])
+            pair = f"{words.shorten(exposure, 20)} → {words.shorten(outcome, 20)}"
+            labels[y] = words.method_name(row["method"]) if several else pair
             numbers[y] = f"{words.estimate(row)}, {words.count(int(row['n']), 'locus')}"
         if (exposure, outcome) in true:
-            axes.vlines(true[exposure, outcome], top + 0.3, y + 0.45, color=INK, lw=1.4, ls=(0, (2, 1.5)), zorder=1)
-            axes.plot(true[exposure, outcome], top + 0.2, marker="v", color=INK, ms=5, clip_on=False, gid="truth")
+            axes.vlines(true[exposure, outcome], top + 0.5, y + 0.4, color=INK, lw=1.4, ls=(0, (2, 1.5)), zorder=1)
+            axes.plot(true[exposure, outcome], y + 0.5, marker="^", color=INK, ms=5, clip_on=False, gid="truth")
     axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
-    axes.set(xlim=limits, ylim=(y + 0.8, 0.3))
+    axes.set(xlim=limits, ylim=(y + 0.9, 0.3))
     axes.set_yticks(list(labels), list(labels.values()))
-    for place, label in zip(labels, axes.get_yticklabels(), strict=True):
-        label.set_fontweight("normal" if place in numbers else "bold")
     side = axes.secondary_yaxis("right")
     side.set_yticks(list(numbers), list(numbers.values()))
     for axis in (axes, side):
@@ -73,7 +87,14 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None) -> Figure
     return settle(figure)
 
 
-def _true_effects(truth: pd.DataFrame | None) -> dict[tuple[str, str], float]:
+def _heading(axes: Axes, y: float, text: str) -> None:
+    """Write the name of a pair over the rows of its methods, at the left border, where it takes no width away."""
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
+    axes.text(0.004, y, text, transform=axes.get_yaxis_transform(), va="center", weight="bold", size=8.5, bbox=box)
+
+
+def by_pair(truth: pd.DataFrame | None) -> dict[tuple[str, str], float]:
+    """Return true effects by exposure and outcome."""
     if truth is None:
         return {}
     return {(e, o): float(b) for e, o, b in zip(truth["exposure"], truth["outcome"], truth["beta"], strict=True)}
@@ -93,9 +114,10 @@ def _draw_row(axes: Axes, row: dict[Hashable, Any], y: float, limits: tuple[floa
     axes.plot(np.clip(ci, low, high), [y, y], color=colour, lw=3.6, gid="confidence", solid_capstyle="butt")
     if low <= row["beta"] <= high:
         axes.plot(row["beta"], y, marker="s", ms=5.5, color=colour, mec=PAPER, mew=0.8, gid="estimate", clip_on=False)
-    for value, edge, arrow in ((np.fmin(ci[0], pi_low), low, "<"), (np.fmax(ci[1], pi_high), high, ">")):
-        if (value < low) or (value > high):
-            axes.plot(edge, y, marker=arrow, ms=4.5, color=colour, clip_on=False, gid="arrow")
+    if np.fmin(ci[0], pi_low) < low:
+        axes.plot(low, y, marker="<", ms=4.5, color=colour, clip_on=False, gid="arrow")
+    if np.fmax(ci[1], pi_high) > high:
+        axes.plot(high, y, marker=">", ms=4.5, color=colour, clip_on=False, gid="arrow")
 
 
 def _limits(table: pd.DataFrame, true: Sequence[float]) -> tuple[float, float]:
@@ -144,7 +166,7 @@ def pair_heatmap(estimates: Estimates, *, tasks: Sequence[str]) -> Figure:
     norm = TwoSlopeNorm(0, -largest, largest)
     image = axes.imshow(
         np.ma.masked_invalid(beta),
-        cmap=DIVERGING.with_extremes(bad="#dde1e6"),
+        cmap=DIVERGING.with_extremes(bad=GRID),
         norm=norm,
         aspect=0.75,
         interpolation="none",
@@ -159,18 +181,16 @@ def pair_heatmap(estimates: Estimates, *, tasks: Sequence[str]) -> Figure:
                 words.number(beta[i, j], digits),
                 ha="center",
                 va="center",
-                color="white" if dark else "#111111",
+                color=ON_DARK if dark else ON_LIGHT,
                 weight="bold" if clear[i, j] else "normal",
                 size=9 if n <= 6 else 7,
             )
+    names = [words.shorten(task, 24) for task in tasks]
+    slanted = max(map(len, names)) * n > 24
     axes.set_xticks(
-        range(n),
-        tasks,
-        rotation=45 if max(map(len, tasks)) * n > 24 else 0,
-        rotation_mode="anchor",
-        ha="right" if max(map(len, tasks)) * n > 24 else "center",
+        range(n), names, rotation=45 if slanted else 0, rotation_mode="anchor", ha="right" if slanted else "center"
     )
-    axes.set_yticks(range(n), tasks)
+    axes.set_yticks(range(n), names)
     axes.set(xlabel="outcome", ylabel="exposure")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -15,7 +15,7 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepmr.report import words
-from deepmr.report.style import BASE_COLOURS, DIVERGING, GRID, INK, MUTED, WIDTH, settle, styled
+from deepmr.report.style import BASE_COLOURS, DIVERGING, GRID, INK, MUTED, ON_DARK, ON_LIGHT, WIDTH, settle, styled
 from deepmr.types import ALPHABET, MASKED
 
 LOGO, HEAT, SPREAD, GAP = 1.0, 0.62, 0.15, 0.38  # heights of the rows of a task, inches
@@ -121,9 +121,9 @@ def draw_logo(
     letters[known, code[known]] = tall[known]
     letters[np.abs(letters) < 1e-3 * np.abs(letters).max(initial=0.0)] = 0  # too flat to see: keep the page small
     frame = pd.DataFrame(letters, columns=list(ALPHABET), index=np.arange(len(code)) + base + window.start)
-    logomaker.Logo(
-        frame, ax=axes, color_scheme=BASE_COLOURS, font_name="DejaVu Sans", show_spines=False, baseline_width=0
-    )
+    if letters.any():
+        look = {"color_scheme": BASE_COLOURS, "font_name": "DejaVu Sans"}
+        logomaker.Logo(frame, ax=axes, show_spines=False, baseline_width=0, **look)
     axes.axhline(0, color=MUTED, lw=0.6)
     axes.spines["left"].set(visible=True, color=MUTED, linewidth=0.8)
     axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -160,7 +160,7 @@ def _heatmap(
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set(visible=True, color=GRID)
     key = figure.colorbar(colours, cax=bar, ticks=[-largest, 0, largest])
-    key.ax.set_yticklabels([words.number(value) for value in (-largest, 0, largest)], size=7)
+    key.ax.set_yticklabels([words.number(value) for value in (-largest, 0.0, largest)], size=7)
     key.outline.set_edgecolor(GRID)
 
 
@@ -190,7 +190,7 @@ def _instruments(axes: Axes, edits: Int[np.ndarray, "instruments 2"], base: int,
     top = np.full(len(places), -0.62)
     axes.plot(places, top, "v", ms=3, color=INK, mew=0, clip_on=False, gid="instruments")
     if length <= FINE:
-        axes.plot(edits[:, 0] + base, edits[:, 1], "o", ms=2.4, mfc="white", mec="#111111", mew=0.5, gid="edits")
+        axes.plot(edits[:, 0] + base, edits[:, 1], "o", ms=2.4, mfc=ON_DARK, mec=ON_LIGHT, mew=0.5, gid="edits")
     axes.set_ylim(3.5, -0.5)
 
 

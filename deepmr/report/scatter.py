@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from deepmr.report import words
 from deepmr.report.style import (
@@ -42,7 +43,7 @@ def mr_scatter(instruments: Sequence[Instruments], estimates: Estimates, *, locu
     Every instrument is turned so that its effect on the exposure is positive (both signs flip, the ratio stays), the
     orientation in which MR-Egger's intercept has a meaning. Bars are one standard error.
     """
-    figure, panels = panel_grid(len(instruments), columns=2, height=3.5)
+    figure, panels = panel_grid(len(instruments), columns=2, height=3.6)
     for axes, pair in zip(panels, instruments, strict=True):
         _scatter(axes, pair, estimates.table, locus)
     return settle(figure)
@@ -54,12 +55,12 @@ def _scatter(axes: Axes, pair: Instruments, table: pd.DataFrame, locus: str) -> 
     sign = np.where(pair.beta_exposure[rows, 0] < 0, -1.0, 1.0)
     x, y = sign * pair.beta_exposure[rows, 0], sign * pair.beta_outcome[rows]
     x_se, y_se = pair.se_exposure[rows, 0], pair.se_outcome[rows]
+    axes.plot(*_bars(x, y, x_se, np.zeros_like(y_se)), color=MUTED, lw=0.7, gid="bars")
+    axes.plot(*_bars(x, y, np.zeros_like(x_se), y_se), color=MUTED, lw=0.7, gid="bars")
     for turned, fill, what in ((sign < 0, INK, "edit lowers the exposure"), (sign > 0, PAPER, "edit raises it")):
         if turned.any():
-            axes.errorbar(
-                x[turned], y[turned], xerr=x_se[turned], yerr=y_se[turned], fmt="o", ms=4, color=INK, mfc=fill, mec=INK,
-                mew=0.9, elinewidth=0.7, ecolor=MUTED, label=f"{what} ({turned.sum()})", zorder=3,
-            )  # fmt: skip
+            label = f"{what} ({turned.sum()})"
+            axes.plot(x[turned], y[turned], "o", ms=4, mfc=fill, mec=INK, mew=0.9, label=label, zorder=3, gid="points")
     axes.axhline(0, color=GRID, lw=0.8, zorder=0)
     axes.axvline(0, color=GRID, lw=0.8, zorder=0)
     ends = np.array([0.0, 1.06 * float(np.max(x + x_se, initial=0.0)) or 1.0])
@@ -75,7 +76,19 @@ def _scatter(axes: Axes, pair: Instruments, table: pd.DataFrame, locus: str) -> 
         axes.plot(ends, start + row["beta"] * ends, color=colour, ls=dash, label=name, zorder=2, gid=row["method"])
     axes.set_title(f"{pair.exposure} → {pair.outcome}")
     axes.set(xlabel=f"effect on {pair.exposure}", ylabel=f"effect on {pair.outcome}")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=7.5, handlelength=2.8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7.5, handlelength=2.8)
+
+
+def _bars(
+    x: Float[np.ndarray, "points"],
+    y: Float[np.ndarray, "points"],
+    x_half: Float[np.ndarray, "points"],
+    y_half: Float[np.ndarray, "points"],
+) -> tuple[Float[np.ndarray, "vertices"], Float[np.ndarray, "vertices"]]:
+    """Return all error bars as one line with gaps: a tenth of the page that a line each would take."""
+    gap = np.full_like(x, np.nan)
+    across = np.stack([x - x_half, x + x_half, gap], axis=1)
+    return across.ravel(), np.stack([y - y_half, y + y_half, gap], axis=1).ravel()
 
 
 @styled
@@ -108,13 +121,12 @@ def se_against_mean(
         if not drawn.any():
             continue
         x, y = x[drawn], y[drawn]
-        low = np.quantile(x, 0.001) if len(x) > 1000 else x.min()
+        x = np.maximum(x, np.quantile(x, 0.001)) if len(x) > 1000 else x  # a few edits next to 0 would fill the axis
         bins = axes.hexbin(
-            np.maximum(x, low), y, xscale="log", yscale="log", gridsize=(36, 22), mincnt=1, bins="log", cmap=DENSITY,
-            linewidths=0.2,
+            x, y, xscale="log", yscale="log", gridsize=(36, 22), mincnt=1, bins="log", cmap=DENSITY, linewidths=0.2,
         )  # fmt: skip
-        line = np.array([max(low, 2 * y.min()), x.max()])
-        axes.plot(line, line / 2, color=INK, lw=1, ls="--", label="effect = 2 standard errors")
+        axes.axline((1, 0.5), (2, 1), color=INK, lw=1, ls="--", label="effect = 2 standard errors")
+        axes.xaxis.set_major_locator(LogLocator(numticks=5))
         plain_log_ticks(axes)
         bar = axes.figure.colorbar(bins, ax=axes, aspect=25, pad=0.02)
         bar.set_label("edits")

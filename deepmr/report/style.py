@@ -26,6 +26,7 @@ PALETTE = {
     "sky": ("#3f97c9", "#8fd0f5"),
 }
 INK, MUTED, GRID, PAPER = (PALETTE[name][0] for name in ("ink", "muted", "grid", "paper"))
+ON_DARK, ON_LIGHT = "#fefefe", "#111111"  # on a cell of a heatmap, which is the same on light and dark paper
 CYCLE = tuple(PALETTE[name][0] for name in ("blue", "vermillion", "green", "amber", "pink", "violet", "sky"))
 METHOD_COLOURS = {
     method: PALETTE[name][0]

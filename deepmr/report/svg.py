@@ -26,7 +26,8 @@ def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<[^>]+>", lambda tag: _clean_tag(tag[0], prefix), svg)
+    used = set(re.findall(r"[#]([\w.-]+)[)\"]", svg))
+    svg = re.sub(r"<[^>]+>", lambda tag: _clean_tag(tag[0], prefix, used), svg)
     width, height = (72 * side * POINT for side in figure.get_size_inches())
     head = (
         f'<svg class="plot" role="img" aria-label="{html.escape(alt)}" style="--width:{width:.0f}px" '
@@ -35,13 +36,14 @@ def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
     return head + re.sub(r"\s*\n\s*", "\n", svg[svg.index(">") + 1 :]).strip()
 
 
-def _clean_tag(tag: str, prefix: str) -> str:
-    """Rename ids, drop namespaces, shorten numbers to a hundredth of a point, and make colours variables."""
+def _clean_tag(tag: str, prefix: str, used: set[str]) -> str:
+    """Rename ids that are used, drop others and namespaces, shorten numbers to .01 point, make colours variables."""
     if tag.startswith("</"):
         return tag
     tag = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", tag).replace("xlink:href", "href")
-    tag = re.sub(r'\bid="', f'id="{prefix}-', tag)
+    tag = re.sub(r'\sid="([^"]*)"', lambda name: f' id="{prefix}-{name[1]}"' if name[1] in used else "", tag)
     tag = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{prefix}-", tag)
+    tag = re.sub(r' transform="rotate\(-?0 [^"]*"|font-family: [^;"]*;? ?', "", tag)
     tag = re.sub(r'\s(d|x|y|width|height|points)="[^"]*"', lambda m: _shorten(m[0]), tag)
     return _COLOUR.sub(lambda m: _VARIABLES[m[0].lower()], tag)
 

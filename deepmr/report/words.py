@@ -1,6 +1,6 @@
 """Numbers and results in words, the same in figures, tables and sentences."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,38 @@ ESTIMANDS = {
 WHERE = {"model": "in the model", "calibrated": "calibrated on labelled edits", "population": "in the population"}
 UNITS = {"identity": "unit", "log": "natural-log unit", "logit": "logit"}
 
+# How to read each figure, for someone who has not seen one before.
+READING = {
+    "forest": "Each square is the mean effect over loci. The thick bar is its confidence interval: where the mean "
+    "itself may lie. The thin, capped line is the prediction interval: where the effect at one new locus "
+    "may lie. More loci shorten the thick bar; the thin line stays as long as loci differ. A triangle at "
+    "the border marks an interval that goes on outside the figure.",
+    "matrix": "Start at the row of the exposure and go to the column of the outcome. Red: the outcome rises with "
+    "the exposure; blue: it falls; white: no effect. Bold: the confidence interval leaves 0 out. Grey: no "
+    "estimate. The two directions of a pair are separate questions: they need not mirror each other.",
+    "locus": "Logo: a tall letter is a base whose loss lowers the mark (below the line: raises it). Heatmap: the "
+    "effect of putting the base of that row at that position; blue lowers the mark, red raises it, the "
+    "reference base itself is 0. Strip: the largest standard deviation (sd) over members at that "
+    "position, black where they disagree most. Wedges and dots: edits that serve as instruments of that "
+    "mark.",
+    "scatter": "Each point is one edit, its bars one standard error. If the exposure causes the outcome, edits that "
+    "move the exposure more move the outcome in proportion: the points lie on a line through 0, whose "
+    "slope is the causal effect. MR-Egger's line may start elsewhere: that intercept is a direct effect "
+    "which all edits share. Every edit is drawn as if it raised the exposure; both signs of the filled "
+    "points were turned.",
+    "calibration": "The dotted diagonal is what an honest ensemble shows: its 95 % intervals hold 95 % of held-out "
+    "values, and 70 % of the loci given probability 0.7 are positive. A curve of coverage below the "
+    "diagonal is too sure of itself, one above it too cautious. Grey band: chance, with so many loci. "
+    "Corrected curves were measured on loci that they were not fitted to. All this speaks of levels of "
+    "whole sequences, not of effects of edits.",
+    "errors": "Edits to the right of the dashed line have effects of more than two standard errors; instruments "
+    "come from the right end. A cloud along the line: the members disagree about as much as effects are "
+    "large.",
+    "predictions": "Bars: the mean of the members. Lines: each member by itself; lines far apart mean that the members "
+    "disagree on levels. Two humps usually are loci with and without the mark. A mark that hardly varies "
+    "has few edits that change it, hence few instruments.",
+}
+
 
 def number(value: float, decimals: int | None = None) -> str:
     """Return a number as text with a real minus sign; three significant digits unless `decimals` are given."""
@@ -51,20 +83,25 @@ def decimals_for(half_width: float) -> int:
     return int(np.clip(-np.floor(np.log10(half_width)), 2, 8)) if half_width < 100 else 0
 
 
-def interval(beta: float, low: float, high: float) -> str:
-    """Return "1.02 (0.95 to 1.10)"."""
-    digits = decimals_for((high - low) / 2)
-    return f"{number(beta, digits)} ({number(low, digits)} to {number(high, digits)})"
+def span(low: float, high: float, decimals: int) -> str:
+    """Return "0.95 to 1.10"."""
+    return f"{number(low, decimals)} to {number(high, decimals)}"
 
 
-def estimate(row: Mapping[Hashable, Any]) -> str:
-    """Return effect and confidence interval of a row of estimates as text."""
-    return interval(float(row["beta"]), float(row["ci_low"]), float(row["ci_high"]))
+def estimate(row: Mapping[Any, Any]) -> str:
+    """Return effect and confidence interval of a row of estimates, "1.02 (0.95 to 1.10)"."""
+    digits = decimals_for((row["ci_high"] - row["ci_low"]) / 2)
+    return f"{number(row['beta'], digits)} ({span(row['ci_low'], row['ci_high'], digits)})"
 
 
 def percent(level: float) -> str:
     """Return "95 %"."""
     return f"{100 * level:g} %"
+
+
+def share(value: float) -> str:
+    """Return a share of 1 as whole percent."""
+    return percent(round(value, 2)) if np.isfinite(value) else "–"
 
 
 def pvalue(value: float) -> str:
@@ -77,6 +114,12 @@ def pvalue(value: float) -> str:
 def method_name(method: str) -> str:
     """Return a method's name as a reader knows it; the key itself for one that is not listed."""
     return METHOD_NAMES.get(method, method)
+
+
+def shorten(name: str, most: int) -> str:
+    """Return a name of at most so many characters, cut in the middle."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - half]}…{name[-half:]}"
 
 
 def count(n: int, what: str) -> str:

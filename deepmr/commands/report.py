@@ -1,0 +1,226 @@
+"""`deepmr report`: one page of a run, put together from its files."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepmr import checks
+from deepmr.commands.report_parts import differing, locus_effects, select, strongest
+from deepmr.commands.source import Source, open_source
+from deepmr.errors import InputError
+from deepmr.io.calibration import read_calibration
+from deepmr.io.files import atomic_path, check_writable
+from deepmr.io.provenance import provenance
+from deepmr.io.tables import numbers, read_estimates, read_table
+from deepmr.report.content import Run
+from deepmr.report.page import render_page
+from deepmr.types import Estimates
+
+log = logging.getLogger(__name__)
+
+Pair = tuple[str, str]
+
+
+def report(
+    effects: Path,
+    *,
+    estimates: Path,
+    meta: Path,
+    out: Path,
+    calibration: Path | None = None,
+    truth: Path | None = None,
+    locus: list[str] | None = None,
+    n_loci: int = 3,
+    overwrite: bool = False,
+) -> dict[str, object]:
+    """Write one self-contained HTML page of a run.
+
+    It opens offline, on a phone too, and prints: global effects, a matrix of all pairs, views of single loci,
+    calibration, counts, tables, and how every file was made. Instruments are selected again, by the options that are
+    recorded beside the estimates.
+
+    Parameters
+    ----------
+    effects
+        Effects of edits: effects.h5, or a TSV or NPZ table (then without views of loci).
+    estimates
+        Table of deepmr mr.
+    meta
+        Table of deepmr meta.
+    out
+        HTML file to write.
+    calibration
+        What deepmr calibrate wrote, if deepmr mr used it.
+    truth
+        True effects of a simulation (TSV): exposure, outcome, beta, and locus if they are local.
+    locus
+        Loci to show; default those with the strongest instruments.
+    n_loci
+        How many to show when none is named.
+    overwrite
+        Replace a page that is there.
+
+    Returns
+    -------
+    dict
+        Effects of the leading method, the loci shown, what is missing and why, and where the page is.
+
+    Raises
+    ------
+    InputError
+        For a file or locus that cannot be used.
+    """
+    options = {name: value for name, value in locals().items() if name != "overwrite"}
+    if n_loci < 0:
+        raise InputError(f"n_loci must be at least 0; got {n_loci}")
+    check_writable(out, overwrite=overwrite)
+    local, pooled = read_estimates(estimates), read_estimates(meta)
+    calibrated = None if calibration is None else read_calibration(calibration)
+    true = None if truth is None else _true_effects(truth, local, pooled)
+    mr_record = _record_beside(estimates)
+    with open_source(effects) as source:
+        pairs = _pairs(local, pooled, source)
+        chosen = _chosen(locus, source)
+        names = [
+            task.name for task in source.tasks if not pairs or task.name in {name for pair in pairs for name in pair}
+        ]
+        selected = select(source, names, pairs, calibration=calibrated, options=mr_record.get("options", {}))
+        other = differing(local, selected.instruments)
+        shown = chosen or strongest(selected, n_loci=n_loci)
+        run = Run(
+            tasks=tuple(task for task in source.tasks if task.name in names),
+            pooled=pooled,
+            local=local,
+            truth=true,
+            calibration=calibrated,
+            instruments=selected.instruments,
+            shown=shown,
+            shown_because="named" if chosen else "those whose instruments are strongest, so not typical ones",
+            loci=locus_effects(source, shown, names),
+            sample=selected.sample,
+            predictions=_predictions(source, names),
+            counts=_counts(source, local),
+            provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
+            local_name=estimates.name,
+            pooled_name=meta.name,
+            notes=tuple(_notes(source, true, mr_record, calibrated is not None, other)),
+        )
+    page = render_page(run)
+    with atomic_path(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    log.info("wrote %s, %.1f MB", out, len(page.encode()) / 1e6)
+    columns = ["exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n"]
+    summary: dict[str, object] = {"effects": run.headline.table[columns].to_dict(orient="records")}
+    return summary | {"loci_shown": list(shown), "notes": list(run.notes), "report": str(out)}
+
+
+def _pairs(local: Estimates, pooled: Estimates, source: Source) -> list[Pair]:
+    """Return the pairs of the tables, in their order; both tables must be of these effects."""
+    frames = [pooled.table, local.table, local.skipped]
+    rows = pd.concat([frame[["exposure", "outcome"]] for frame in frames if len(frame)] or frames[:1])
+    pairs = list(dict.fromkeys(zip(rows["exposure"].astype(str), rows["outcome"].astype(str), strict=True)))
+    names = [task.name for task in source.tasks]
+    for name in dict.fromkeys(name for pair in pairs for name in pair):
+        if name not in names:
+            raise InputError(f"the estimates name the task {name!r}; the effects have {', '.join(names)}")
+    known = set(source.loci)
+    other = [name for name in local.table["locus"].astype(str).unique() if name not in known]
+    if other:
+        raise InputError(f"the estimates name the locus {other[0]!r}, which the effects do not have: another run's?")
+    return pairs
+
+
+def _chosen(locus: Sequence[str] | None, source: Source) -> tuple[str, ...]:
+    for name in locus or ():
+        if name not in source.loci:
+            raise InputError(f"there is no locus {name!r} among the {len(source.loci)} of the effects")
+    return tuple(dict.fromkeys(locus or ()))
+
+
+def _predictions(source: Source, names: Sequence[str]) -> np.ndarray | None:
+    if source.file is None:
+        return None
+    predictions: np.ndarray = source.file.reference[:, :, source.file.task_columns(names)]
+    return predictions
+
+
+def _counts(source: Source, local: Estimates) -> dict[str, int]:
+    counts = {"loci": len(source.loci), "loci with an estimate": int(local.table["locus"].nunique())}
+    file = source.file
+    if file is not None:
+        counts |= {"bases of a locus": file.sequences.length, "masked positions": file.n_masked}
+        counts |= {"members": len(file.members)}
+    return counts | {"edits": source.n_variants}
+
+
+def _true_effects(path: Path, local: Estimates, pooled: Estimates) -> pd.DataFrame:
+    """Return one true effect a pair: of local ones the mean over the loci that the leading method has estimated."""
+    frame = read_table(path)
+    try:
+        checks.columns("true effects", frame.columns, ("exposure", "outcome", "beta"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    frame = frame.assign(beta=numbers(path, frame, "beta")).dropna(subset="beta")
+    if "locus" in frame.columns and not (frame["locus"] == "*").all():
+        leading = Run(tasks=(), pooled=pooled, local=local).leading
+        used = local.table.loc[local.table["method"] == leading, ["locus", "exposure", "outcome"]]
+        frame = frame.merge(used.astype(str), on=["locus", "exposure", "outcome"])
+    return frame.groupby(["exposure", "outcome"], sort=False)["beta"].mean().reset_index()
+
+
+def _record_beside(path: Path) -> dict[str, Any]:
+    """Return what is recorded beside a table; nothing where there is no such file."""
+    try:
+        record = json.loads(path.with_name(path.name + ".json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _provenance(options: Mapping[str, Any], source: Source, tables: Mapping[str, Path]) -> dict[str, Mapping[str, Any]]:
+    inputs = {name: value for name, value in options.items() if isinstance(value, Path) and name != "out"}
+    records: dict[str, Mapping[str, Any]] = {}
+    if source.file is not None:
+        records[inputs["effects"].name] = {name: _decoded(value) for name, value in source.file.attrs.items()}
+        members = source.file.members.to_dict("records")
+        records["ensemble members"] = {str(member.pop("name")): member for member in members}
+    if "calibration" in inputs:
+        records[inputs["calibration"].name] = json.loads(inputs["calibration"].read_text()).get("provenance", {})
+    records |= {path.name: _record_beside(path) for path in tables.values()}
+    records["this page"] = provenance("report", options=options, inputs=inputs)
+    return {name: record for name, record in records.items() if record}
+
+
+def _decoded(value: Any) -> Any:
+    """Return an attribute that holds JSON as what it says."""
+    if isinstance(value, str) and value[:1] in {"{", "["}:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _notes(
+    source: Source, run_truth: pd.DataFrame | None, mr_record: Mapping[str, Any], calibrated: bool, other: int
+) -> Iterator[str]:
+    """Yield what a reader should know is missing or doubtful, a sentence each."""
+    if source.file is None:
+        yield "The effects come from a table: there are no sequences, hence no views of loci and no predictions."
+    elif source.file.layout != "saturation":
+        yield "The effects are of a list of edits, not of every edit: there are no views of loci."
+    if not mr_record:
+        yield "Nothing is recorded beside the estimates: the instruments shown were selected by the default rule."
+    elif mr_record.get("options", {}).get("calibration") and not calibrated:
+        yield "The estimates used a calibration that this page was not given: errors of edits are uncorrected here."
+    if other:
+        yield f"At {other} loci the instruments shown are not as many as the estimates used."
+    if not calibrated:
+        yield "No calibration was given: whether the ensemble's intervals hold is not shown."
+    if run_truth is not None and run_truth.empty:
+        yield "The table of true effects has none for these pairs at loci with an estimate."

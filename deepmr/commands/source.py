@@ -1,0 +1,63 @@
+"""Effects of edits, whichever file they are in: what the commands after `deepmr ism` read."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from deepmr.io.effect_tables import read_effect_table
+from deepmr.io.effects import EffectsFile, open_effects
+from deepmr.types import MemberEffects, SummaryStats, Task
+
+BLOCK = 64  # loci in memory at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where effects come from.
+
+    Attributes
+    ----------
+    tasks, loci : in the order of the file.
+    n_variants : edits over all loci.
+    n_blocks : how many blocks there are.
+    blocks : yields the effects on the named tasks, some loci at a time; means and standard errors where the file has no
+        members.
+    file : the open effects file; None for a table.
+    """
+
+    tasks: tuple[Task, ...]
+    loci: tuple[str, ...]
+    n_variants: int
+    n_blocks: int
+    blocks: Callable[[Sequence[str]], Iterator[MemberEffects | SummaryStats]]
+    file: EffectsFile | None = None
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """Open an effects file, or read a table of effects made elsewhere.
+
+    Parameters
+    ----------
+    path : HDF5, TSV or NPZ.
+    """
+    if path.suffix in {".h5", ".hdf5"} or (path.is_file() and h5py.is_hdf5(path)):
+        with open_effects(path) as file:
+            yield Source(
+                tasks=file.tasks,
+                loci=tuple(file.loci["locus"]),
+                n_variants=file.n_variants,
+                n_blocks=math.ceil(len(file.loci) / BLOCK),
+                blocks=lambda names: file.blocks(BLOCK, tasks=names),
+                file=file,
+            )
+        return
+    table, loci = read_effect_table(path)
+    tasks = tuple(Task(name=name) for name in table.traits) if isinstance(table, SummaryStats) else table.tasks
+    yield Source(
+        tasks=tasks, loci=tuple(loci), n_variants=len(table.variants), n_blocks=1, blocks=lambda _: iter([table])
+    )

@@ -1,0 +1,165 @@
+"""What a page shows of a run, as core types; and the pieces that it is put together from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, UInt8
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from deepmr import checks
+from deepmr.ism.calibration import Calibration
+from deepmr.report import words
+from deepmr.report.svg import inline_svg
+from deepmr.types import Estimates, Instruments, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocusEffects:
+    """Effects of every edit of one locus.
+
+    Attributes
+    ----------
+    chrom, start : where it lies, 0-based; "" and -1 where unknown.
+    codes : the reference, 0 to 3 for A C G T, 4 for a masked position.
+    effect : the last axis is the other three bases in the order A C G T.
+    """
+
+    locus: str
+    chrom: str
+    start: int
+    codes: UInt8[np.ndarray, "length"]
+    effect: Float[np.ndarray, "members tasks length 3"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectSample:
+    """Mean effects and standard errors of some of the edits.
+
+    Attributes
+    ----------
+    n_edits : edits that the sample was drawn from.
+    """
+
+    beta: Float[np.ndarray, "variants tasks"]
+    se: Float[np.ndarray, "variants tasks"]
+    n_edits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that a page shows. What is None or empty is left out of the page, which says so.
+
+    Attributes
+    ----------
+    tasks : the marks, in the order of the figures.
+    pooled : global effects, one row a pair and method.
+    local : effects at single loci, and the loci without one.
+    truth : true global effects of a simulation, columns exposure, outcome, beta.
+    instruments : one a pair, in the order of `pooled`.
+    shown, shown_because : loci that are drawn, and why these.
+    loci : their effects.
+    predictions : of the unmutated loci.
+    counts : how much there was, by name.
+    provenance : how every file was made, by its name.
+    local_name, pooled_name : file names of the tables.
+    notes : what is missing and why, a sentence each.
+    """
+
+    tasks: tuple[Task, ...]
+    pooled: Estimates
+    local: Estimates
+    truth: pd.DataFrame | None = None
+    calibration: Calibration | None = None
+    instruments: tuple[Instruments, ...] = ()
+    shown: tuple[str, ...] = ()
+    shown_because: str = "named"
+    loci: tuple[LocusEffects, ...] = ()
+    sample: EffectSample | None = None
+    predictions: Float[np.ndarray, "members loci tasks"] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    local_name: str = "local estimates"
+    pooled_name: str = "pooled estimates"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.truth is not None:
+            checks.columns("true effects", self.truth.columns, ("exposure", "outcome", "beta"))
+
+    @property
+    def estimand(self) -> str:
+        """What the effects are effects in."""
+        table = self.pooled.table if len(self.pooled) else self.local.table
+        return str(table["estimand"].iloc[0]) if len(table) else "model"
+
+    @property
+    def leading(self) -> str:
+        """The method that headline and matrix show."""
+        methods = list(dict.fromkeys(self.pooled.table["method"]))
+        return next((m for m in words.LEADING if m in methods), methods[0] if methods else "")
+
+    @property
+    def headline(self) -> Estimates:
+        """The pooled rows of that method."""
+        return self.pooled.take((self.pooled.table["method"] == self.leading).to_numpy(bool))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plate:
+    """A figure on the page: its drawing, what it shows, and how to read it."""
+
+    svg: Markup
+    caption: str
+    reading: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell of a table: what is written, and the number it is sorted by."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table on the page."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+class Plates:
+    """Makes plates whose figures have ids of their own; one object a page."""
+
+    def __init__(self) -> None:
+        self._drawn = 0
+
+    def plate(self, figure: Figure, *, alt: str, caption: str, reading: str) -> Plate:
+        """Put a figure with its words on the page.
+
+        Parameters
+        ----------
+        figure : what to draw.
+        alt : what it shows, for those who do not see it.
+        caption : what it shows, for those who do.
+        reading : how to read it, in plain words.
+        """
+        self._drawn += 1
+        svg = inline_svg(figure, prefix=f"fig{self._drawn}", alt=alt)
+        return Plate(svg=Markup(svg), caption=f"Figure {self._drawn}. {caption}", reading=reading)  # noqa: S704 -- made here
+
+
+def number_cell(value: float, write: Callable[[float], str] = words.number) -> Cell:
+    """Return a number's cell; one without a value sorts last."""
+    return Cell(text=write(value), value=float(value) if np.isfinite(value) else None)
+
+
+def count_cell(n: int) -> Cell:
+    """Return a count's cell, its thousands apart."""
+    return Cell(text=f"{n:,}", value=float(n))

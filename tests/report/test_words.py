@@ -1,0 +1,46 @@
+"""Numbers in words."""
+
+import numpy as np
+import pytest
+
+from deepmr.mr import METHODS
+from deepmr.report import words
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ((1.02, 0.945, 1.095), "1.02 (0.94 to 1.09)"),
+        ((-0.5, -1.2, 0.2), "−0.50 (−1.20 to 0.20)"),
+        ((0.00123, 0.00113, 0.00133), "0.0012 (0.0011 to 0.0013)"),
+        ((1234.0, 900.0, 1568.0), "1234 (900 to 1568)"),
+        ((-0.001, -0.2, 0.2), "0.00 (−0.20 to 0.20)"),
+    ],
+)
+def test_an_estimate_shows_as_many_digits_as_its_interval_deserves(row, text):
+    assert words.estimate(dict(zip(("beta", "ci_low", "ci_high"), row, strict=True))) == text
+
+
+def test_numbers_without_a_value_and_tiny_p_values():
+    assert words.number(np.nan) == "–"
+    assert words.number(np.inf) == "∞"
+    assert words.pvalue(0.0) == "< 1e−300"
+    assert words.pvalue(3.21e-12) == "3.2e−12"
+    assert words.pvalue(np.nan) == "–"
+    assert words.share(np.nan) == "–"
+    assert words.share(0.666) == "67 %"
+    assert words.decimals_for(0.0) == 3
+
+
+def test_counts_and_long_names():
+    assert [words.count(n, "locus") for n in (1, 2, 1200)] == ["1 locus", "2 loci", "1,200 loci"]
+    assert words.shorten("short", 20) == "short"
+    long = words.shorten("H3K27ac of a long-named cell type", 20)
+    assert len(long) == 20
+    assert long.startswith("H3K27ac")
+    assert long.endswith("cell type")
+
+
+def test_every_method_has_a_name_and_a_meaning():
+    assert set(words.METHOD_NAMES) == set(words.METHOD_MEANINGS) == set(METHODS)
+    assert words.method_name("my_own") == "my_own"
