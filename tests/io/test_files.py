@@ -36,6 +36,12 @@ def failing(number):
     return fail
 
 
+def write_half(path, error):
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 def left_in(folder):
     return sorted(p.name for p in folder.iterdir())
 
@@ -103,17 +109,15 @@ def test_atomic_path_makes_files_that_others_may_read(tmp_path):
 def test_atomic_path_leaves_nothing_when_the_block_fails(tmp_path, error):
     path = tmp_path / "out.tsv"
     path.write_text("old")
-    with pytest.raises(type(error)), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        write_half(path, error)
     assert path.read_text() == "old"
     assert left_in(tmp_path) == ["out.tsv"]
 
 
 def test_atomic_path_on_a_full_disk(tmp_path):
-    with pytest.raises(DeepMRError, match=r"out: no space left") as caught, atomic_path(tmp_path / "out") as temporary:
-        temporary.write_text("half")
-        raise OSError(28, "No space left on device")
+    with pytest.raises(DeepMRError, match=r"out: no space left") as caught:
+        write_half(tmp_path / "out", OSError(errno.ENOSPC, "No space left on device"))
     assert caught.value.exit_code == 1
     assert left_in(tmp_path) == []
 
