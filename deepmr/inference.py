@@ -1,8 +1,10 @@
 """Tails and intervals: the one home of P values and confidence limits."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import optimize, special, stats
 
 
 def quantile(level: float, df: Float[np.ndarray, "*shape"] | float = np.inf) -> Float[np.ndarray, "*shape"]:
@@ -49,3 +51,91 @@ def chi2_tail(q: Float[np.ndarray, "*shape"], df: Float[np.ndarray, "*shape"] | 
     """Return the upper-tail probability of chi-square; 1 where there are no degrees of freedom."""
     dof = np.broadcast_to(np.asarray(df, dtype=float), np.shape(q))
     return np.where(dof > 0, stats.chi2.sf(q, np.where(dof > 0, dof, 1.0)), 1.0)
+
+
+def i_squared(q: Float[np.ndarray, "*shape"], df: Float[np.ndarray, "*shape"] | float) -> Float[np.ndarray, "*shape"]:
+    """Return the share of Cochran's Q beyond its expectation, (Q - df) / Q, between 0 and 1; 0 where Q is 0."""
+    excess = np.maximum(q - df, 0.0)
+    return np.divide(excess, q, out=np.zeros_like(excess), where=q > 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TotalError:
+    """A standard error made of two independent parts.
+
+    Attributes
+    ----------
+    se : square root of the sum of both variances.
+    df : degrees of freedom of `se` (Welch and Satterthwaite); those of the sampling part where `se` is 0.
+    sampling, member : standard errors of the parts.
+    """
+
+    se: Float[np.ndarray, "*shape"]
+    df: Float[np.ndarray, "*shape"]
+    sampling: Float[np.ndarray, "*shape"]
+    member: Float[np.ndarray, "*shape"]
+
+
+def total_error(
+    sampling_var: Float[np.ndarray, "*shape"],
+    sampling_df: Float[np.ndarray, "*shape"] | float,
+    factors: Float[np.ndarray, "factors *shape"],
+) -> TotalError:
+    """Add the error that ensemble members share to a sampling variance.
+
+    Parameters
+    ----------
+    sampling_var : variance from the scatter over instruments or loci.
+    sampling_df : its degrees of freedom; infinite for a known variance. Ignored where the variance is 0.
+    factors : one a member; their squares sum to the variance over members, which has members - 1 degrees of freedom.
+
+    Notes
+    -----
+    df = (v_s + v_m)^2 / (v_s^2 / df_s + v_m^2 / (K - 1)).
+
+    References
+    ----------
+    Satterthwaite FE. An approximate distribution of estimates of variance components. Biometrics 1946.
+    https://doi.org/10.2307/3002019
+    """
+    member_var = np.sum(np.square(factors, dtype=float), axis=0)
+    member_df = max(len(factors) - 1, 1)
+    dof = np.broadcast_to(np.asarray(sampling_df, dtype=float), np.shape(sampling_var))
+    total = sampling_var + member_var
+    # Ratios to the total, not squares of variances: those underflow for small effects.
+    share = np.divide(sampling_var, total, out=np.zeros_like(total), where=total > 0)
+    spread = np.divide(share**2, dof, out=np.zeros_like(total), where=share > 0)
+    spread = spread + np.where(total > 0, (1 - share) ** 2, 0.0) / member_df
+    df = np.divide(1.0, spread, out=np.array(dof), where=spread > 0)
+    return TotalError(se=np.sqrt(total), df=df, sampling=np.sqrt(sampling_var), member=np.sqrt(member_var))
+
+
+def moderate_variances(variance: Float[np.ndarray, "units"], df: float) -> Float[np.ndarray, "units"]:
+    """Shrink variances that few degrees of freedom estimate towards their common size, as much as the data warrant.
+
+    Parameters
+    ----------
+    variance : zero or positive; zeros tell nothing about the common size. Fewer than three positive ones stay as they
+        are.
+    df : degrees of freedom of each, above zero.
+
+    Returns
+    -------
+    (d0 s0 + df v) / (d0 + df), with s0 and d0 fitted by the mean and variance of log v; all s0 where the variances
+    differ no more than chance makes them (d0 infinite).
+
+    References
+    ----------
+    Smyth GK. Linear models and empirical Bayes methods for assessing differential expression in microarray experiments.
+    Stat Appl Genet Mol Biol 2004. https://doi.org/10.2202/1544-6115.1027
+    """
+    positive = variance[variance > 0]
+    if len(positive) < 3:
+        return variance.astype(float)
+    logs = np.log(positive) - special.digamma(df / 2) + np.log(df / 2)
+    excess = float(np.var(logs, ddof=1) - special.polygamma(1, df / 2))
+    if excess <= special.polygamma(1, 1e6):
+        return np.full(len(variance), np.exp(logs.mean()))
+    prior = 2 * optimize.brentq(lambda half: special.polygamma(1, half) - excess, 1e-9, 1e6)
+    size = np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2))
+    return (prior * size + df * variance) / (prior + df)

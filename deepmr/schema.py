@@ -22,7 +22,7 @@ TASKS = {
 }
 
 ESTIMATES = {
-    "method": "estimator, a key of METHODS, or estimator+meta for a pooled row",
+    "method": "estimator, a key of METHODS",
     "exposure": "task or trait taken as the cause",
     "outcome": "task or trait taken as the effect",
     "locus": "locus the estimate belongs to, '*' for one pooled over loci",

@@ -212,6 +212,20 @@ class Instruments:
         """The exposure, where there is one; several joined with '+'."""
         return "+".join(self.exposures)
 
+    def take(self, rows: Bool[np.ndarray, "instruments"]) -> "Instruments":
+        """Return the instruments that a boolean mask selects; every locus stays, also one left without any."""
+        kept = np.concatenate([[0], np.cumsum(rows)])
+        return replace(
+            self,
+            offsets=kept[self.offsets],
+            variants=self.variants[rows].reset_index(drop=True),
+            beta_exposure=self.beta_exposure[rows],
+            se_exposure=self.se_exposure[rows],
+            beta_outcome=self.beta_outcome[rows],
+            se_outcome=self.se_outcome[rows],
+            error_factors=None if self.error_factors is None else self.error_factors[:, rows],
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row an instrument."""
         frame = self.variants.assign(exposure=self.exposure, outcome=self.outcome)

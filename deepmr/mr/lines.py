@@ -1,0 +1,186 @@
+"""What the methods that fit a line have in common: their input, their weights, and an error that members share."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from deepmr.errors import InputError
+from deepmr.inference import TotalError, chi2_tail, total_error
+from deepmr.linalg import LineFit, divide, fit_lines, line_factors, segment_repeat, segment_sum
+from deepmr.types import Estimates, Instruments, make_estimates
+
+_log = logging.getLogger(__name__)
+
+Distribution = Literal["normal", "t"]
+Scatter = Literal["fixed", "random", "floored"]
+Weights = Literal["simple", "delta"]
+
+
+def exposure_of(instruments: Instruments) -> tuple[Float[np.ndarray, "rows"], Float[np.ndarray, "rows"]]:
+    """Return the effects on the only exposure and their standard errors.
+
+    Raises
+    ------
+    InputError : when there are several exposures.
+    """
+    if len(instruments.exposures) != 1:
+        raise InputError(f"the method takes one exposure; got {len(instruments.exposures)}: {instruments.exposure}")
+    return instruments.beta_exposure[:, 0].astype(float), instruments.se_exposure[:, 0].astype(float)
+
+
+def too_few(instruments: Instruments, needed: int, *, what: str = "instruments") -> list[str]:
+    """Say for every locus why it has too few instruments; empty where it has enough."""
+    return ["" if count >= needed else f"needs at least {needed} {what}; has {count}" for count in instruments.counts]
+
+
+def with_ratio(instruments: Instruments) -> Instruments:
+    """Return the instruments that have a ratio: those whose exposure effect is not exactly zero. Logs how many left."""
+    x, _ = exposure_of(instruments)
+    if np.all(x != 0):
+        return instruments
+    _log.warning("left out %d of %d instruments: an exposure effect of 0 has no ratio", int((x == 0).sum()), len(x))
+    return instruments.take(x != 0)
+
+
+def oriented(instruments: Instruments) -> Instruments:
+    """Return the instruments with alleles swapped where needed to make every exposure effect positive."""
+    x, _ = exposure_of(instruments)
+    sign = np.where(x < 0, -1.0, 1.0)
+    factors = instruments.error_factors
+    return replace(
+        instruments,
+        beta_exposure=np.abs(x)[:, None],
+        beta_outcome=instruments.beta_outcome * sign,
+        error_factors=None if factors is None else factors * sign[:, None],
+    )
+
+
+def inverse_variances(
+    instruments: Instruments, *, weights: Weights = "simple", error_corr: float = 0.0
+) -> Float[np.ndarray, "rows"]:
+    """Return the weights of the outcome effects.
+
+    Parameters
+    ----------
+    weights : `simple`, 1 / se_y^2; `delta`, 1 / (se_y^2 + r^2 se_x^2 - 2 error_corr r se_x se_y) with r = y / x, which
+        also counts the error of the exposure effects and needs every one of them to differ from zero.
+    error_corr : correlation of the errors of exposure and outcome effects; 0 for separate samples.
+    """
+    x, se_x = exposure_of(instruments)
+    variance = np.square(instruments.se_outcome, dtype=float)
+    if weights == "delta":
+        shift = instruments.beta_outcome / x * se_x
+        variance = variance + shift**2 - 2 * error_corr * shift * instruments.se_outcome
+    return 1 / variance
+
+
+def equal_weights(instruments: Instruments) -> Float[np.ndarray, "rows"]:
+    """Return one weight a locus, 1 / mean(se_y^2): its size moves no estimate and gives `sigma` a scale."""
+    total = segment_sum(np.square(instruments.se_outcome, dtype=float), instruments.offsets)
+    return segment_repeat(divide(instruments.counts.astype(float), total), instruments.offsets)
+
+
+def standard_error(
+    variance: Float[np.ndarray, "loci"],
+    df: Float[np.ndarray, "loci"],
+    factors: Float[np.ndarray, "factors loci"] | None,
+    *,
+    distribution: Distribution,
+) -> TotalError:
+    """Return the standard error of a locus's number: of its sampling variance alone, or with the members' part.
+
+    Parameters
+    ----------
+    df : residual degrees of freedom; 0 where no residual is left.
+    factors : None where errors are independent.
+    distribution : with independent errors, the normal or Student's t with `df`. Shared errors always use t, with
+        Welch-Satterthwaite degrees of freedom, since a handful of members estimates their own variance poorly.
+    """
+    known = np.where(df > 0, df, np.inf)
+    if factors is not None:
+        return total_error(variance, known, factors)
+    se = np.sqrt(variance)
+    dof = known if distribution == "t" else np.full_like(known, np.inf)
+    return TotalError(se=se, df=dof, sampling=se, member=np.zeros_like(se))
+
+
+def error_extras(error: TotalError, factors: Float[np.ndarray, "factors loci"] | None) -> dict[str, np.ndarray]:
+    """Return both parts of the standard error, where there are two."""
+    return {} if factors is None else {"se_sampling": error.sampling, "se_member": error.member}
+
+
+def cochran(q: Float[np.ndarray, "loci"], df: Float[np.ndarray, "loci"]) -> dict[str, np.ndarray]:
+    """Return a weighted residual sum of squares as Q, with its degrees of freedom and its P value, by name."""
+    return {"q": q, "q_df": df, "q_pvalue": chi2_tail(q, df)}
+
+
+def mean_f(instruments: Instruments) -> Float[np.ndarray, "loci"]:
+    """Return the mean of (beta_exposure / se_exposure)^2 over the instruments of each locus."""
+    x, se_x = exposure_of(instruments)
+    return divide(segment_sum((x / se_x) ** 2, instruments.offsets), instruments.counts.astype(float))
+
+
+def sampling_scale(fit: LineFit, scatter: Scatter, *, shared: bool) -> Float[np.ndarray, "loci"]:
+    """Return what multiplies (X'WX)^-1 to give the sampling variance.
+
+    Independent errors: 1 (`fixed`), the residual dispersion (`random`), or the dispersion but at least 1 (`floored`).
+    Shared errors: the dispersion, without a floor, since the members' error comes as its own part; 0 for `fixed`,
+    which takes one effect and no error but the members'.
+    """
+    if shared:
+        return np.zeros_like(fit.slope) if scatter == "fixed" else np.where(fit.df > 0, fit.dispersion, 0.0)
+    if scatter == "fixed":
+        return np.ones_like(fit.slope)
+    return np.maximum(fit.dispersion, 1.0) if scatter == "floored" else fit.dispersion
+
+
+def origin_estimates(
+    method: str,
+    instruments: Instruments,
+    weights: Float[np.ndarray, "rows"],
+    *,
+    scatter: Scatter,
+    distribution: Distribution,
+    reason: list[str],
+    level: float,
+    extra: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> Estimates:
+    """Estimate the slope of a weighted line through the origin, with its standard error, for every locus.
+
+    Parameters
+    ----------
+    scatter : see `sampling_scale`.
+    reason : why a locus has no estimate; empty for one that has.
+    extra : further columns, or other values for `q` and its kin, which are of this line otherwise.
+    """
+    x, _ = exposure_of(instruments)
+    y, offsets, shared = instruments.beta_outcome.astype(float), instruments.offsets, instruments.error_factors
+    fit = fit_lines(x, y, weights, offsets)
+    factors = None
+    if shared is not None:
+        factors, _ = line_factors(fit, x, weights, offsets, x_factors=shared[:, :, 0], y_factors=shared[:, :, 1])
+    variance = sampling_scale(fit, scatter, shared=shared is not None) * fit.slope_unscaled
+    error = standard_error(variance, fit.df, factors, distribution=distribution)
+    zero = "not identified: every exposure effect is zero"
+    return make_estimates(
+        method,
+        instruments,
+        beta=fit.slope,
+        se=error.se,
+        df=error.df,
+        reason=[why or ("" if known else zero) for why, known in zip(reason, fit.identified, strict=True)],
+        level=level,
+        extra={
+            "sigma": np.sqrt(fit.dispersion),
+            **cochran(fit.residual_ss, fit.df),
+            "f_statistic": mean_f(instruments),
+            **extra,
+            **error_extras(error, factors),
+        },
+        error_factors=factors,
+    )
