@@ -1,0 +1,177 @@
+"""Do CTCF and PU.1, which bind unrelated motifs, come out as unrelated? A negative control on real peak sequences.
+
+Two ensembles are trained that differ only in what a peak of one factor is called for the other factor: unknown (masked
+in the loss), or 0. The second is the usual way, and it manufactures a negative effect.
+
+    python simulations/ctcf_pu1.py --data ../shared/data/chip --out results/ctcf_pu1
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+import bioframe
+import logomaker
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deepmr.commands.calibrate import calibrate
+from deepmr.commands.ism import ism
+from deepmr.commands.meta import meta
+from deepmr.commands.mr import mr
+from deepmr.commands.report import report
+from deepmr.commands.train import train
+from deepmr.io.effects import open_effects
+from deepmr.io.fasta import read_fasta, sample_loci, write_fasta
+from deepmr.io.tables import read_estimates
+from deepmr.io.targets import write_targets
+from deepmr.report.style import BASE_COLOURS
+from deepmr.sequence.alphabet import dinucleotide_shuffle
+from deepmr.types import ALPHABET, Sequences
+
+TASKS = ("CTCF", "PU1")
+HELD_OUT = ("chr1", "chr8", "chr9")
+N_ANALYSED = 300
+WIDTH, SHIFT, ROUNDS = 21, 6, 5  # of the aligned logos
+COMPLEMENT = [3, 2, 1, 0]
+
+
+def main() -> None:
+    """Run both ensembles through the whole chain and print their pooled effects."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with ctcf.fa.gz and pu1.fa.gz")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    sequences, labels, overlapping = read_peaks(arguments.data)
+    split = write_inputs(sequences, labels, arguments.out, seed=arguments.seed)
+    print(f"{len(sequences)} peaks, {overlapping} overlap one of the other factor; {split}")
+    for policy in ("unknown", "zero"):
+        print(f"\n## label of the other factor: {policy}\n\n{run(arguments.out, policy, seed=arguments.seed)}")
+    draw_logos(arguments.out / "unknown" / "effects.h5", arguments.out / "logos.png")
+
+
+def read_peaks(data: Path) -> tuple[Sequences, np.ndarray, int]:
+    """Return the peaks of both factors and whether each is known to be a peak of CTCF and of PU.1."""
+    ctcf, pu1 = (read_fasta(data / name) for name in ("ctcf.fa.gz", "pu1.fa.gz"))
+    new = ~pu1.loci["locus"].isin(ctcf.loci["locus"]).to_numpy()
+    pu1_only = pu1.take(new)
+    loci = pd.concat([ctcf.loci, pu1_only.loci], ignore_index=True)
+    sequences = Sequences(loci=loci, codes=np.concatenate([ctcf.codes, pu1_only.codes]))
+    labels = np.stack([bioframe.count_overlaps(loci, f.loci)["count"].to_numpy() > 0 for f in (ctcf, pu1)], axis=1)
+    return sequences, labels, int(labels.all(axis=1).sum())
+
+
+def write_inputs(sequences: Sequences, labels: np.ndarray, out: Path, *, seed: int) -> str:
+    """Write the loci to analyse, those to train on and those to calibrate on; they are disjoint."""
+    held_out = sequences.loci["chrom"].isin(HELD_OUT).to_numpy()
+    analysed = sample_loci(sequences.take(held_out), N_ANALYSED, seed=seed)
+    used = sequences.loci["locus"].isin(analysed.loci["locus"]).to_numpy()
+    write_fasta(analysed, out / "analysed.fa")
+    train_on, train_labels = sequences.take(~used), labels[~used]
+    write_fasta(train_on, out / "train.fa")
+    for policy, other in (("unknown", np.nan), ("zero", 0.0)):
+        targets = np.where(train_labels, 1.0, other)
+        write_targets(out / f"train.{policy}.tsv", train_on.loci["locus"].tolist(), TASKS, targets)
+    rest = held_out & ~used
+    peaks, known = sequences.take(rest), labels[rest]
+    shuffled = Sequences(
+        loci=peaks.loci.assign(locus="shuffled_" + peaks.loci["locus"], chrom="", start=-1, end=-1),
+        codes=dinucleotide_shuffle(peaks.codes, seed=seed + 1),
+    )
+    both = Sequences(
+        loci=pd.concat([peaks.loci, shuffled.loci], ignore_index=True),
+        codes=np.concatenate([peaks.codes, shuffled.codes]),
+    )
+    targets = np.concatenate([np.where(known, 1.0, np.nan), np.zeros((len(peaks), 2))])
+    write_fasta(both, out / "calibration.fa")
+    write_targets(out / "calibration.tsv", both.loci["locus"].tolist(), TASKS, targets)
+    return f"{len(train_on) - int(rest.sum())} train, {int(rest.sum())} validate, {len(analysed)} are analysed"
+
+
+def run(folder: Path, policy: str, *, seed: int) -> str:
+    """Train, mutate, calibrate, estimate, pool and report; returns the pooled estimates as a Markdown table."""
+    out = folder / policy
+    out.mkdir(exist_ok=True)
+    if not (out / "ensemble").is_dir():
+        trained = train(
+            fasta=folder / "train.fa",
+            targets=folder / f"train.{policy}.tsv",
+            out=out / "ensemble",
+            binary=list(TASKS),
+            held_out=list(HELD_OUT),
+            negatives=1.0,
+            reverse_complement=True,
+            seed=seed,
+        )
+        print(trained)
+    ism(model=out / "ensemble", fasta=folder / "analysed.fa", out=out / "effects.h5", overwrite=True)
+    calibrate(
+        model=out / "ensemble",
+        fasta=folder / "calibration.fa",
+        targets=folder / "calibration.tsv",
+        out=out / "calibration.json",
+        overwrite=True,
+    )
+    mr(out / "effects.h5", out=out / "mr.tsv", calibration=out / "calibration.json", overwrite=True)
+    meta(out / "mr.tsv", out=out / "meta.tsv", overwrite=True)
+    report(
+        out / "effects.h5",
+        estimates=out / "mr.tsv",
+        meta=out / "meta.tsv",
+        calibration=out / "calibration.json",
+        out=out / "report.html",
+        overwrite=True,
+    )
+    rows = [
+        "| exposure | outcome | method | effect | 95 % CI | prediction interval | loci |",
+        "|---|---|---|--:|---|---|--:|",
+    ]
+    for row in read_estimates(out / "meta.tsv").table.to_dict("records"):
+        rows.append(
+            "| {exposure} | {outcome} | {method} | {beta:.3f} | {ci_low:.3f} to {ci_high:.3f} | "
+            "{pi_low:.3f} to {pi_high:.3f} | {n} |".format(**row)
+        )
+    return "\n".join(rows)
+
+
+def draw_logos(effects: Path, out: Path) -> None:
+    """Draw per task the mean contribution of bases around the strongest site of each locus, sites aligned."""
+    figure = Figure(figsize=(6, 2 * len(TASKS)), layout="constrained")
+    with open_effects(effects) as file:
+        codes = file.sequences.codes
+        mean = np.stack([file.locus(i).mean(axis=0) for i in range(len(codes))])  # loci, tasks, length, 3
+    for k, task in enumerate(TASKS):
+        axes = figure.add_subplot(len(TASKS), 1, k + 1)
+        profile, n_sites = align_sites(-mean[:, k].mean(axis=-1), codes)
+        frame = pd.DataFrame(profile, columns=list(ALPHABET))
+        logomaker.Logo(frame, ax=axes, color_scheme=BASE_COLOURS, font_name="DejaVu Sans")
+        axes.set_title(f"{task}: {n_sites} strongest sites, aligned", loc="left", fontsize=9)
+        axes.set_ylabel("contribution\nto the logit", fontsize=8)
+    figure.savefig(out, dpi=150)
+    print(f"\nwrote {out}")
+
+
+def align_sites(contribution: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Align the strongest windows of all loci, either strand; returns the mean contribution (window, 4)."""
+    onehot = np.eye(5)[codes][:, :, :4] * contribution[:, :, None]
+    total = np.stack([np.convolve(c, np.ones(WIDTH), mode="valid") for c in contribution])
+    strong = total.max(axis=1) >= np.quantile(total.max(axis=1), 0.5)
+    best = total[strong].argmax(axis=1)
+    onehot = np.pad(onehot[strong], ((0, 0), (SHIFT, SHIFT), (0, 0)))
+    windows = np.stack([x[b : b + WIDTH + 2 * SHIFT] for x, b in zip(onehot, best, strict=True)])
+    either = np.stack([windows, windows[:, ::-1][:, :, COMPLEMENT]])  # strand, site, position, base
+    candidates = np.stack([either[:, :, s : s + WIDTH] for s in range(2 * SHIFT + 1)])  # shift, strand, site, ...
+    template = candidates[SHIFT, 0, total[strong].max(axis=1).argmax()]
+    for _ in range(ROUNDS):
+        score = np.einsum("astwb,wb->tas", candidates, template).reshape(len(windows), -1)
+        shift, strand = np.unravel_index(score.argmax(axis=1), candidates.shape[:2])
+        template = candidates[shift, strand, np.arange(len(windows))].mean(axis=0)
+    return template, len(windows)
+
+
+if __name__ == "__main__":
+    main()
