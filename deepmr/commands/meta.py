@@ -1,0 +1,69 @@
+"""`deepmr meta`: effects of all loci pooled, a row per pair and method."""
+
+from pathlib import Path
+
+from deepmr.errors import InputError
+from deepmr.io.files import check_writable
+from deepmr.io.provenance import provenance
+from deepmr.io.tables import read_estimates, write_estimates
+from deepmr.meta import Interval, Prediction, Tau2, Weighting, pool_estimates
+
+SHOWN = ("exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "i2")
+
+
+def meta(
+    estimates: Path,
+    *,
+    out: Path,
+    tau2: Tau2 = "REML",
+    ci: Interval = "HK",
+    weights: Weighting = "inverse_variance",
+    prediction: Prediction = "HTS",
+    level: float = 0.95,
+    overwrite: bool = False,
+) -> dict[str, object]:
+    """Pool the effects of all loci by random-effects meta-analysis.
+
+    ci_low and ci_high bound the mean over loci; pi_low and pi_high bound the effect at a new locus.
+
+    Parameters
+    ----------
+    estimates
+        Table of deepmr mr.
+    out
+        Table to write (TSV).
+    tau2
+        Estimator of the variance between loci: restricted maximum likelihood, DerSimonian-Laird, Paule-Mandel, maximum
+        likelihood, Hedges, Hunter-Schmidt or Sidik-Jonkman.
+    ci
+        Interval of the mean: Hartung-Knapp (HK_adhoc: never shorter than normal) or normal.
+    weights
+        Inverse variance, or equal: the plain mean over loci.
+    prediction
+        Prediction interval: t with k - 2 (HTS) or k - 1 (V) degrees of freedom, or Hartung-Knapp's.
+    level
+        Level of every interval.
+    overwrite
+        Replace results that are there.
+
+    Returns
+    -------
+    dict
+        Per pair and method the mean effect with its intervals, tau2, I2 and the number of loci; the file.
+
+    Raises
+    ------
+    InputError
+        When the table cannot be used or holds no estimates.
+    """
+    options = {name: value for name, value in locals().items() if name != "overwrite"}
+    if not 0 < level < 1:
+        raise InputError(f"level must be between 0 and 1; got {level:g}")
+    check_writable(out, overwrite=overwrite)
+    loci = read_estimates(estimates)
+    if not len(loci):
+        raise InputError(f"{estimates}: holds no estimates; there is nothing to pool")
+    pooled = pool_estimates(loci, tau2=tau2, ci=ci, weights=weights, prediction=prediction, level=level)
+    write_estimates(pooled, out, provenance=provenance("meta", options=options, inputs={"estimates": estimates}))
+    shown = [name for name in SHOWN if name in pooled.table]
+    return {"pooled": pooled.table[shown].to_dict(orient="records"), "estimates": str(out)}

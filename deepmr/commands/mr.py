@@ -1,0 +1,197 @@
+"""`deepmr mr`: from an effects file to causal effects, a row per pair, locus and method."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from deepmr import checks
+from deepmr.commands.progress import track
+from deepmr.commands.source import Source, open_source
+from deepmr.errors import InputError, TooFewInstruments
+from deepmr.instruments.strength import Rule, Selection, effect_scales, select_pairs
+from deepmr.io.calibration import read_calibration
+from deepmr.io.files import check_writable
+from deepmr.io.provenance import provenance
+from deepmr.io.tables import skipped_path, write_estimates, write_table
+from deepmr.ism.calibration import Calibration, sequence_digests
+from deepmr.ism.members import pool_members
+from deepmr.mr import METHODS, estimate_effects
+from deepmr.types import Estimates, Instruments, SummaryStats
+
+log = logging.getLogger(__name__)
+
+Method = Literal["ivw", "ivw_fixed", "ivw_random", "wald", "wald_weighted", "egger", "egger_robust"]
+Pair = tuple[str, str]
+
+
+def mr(
+    effects: Path,
+    *,
+    out: Path,
+    exposure: list[str] | None = None,
+    outcome: list[str] | None = None,
+    method: list[Method] | None = None,
+    rule: Rule = "relative",
+    threshold: float | None = None,
+    significance: float = 0.05,
+    min_instruments: int = 3,
+    calibration: Path | None = None,
+    scaling: Literal["variance", "isotonic"] = "variance",
+    allow_overlap: bool = False,
+    level: float = 0.95,
+    save_instruments: Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, object]:
+    """Estimate the causal effect of one mark on another at every locus.
+
+    Instruments are the edits that are strong on the exposure; what they do to the outcome has no part in their choice.
+    Writes a row per pair, locus and method, the loci without an estimate and why (`.skipped.tsv`), and how the table
+    was made (`.json`).
+
+    Parameters
+    ----------
+    effects
+        Effects of edits: effects.h5, or a TSV or NPZ table made elsewhere.
+    out
+        Table to write (TSV).
+    exposure
+        Tasks taken as the cause; default all.
+    outcome
+        Tasks taken as the effect; default all.
+    method
+        Estimators; default ivw, egger and wald.
+    rule
+        How instruments are chosen: by relative size and significance, by the F statistic alone, or by the paper's
+        pooled z-score.
+    threshold
+        Share of the pooled 99th percentile (default 0.25), F (10) or z-score (1).
+    significance
+        Level of the test that the relative rule adds; 1 turns it off.
+    min_instruments
+        Fewest instruments that a locus needs.
+    calibration
+        What deepmr calibrate wrote; corrects standard errors.
+    scaling
+        Correction to use: one factor of the variance, or isotonic at the level.
+    allow_overlap
+        Accept loci that the calibration was fitted to.
+    level
+        Level of the confidence intervals.
+    save_instruments
+        Also write the instruments (TSV).
+    overwrite
+        Replace results that are there.
+
+    Returns
+    -------
+    dict
+        Per pair and method: loci used and skipped, instruments, median effect; why loci were skipped; files.
+
+    Raises
+    ------
+    InputError
+        For a file, task or option that cannot be used, or effects of a single member.
+    TooFewInstruments
+        When no locus has an estimate; the tables are written all the same.
+    """
+    options = {name: value for name, value in locals().items() if name != "overwrite"}
+    selection = Selection(rule=rule, threshold=threshold, significance=significance)
+    methods = method or ["ivw", "egger", "wald"]
+    for name in methods:
+        checks.one_of("method", name, METHODS)
+    if not 0 < level < 1:
+        raise InputError(f"level must be between 0 and 1; got {level:g}")
+    for path in filter(None, (out, save_instruments)):
+        check_writable(path, overwrite=overwrite)
+    calibrated = None if calibration is None else read_calibration(calibration)
+    with open_source(effects) as source:
+        pairs = _pairs([task.name for task in source.tasks], exposure, outcome)
+        if calibrated is not None:
+            _check_calibration(calibrated, source, pairs, allow_overlap=allow_overlap)
+
+        def stats(description: str) -> Iterator[SummaryStats]:
+            blocks = source.blocks(sorted({task for pair in pairs for task in pair}))
+            for block in track(blocks, description=description, total=source.n_blocks, unit="blocks"):
+                if not isinstance(block, SummaryStats):
+                    yield pool_members(block, calibration=calibrated, scaling=scaling, level=level)
+                elif calibrated is None:
+                    yield block
+                else:
+                    raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
+
+        scales = effect_scales(stats("sizes of effects"))
+        chosen = select_pairs(stats("instruments"), pairs=pairs, scales=scales, loci=source.loci, selection=selection)
+        instruments = list(chosen)
+    estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
+    inputs = {"effects": effects} | ({} if calibration is None else {"calibration": calibration})
+    record = provenance("mr", options=options, inputs=inputs)
+    if save_instruments is not None:
+        write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
+    write_estimates(estimates, out, provenance=record)
+    if not len(estimates):
+        raise TooFewInstruments(
+            f"none of {len(source.loci)} loci has an estimate for any of {len(pairs)} pairs; "
+            f"{skipped_path(out)} says why"
+        )
+    return _summary(estimates, instruments, methods) | {"estimates": str(out)}
+
+
+def _pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] | None) -> list[Pair]:
+    """Return the ordered pairs asked for."""
+    for name in (*(exposure or ()), *(outcome or ())):
+        if name not in tasks:
+            raise InputError(f"there is no task {name!r}; the effects have {', '.join(tasks)}")
+    pairs = [(e, o) for e in dict.fromkeys(exposure or tasks) for o in dict.fromkeys(outcome or tasks) if e != o]
+    if not pairs:
+        raise InputError(f"a pair needs two different tasks; the effects have {', '.join(tasks)}")
+    return pairs
+
+
+def _check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:
+    file = source.file
+    members = set() if file is None else set(file.members["sha256"]) - {""}
+    if members and any(calibration.members) and set(calibration.members) != members:
+        raise InputError("the calibration was made with another ensemble: the checksums of the members differ")
+    # Bases tell more than names; a table of effects has names only.
+    keys, used = (
+        (source.loci, calibration.loci) if file is None else (sequence_digests(file.sequences), calibration.digests)
+    )
+    known = set(used)
+    shared = [locus for locus, key in zip(source.loci, keys, strict=True) if key in known]
+    if shared and not allow_overlap:
+        raise InputError(
+            f"{len(shared)} of {len(source.loci)} loci were used for the calibration, first {shared[0]}; calibrate on "
+            "other held-out sequences, or accept it with --allow-overlap"
+        )
+    for task in sorted({task for pair in pairs for task in pair}):
+        if calibration.find(task) is None:
+            reason = calibration.skipped.get(task, "it is not in the calibration")
+            log.warning("standard errors of task %s are the ensemble's own: %s", task, reason)
+
+
+def _summary(estimates: Estimates, instruments: Sequence[Instruments], methods: Sequence[str]) -> dict[str, object]:
+    table, skipped = estimates.table, estimates.skipped
+    rows = []
+    for packed in instruments:
+        for method in methods:
+            here = {"exposure": packed.exposure, "outcome": packed.outcome, "method": method}
+            mine = table[_matches(table, here)]
+            rows.append(
+                {
+                    **here,
+                    "loci": len(packed.loci),
+                    "used": len(mine),
+                    "skipped": int(_matches(skipped, here).sum()),
+                    "median_instruments": float(mine["n"].median()) if len(mine) else 0.0,
+                    "median_beta": float(mine["beta"].median()) if len(mine) else None,
+                }
+            )
+    why = skipped.groupby(["exposure", "outcome", "method", "reason"], sort=False).size().reset_index(name="loci")
+    return {"pairs": rows, "loci_skipped": why.to_dict(orient="records")}
+
+
+def _matches(frame: pd.DataFrame, values: dict[str, str]) -> "pd.Series[bool]":
+    return pd.concat([frame[name] == value for name, value in values.items()], axis=1).all(axis=1)
