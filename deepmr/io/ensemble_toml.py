@@ -6,12 +6,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
+from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.io.architectures import architecture_file
 from deepmr.sequence.ensemble import MemberInfo
-from deepmr.types import ALPHABET, Task
+from deepmr.types import ALPHABET, Scale, Task
 
 FORMAT, FORMAT_VERSION = "deepmr-ensemble", "1.0"
 DESCRIPTION = "ensemble.toml"
@@ -71,7 +72,9 @@ def read_description(path: Path) -> Description:
     tasks, counts, members, files = [], [], [], []
     for k, row in enumerate(_key(about, "tasks", list, where)):
         place = f"{where}: [[tasks]] {k + 1}"
-        tasks.append(Task(name=_key(row, "name", str, place), scale=_key(row, "scale", str, place, default="identity")))
+        name, scale = _key(row, "name", str, place), _key(row, "scale", str, place, default="identity")
+        checks.one_of(f"{place}: scale of task {name!r}", scale, get_args(Scale))
+        tasks.append(Task(name=name, scale=scale))
         if row.get("transform", "none") not in {"none", "anscombe"}:
             raise InputError(f"{place}: transform must be none or anscombe; got {row['transform']!r}")
         counts += [tasks[-1].name] if row.get("transform") == "anscombe" else []

@@ -53,7 +53,7 @@ def read_ensemble(path: Path, *, device: str | torch.device = "auto", trust_code
     for member, file in zip(about.members, about.files, strict=True):
         with torch.random.fork_rng(devices=[]):  # the first weights are thrown away; the caller's generator stays
             module = build_network(architecture, about.arguments, n_tasks=len(about.tasks), length=about.length)
-        load_state(module, _read_state(path / file, member.sha256), where=f"{path}: {member.name}")
+        load_state(module, read_state(path / file, member.sha256), where=f"{path}: {member.name}")
         modules.append(module.to(place))
     ensemble = Ensemble(
         modules=tuple(modules),
@@ -195,7 +195,19 @@ def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], *, where: s
     module.load_state_dict(dict(state))
 
 
-def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+def read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    """Read a member's weights and check them against their checksum.
+
+    Parameters
+    ----------
+    path : safetensors file.
+    sha256 : that the file must have.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, changed or not safetensors.
+    """
     content = read_bytes(path, "member")
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256.lower():
@@ -209,7 +221,7 @@ def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
 
 
 def _some(state: Mapping[str, torch.Tensor]) -> str:
-    return ", ".join([*list(state)[:3], *(["..."] if len(state) > 3 else [])]) or "none"
+    return ", ".join([*sorted(state)[:3], *(["..."] if len(state) > 3 else [])]) or "none"
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ from deepmr.sequence.losses import Objective, TaskSpec
 from deepmr.sequence.models import PaperCNN, build_network
 from deepmr.sequence.onehot import one_hot
 
+LEARNING_RATE = 3e-3  # of an architecture that does not say: most networks without batch normalisation bear it
 WARM_UP = 0.1  # share of the updates
 MANY = 25_000  # training sequences from which on gentler settings are needed
 FEWEST_UPDATES = 2_000
@@ -31,15 +32,17 @@ class TrainOptions:
 
     Attributes
     ----------
-    architecture : class of the networks; its last layer is a `torch.nn.Linear` called `output`.
+    architecture : class of the networks; its last layer is a `torch.nn.Linear` called `output`, and it may have a
+        class attribute `learning_rate`.
     arguments : of its constructor, beside `n_tasks` and `length`.
     validation : share of the loci set aside for validation, the same for all members; unused with `held_out`.
     held_out : chromosomes whose loci are the validation set.
     negatives : dinucleotide-shuffled copies per locus, added with label 0 for every binary task.
     resample : train every member on a bootstrap of the training loci.
     reverse_complement : show every sequence as either strand, at random.
-    epochs, learning_rate, weight_decay : by default 20, 0.01 and 0.1 below 25,000 training sequences, 10, 0.005 and
-        0.05 above; more epochs where they would make fewer than 2,000 updates.
+    epochs, learning_rate, weight_decay : by default 20 epochs, the architecture's `learning_rate` (0.003 if it has
+        none) and 0.1; half of each from 25,000 training sequences on; more epochs where they would make fewer than
+        2,000 updates.
     batch_size : sequences an update.
     patience : epochs without a better validation loss after which training stops.
     retries : how often a member far below the others is trained again with another seed.
@@ -70,12 +73,13 @@ class TrainOptions:
 
     def schedule(self, n_sequences: int) -> "Schedule":
         """Fill in what depends on the number of training sequences."""
-        many = n_sequences >= MANY
-        epochs = 10 if many else min(200, max(20, math.ceil(FEWEST_UPDATES * self.batch_size / n_sequences)))
+        strength = 0.5 if n_sequences >= MANY else 1.0
+        epochs = min(200, max(round(20 * strength), math.ceil(FEWEST_UPDATES * self.batch_size / n_sequences)))
+        learning_rate = strength * getattr(self.architecture, "learning_rate", LEARNING_RATE)
         return Schedule(
             epochs=epochs if self.epochs is None else self.epochs,
-            learning_rate=(5e-3 if many else 1e-2) if self.learning_rate is None else self.learning_rate,
-            weight_decay=(0.05 if many else 0.1) if self.weight_decay is None else self.weight_decay,
+            learning_rate=learning_rate if self.learning_rate is None else self.learning_rate,
+            weight_decay=0.1 * strength if self.weight_decay is None else self.weight_decay,
         )
 
 
@@ -105,6 +109,16 @@ class TrainingData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One pass over the training sequences: the last learning rate, and losses where 1 is nothing learned."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    validation_loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FittedNetwork:
     """A trained network.
 
@@ -113,18 +127,18 @@ class FittedNetwork:
     seed : it was trained with.
     state : weights, on the CPU; predictions are in the unit of each task's scale.
     explained : share of the validation loss of a constant that it takes away, per task.
-    history : one entry an epoch: epoch, learning_rate, train_loss, validation_loss.
+    history : its epochs.
     """
 
     seed: int
     state: dict[str, Float[np.ndarray, "..."] | Int[np.ndarray, "..."]]
     explained: Float[np.ndarray, "tasks"]
-    history: list[dict[str, float]]
+    history: tuple[Epoch, ...]
 
     @property
     def loss(self) -> float:
         """Validation loss of the weights that were kept."""
-        return min((row["validation_loss"] for row in self.history if row["validation_loss"] >= 0), default=math.inf)
+        return min((e.validation_loss for e in self.history if math.isfinite(e.validation_loss)), default=math.inf)
 
 
 def fit_network(
@@ -202,13 +216,13 @@ def _descend(
     options: TrainOptions,
     generator: torch.Generator,
     progress: Callable[[int], None] | None,
-) -> list[dict[str, float]]:
+) -> tuple[Epoch, ...]:
     """Train until the last epoch or until patience ends, and leave the best weights in the network."""
     schedule = options.schedule(len(codes))
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
     )
-    history: list[dict[str, float]] = []
+    history: list[Epoch] = []
     best, best_epoch, best_state = math.inf, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, schedule.epochs + 1):
         network.train()
@@ -228,17 +242,17 @@ def _descend(
             torch.autograd.backward(loss)
             optimizer.step()
             total += float(loss.detach())
-        losses = {"train_loss": total / len(batches), "validation_loss": validate()}
-        history.append({"epoch": epoch, "learning_rate": rate, **losses})
-        if losses["validation_loss"] < best:
-            best, best_epoch, best_state = losses["validation_loss"], epoch, copy.deepcopy(network.state_dict())
-        stop = epoch - best_epoch >= options.patience or not math.isfinite(losses["train_loss"])
+        now = Epoch(epoch=epoch, learning_rate=rate, train_loss=total / len(batches), validation_loss=validate())
+        history.append(now)
+        if now.validation_loss < best:
+            best, best_epoch, best_state = now.validation_loss, epoch, copy.deepcopy(network.state_dict())
+        stop = epoch - best_epoch >= options.patience or not math.isfinite(now.train_loss)
         if progress is not None:
             progress(schedule.epochs - epoch + 1 if stop else 1)
         if stop:
             break
     network.load_state_dict(best_state)
-    return history
+    return tuple(history)
 
 
 def random_strands(

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,8 @@ class PaperCNN(nn.Module):
     Malina S, Cizin D, Knowles DA (2022). Deep Mendelian randomization: investigating the causal knowledge of genomic
     deep learning models. PLoS Comput Biol 18:e1009880. doi:10.1371/journal.pcbi.1009880
     """
+
+    learning_rate: ClassVar[float] = 1e-2  # to train it with; batch normalisation bears so large a one
 
     def __init__(
         self, n_tasks: int, length: int = 100, filters: int = 15, width: int = 7, hidden: int = 30, n_convs: int = 3

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -106,13 +106,7 @@ def train_ensemble(
     place = resolve_device(device)
     data = split_data(sequences, to_learned_scale(targets, specs), tasks=specs, options=options, seed=seed)
     schedule = options.schedule(len(data.codes))
-    log.info(
-        "training %d networks on %d sequences, validating on %d; %s",
-        n_members,
-        len(data.codes),
-        len(data.valid_codes),
-        schedule,
-    )
+    log.info("training %d networks on %d sequences: %s", n_members, len(data.codes), schedule)
 
     def fit(seeds: Mapping[str, int]) -> dict[str, FittedNetwork]:
         return fit_networks(
@@ -238,6 +232,18 @@ def split_data(
     return TrainingData(codes=codes, targets=values, valid_codes=valid_codes, valid_targets=valid_values)
 
 
+def planned_epochs(sequences: Sequences, *, options: TrainOptions) -> int:
+    """Return the epochs that every member is trained for unless it stops early.
+
+    Parameters
+    ----------
+    sequences : loci to train on and to set aside.
+    options : see `TrainOptions`.
+    """
+    n_train = int((~_validation_loci(sequences, options, np.random.default_rng(0))).sum())
+    return options.schedule(n_train + round(options.negatives * n_train)).epochs
+
+
 def _validation_loci(sequences: Sequences, options: TrainOptions, rng: np.random.Generator) -> Bool[np.ndarray, "loci"]:
     if not options.held_out:
         valid = np.zeros(len(sequences), dtype=bool)
@@ -264,9 +270,9 @@ def _module(fitted: FittedNetwork, tasks: Sequence[TaskSpec], options: TrainOpti
 
 def _history(attempts: Mapping[str, list[FittedNetwork]], best: Mapping[str, FittedNetwork]) -> pd.DataFrame:
     rows = [
-        {"member": name, "seed": network.seed, "kept": network is best[name], **row}
+        {"member": name, "seed": network.seed, "kept": network is best[name], **asdict(epoch)}
         for name, tried in attempts.items()
         for network in tried
-        for row in network.history
+        for epoch in network.history
     ]
     return pd.DataFrame(rows)

@@ -1,0 +1,117 @@
+"""`deepmr model import` and `deepmr model info`."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from deepmr.cli import execute
+from deepmr.commands.model import import_, info
+from deepmr.errors import InputError
+from deepmr.io.models import read_ensemble
+from deepmr.sequence.ensemble import Ensemble
+from deepmr.sequence.models import PaperCNN
+
+LENGTH = 30
+ARGUMENTS = '{"filters": 4, "width": 5, "hidden": 6}'
+CODES = np.random.default_rng(0).integers(0, 5, (20, LENGTH)).astype(np.uint8)
+
+
+@pytest.fixture
+def networks(tmp_path):
+    torch.manual_seed(0)
+    made = [PaperCNN(2, length=LENGTH, filters=4, width=5, hidden=6) for _ in range(2)]
+    (tmp_path / "old").mkdir()
+    for k, network in enumerate(made):
+        torch.save(network.state_dict(), tmp_path / "old" / f"run{k}.pt")
+    return made
+
+
+def options(tmp_path, **changes):
+    given = {"architecture": "paper_cnn", "task": ["CTCF:logit", "reads"], "length": LENGTH, "out": tmp_path / "new"}
+    return {**given, "arguments": ARGUMENTS, **changes}
+
+
+def test_imported_networks_predict_the_same(tmp_path, networks):
+    summary = import_([tmp_path / "old"], **options(tmp_path, counts=["reads"]))
+    ensemble = read_ensemble(tmp_path / "new", device="cpu")
+    expected = Ensemble.of(networks, ["CTCF", "reads"], device="cpu").predict(CODES)
+    np.testing.assert_array_equal(ensemble.predict(CODES), expected)
+    assert [(t.name, t.scale) for t in ensemble.tasks] == [("CTCF", "logit"), ("reads", "identity")]
+    assert ensemble.counts == ("reads",)
+    assert summary == info(tmp_path / "new")
+    assert [row["member"] for row in summary["members"]] == ["member_0", "member_1"]
+    assert summary["tasks"][1] == {"task": "reads", "scale": "identity", "predicts": "2 sqrt(y + 3/8)"}
+    assert summary["arguments"] == "filters = 4, width = 5, hidden = 6"
+    buffers = 3 * (4 + 4 + 1)  # running mean, running variance and the count of batches
+    assert summary["members"][0]["weights"] == sum(p.numel() for p in networks[0].parameters()) + buffers
+
+
+def test_own_code_comes_along(tmp_path, networks):
+    (tmp_path / "model.py").write_text("from deepmr.sequence.models import PaperCNN as Mine\n")
+    own = options(tmp_path, architecture=f"{tmp_path}/model.py:PaperCNN")
+    with pytest.raises(InputError, match="is code that loading would execute"):
+        import_([tmp_path / "old"], **own)
+    (tmp_path / "model.py").write_text("from deepmr.sequence.models import PaperCNN\n")
+    summary = import_([tmp_path / "old"], **own, trust_code=True)
+    assert summary["architecture"] == "model.py:PaperCNN"
+    assert (tmp_path / "new" / "model.py").read_text() == (tmp_path / "model.py").read_text()
+    assert read_ensemble(tmp_path / "new", device="cpu", trust_code=True).n_members == 2
+
+
+class Planted:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path, networks):
+    torch.save({"weight": Planted(tmp_path / "made")}, tmp_path / "old" / "run2.pt")
+    with pytest.raises(InputError, match=r"run2\.pt holds Python objects \(posix\.mkdir\), not only weights"):
+        import_([tmp_path / "old"], **options(tmp_path))
+    assert not (tmp_path / "made").exists()
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"task": ["CTCF"]}, r"run0\.pt does not fit PaperCNN: 'output\.weight' must have shape \(1, 6\)"),
+        ({"task": ["CTCF:probability", "b"]}, "scale of task 'CTCF' must be one of identity, log, logit"),
+        ({"task": [":log", "b"]}, "a task must be NAME or NAME:SCALE; got ':log'"),
+        ({"task": ["a", "a"]}, "task names must be unique"),
+        ({"counts": ["c"]}, "task of counts must be one of CTCF, reads; got 'c'"),
+        ({"length": 31}, r"run0\.pt does not fit PaperCNN: 'dense\.1\.weight' must have shape"),
+        ({"arguments": "filters=4"}, "arguments must be a JSON object"),
+        ({"architecture": "torch.nn:Flatten"}, "pass --trust-code"),
+    ],
+)
+def test_bad_imports_leave_nothing_behind(tmp_path, networks, changes, said):
+    with pytest.raises(InputError, match=said):
+        import_([tmp_path / "old"], **options(tmp_path, **changes))
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_networks_that_give_no_number_are_not_imported(tmp_path, networks):
+    state = networks[0].state_dict()
+    state["output.bias"] = torch.full((2,), float("nan"))
+    torch.save(state, tmp_path / "old" / "run1.pt")
+    with pytest.raises(InputError, match="member_1 returned NaN"):
+        import_([tmp_path / "old"], **options(tmp_path))
+
+
+def test_from_the_command_line(tmp_path, networks, capsys):
+    files = [str(tmp_path / "old" / f"run{k}.pt") for k in range(2)]
+    argv = ["model", "import", *files, "--architecture", "paper_cnn", "--task", "CTCF:logit", "reads"]
+    argv += ["--length", str(LENGTH), "--out", str(tmp_path / "new"), "--arguments", ARGUMENTS]
+    assert execute(argv) == 0
+    capsys.readouterr()
+    assert execute(["model", "info", str(tmp_path / "new")]) == 0
+    printed = capsys.readouterr().out
+    assert "deepmr.sequence.models:PaperCNN" in printed
+    assert "member_1" in printed
+    (tmp_path / "new" / "members" / "member_1.safetensors").unlink()
+    assert execute(["model", "info", str(tmp_path / "new")]) == 3
