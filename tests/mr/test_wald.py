@@ -37,7 +37,8 @@ def test_first_order_equals_fixed_ivw():
     assert ours["se"].to_numpy() == pytest.approx(other["se"].to_numpy())
 
 
-def test_instruments_without_a_ratio_are_left_out_and_said_so(caplog):
+def test_instruments_without_a_ratio_are_left_out_and_said_so(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("deepmr"), "propagate", True)  # the command line turns it off
     with caplog.at_level(logging.WARNING):
         estimates = wald(pack([0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0], np.ones(7), counts=[4, 3]))
     assert "left out 2 of 7 instruments" in caplog.text
