@@ -77,7 +77,7 @@ def calibrate(
     -------
     dict
         Per task the factor found and the coverage before and after, or the quality of its probabilities; tasks that
-        were skipped, warnings, files.
+        were skipped, files. Warnings are logged and kept in the file.
 
     Raises
     ------
@@ -196,21 +196,22 @@ def _seen_in_training(ensemble: Ensemble, sequences: Sequences) -> list[str]:
 
 def _summary(calibration: Calibration) -> dict[str, object]:
     intervals: list[dict[str, object]] = []
+    coverage: list[dict[str, object]] = []
     probabilities: list[dict[str, object]] = []
     for task in calibration.tasks:
         if isinstance(task, IntervalCalibration):
             row: dict[str, object] = {"task": task.task, "targets": task.targets, "noise": task.noise, "n": task.n}
-            row |= {"variance_factor": task.raw_scale, "applied": task.scale}
-            for level in LEVELS:
-                for name, curve in (("before", task.before), ("variance", task.variance), ("isotonic", task.isotonic)):
-                    row[f"{name}_{100 * level:.0f}"] = float(np.interp(level, task.levels, curve))
+            row |= {"variance_factor": task.raw_scale, "standard_error": task.raw_scale_se, "applied": task.scale}
             intervals.append(row)
+            curves = {"as_trained": task.before, "variance": task.variance, "isotonic": task.isotonic}
+            for name, curve in curves.items():
+                held = {f"{100 * level:.0f}%": float(np.interp(level, task.levels, curve)) for level in LEVELS}
+                coverage.append({"task": task.task, "intervals": name, **held})
         else:
             row = {"task": task.task, "n": task.n, "positive": task.n_positive, "temperature": task.temperature}
             for found in task.curves:
-                row |= {f"{found.method}_ece": found.ece, f"{found.method}_log_loss": found.log_loss}
-            probabilities.append(row)
-    summary: dict[str, object] = {"intervals": intervals, "probabilities": probabilities}
+                scores = {"ece": found.ece, "brier": found.brier, "log_loss": found.log_loss}
+                probabilities.append({**row, "probabilities": found.method, **scores})
+    summary: dict[str, object] = {"intervals": intervals, "coverage": coverage, "probabilities": probabilities}
     summary |= {"skipped": [{"task": task, "reason": reason} for task, reason in calibration.skipped.items()]}
-    summary |= {"warnings": list(calibration.warnings)}
     return {name: value for name, value in summary.items() if value}

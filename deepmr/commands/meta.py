@@ -8,7 +8,7 @@ from deepmr.io.provenance import provenance
 from deepmr.io.tables import read_estimates, write_estimates
 from deepmr.meta import Interval, Prediction, Tau2, Weighting, pool_estimates
 
-SHOWN = ("exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "i2")
+SHOWN = ("exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high")
 
 
 def meta(
@@ -49,7 +49,8 @@ def meta(
     Returns
     -------
     dict
-        Per pair and method the mean effect with its intervals, tau2, I2 and the number of loci; the file.
+        Per pair and method the number of loci and the mean effect with its intervals; the file, which has tau2, Q, I2
+        and more.
 
     Raises
     ------

@@ -181,7 +181,13 @@ def _warnings(fitted: IntervalCalibration | ProbabilityCalibration) -> list[str]
     found = []
     if fitted.n < FEW:
         found.append(f"task {fitted.task!r} has {fitted.n} known targets; below {FEW} a calibration is rough")
-    if isinstance(fitted, ProbabilityCalibration):
+    if isinstance(fitted, IntervalCalibration):
+        if fitted.raw_scale > 1 and fitted.raw_scale_se > fitted.raw_scale / 2:
+            found.append(
+                f"task {fitted.task!r}: the variance factor {fitted.raw_scale:.3g} has a standard error of "
+                f"{fitted.raw_scale_se:.2g}: a few large residuals decide it; the isotonic factor is steadier"
+            )
+    else:
         low, high = TEMPERATURES
         if not 1.01 * low < fitted.temperature < 0.99 * high:
             found.append(

@@ -42,8 +42,15 @@ def test_calibrated_ensemble(inputs):
     for row in rows:
         assert row["variance_factor"] == pytest.approx(1, abs=0.5)  # one draw of five members
         assert row["targets"] == "value"
-        assert row["before_50"] < row["before_80"] < row["before_90"] <= row["before_95"]
-        assert row["isotonic_95"] == pytest.approx(0.95, abs=0.04)
+    assert [(r["task"], r["intervals"]) for r in summary["coverage"]][:3] == [
+        ("X", "as_trained"),
+        ("X", "variance"),
+        ("X", "isotonic"),
+    ]
+    for row in summary["coverage"]:
+        assert row["50%"] < row["80%"] < row["90%"] <= row["95%"]
+        if row["intervals"] == "isotonic":
+            assert row["95%"] == pytest.approx(0.95, abs=0.04)
     found = read_calibration(options["out"])
     assert len(found.loci) == len(set(found.digests)) == N
     assert len(found.members) == 5
@@ -55,12 +62,16 @@ def test_calibrated_ensemble(inputs):
 
 
 def test_overconfident_ensemble(inputs):
-    rows = calibrate(**inputs(truth_error=0.2))["intervals"]
-    for row in rows:
+    summary = calibrate(**inputs(truth_error=0.2))
+    for row in summary["intervals"]:
         assert row["variance_factor"] == pytest.approx(16, rel=0.5)
         assert row["applied"] == row["variance_factor"]
-        assert row["before_95"] < 0.7
-        assert row["variance_95"] == pytest.approx(0.95, abs=0.04)
+        assert row["standard_error"] < 4
+    for row in summary["coverage"]:
+        if row["intervals"] == "as_trained":
+            assert row["95%"] < 0.7
+        else:
+            assert row["95%"] == pytest.approx(0.95, abs=0.04)
 
 
 def test_noise_given_per_task(inputs):
@@ -93,9 +104,10 @@ def test_binary_task(inputs):
     tasks = (Task(name="X", scale="logit"), Task(name="Y"))
     options = inputs(tasks=tasks, change=lambda v: np.column_stack([v[:, 0] > 0.1 * np.arange(N) % 3, v[:, 1]]))
     summary = calibrate(**options)
-    (row,) = summary["probabilities"]
-    assert row["temperature"] > 0
-    assert row["temperature_log_loss"] <= row["before_log_loss"] + 0.02
+    before, tempered, mapped = summary["probabilities"]
+    assert [r["probabilities"] for r in (before, tempered, mapped)] == ["before", "temperature", "isotonic"]
+    assert before["temperature"] == mapped["temperature"] > 0
+    assert tempered["log_loss"] <= before["log_loss"] + 0.02
     assert [r["task"] for r in summary["intervals"]] == ["Y"]
 
 
@@ -111,11 +123,13 @@ def test_skipped_and_ignored(inputs, caplog):
 
 def test_chromosomes_that_training_saw_bring_a_warning(inputs):
     options = inputs(held_out=("chr8", "chr9"))
-    (warning,) = calibrate(**options)["warnings"]
+    calibrate(**options)
+    (warning,) = read_calibration(options["out"]).warnings
     assert warning.startswith("200 of 400 sequences are on chromosomes that training may have seen, first chr2")
-    summary = calibrate(**options, chrom=["chr8"], overwrite=True)
-    assert "warnings" not in summary
-    assert all("chr8" in name for name in read_calibration(options["out"]).loci)
+    calibrate(**options, chrom=["chr8"], overwrite=True)
+    found = read_calibration(options["out"])
+    assert not found.warnings
+    assert all("chr8" in name for name in found.loci)
     with pytest.raises(InputError, match="none of 400 sequences is on chr1"):
         calibrate(**options, chrom=["chr1"], overwrite=True)
 

@@ -206,6 +206,17 @@ def test_tasks_that_cannot_be_calibrated_are_listed():
     assert calibration.temperature("few") == calibration.se_factor("few", df=4.0) == 1
 
 
+def test_a_factor_that_one_residual_decides_brings_a_warning():
+    predictions, targets = ensemble(n=200)
+    targets[3] += 200
+    calibration = fit_calibration(predictions, targets, tasks=TASK)
+    (warning,) = calibration.warnings
+    assert "a few large residuals decide it; the isotonic factor is steadier" in warning
+    (fitted,) = calibration.tasks
+    assert fitted.raw_scale > 50
+    assert fitted.isotonic_factor(0.95, K - 1.0) < 1.4
+
+
 def test_members_that_sometimes_agree_are_no_obstacle():
     predictions, targets = ensemble(n=200)
     predictions[:, :50] = targets[:50] + 0.5  # no spread, a residual: outside every interval
