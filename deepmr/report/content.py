@@ -110,10 +110,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plate:
-    """A figure on the page: its drawing, what it shows, and how to read it."""
+    """A figure on the page: its drawing, what it shows, particulars, and how to read it."""
 
     svg: Markup
     caption: str
+    detail: str
     reading: str
 
 
@@ -140,19 +141,20 @@ class Plates:
     def __init__(self) -> None:
         self._drawn = 0
 
-    def plate(self, figure: Figure, *, alt: str, caption: str, reading: str) -> Plate:
+    def plate(self, figure: Figure, *, alt: str, caption: str, reading: str, detail: str = "") -> Plate:
         """Put a figure with its words on the page.
 
         Parameters
         ----------
         figure : what to draw.
         alt : what it shows, for those who do not see it.
-        caption : what it shows, for those who do.
+        caption : what it shows, for those who do, in a line.
         reading : how to read it, in plain words.
+        detail : what else there is to say of this one.
         """
         self._drawn += 1
-        svg = inline_svg(figure, prefix=f"fig{self._drawn}", alt=alt)
-        return Plate(svg=Markup(svg), caption=f"Figure {self._drawn}. {caption}", reading=reading)  # noqa: S704 -- made here
+        svg = Markup(inline_svg(figure, prefix=f"fig{self._drawn}", alt=alt))  # noqa: S704 -- made here, text escaped
+        return Plate(svg=svg, caption=f"Figure {self._drawn}. {caption}", detail=detail.strip(), reading=reading)
 
 
 def number_cell(value: float, write: Callable[[float], str] = words.number) -> Cell:

@@ -31,7 +31,8 @@ def global_effects(run: Run, plates: Plates) -> list[Plate]:
         plates.plate(
             forest(drawn, truth=run.truth),
             alt=f"Forest plot of global effects. {alt}",
-            caption=f"Global effects {where}, by pair and method.{truth}{cut}",
+            caption=f"Global effects {where}, by pair and method.",
+            detail=truth + cut,
             reading=words.READING["forest"],
         )
     ]
@@ -78,7 +79,7 @@ def _view(run: Run, plates: Plates, locus: LocusEffects | None) -> list[Plate]:
         effect.mean(axis=0), effect.std(axis=0, ddof=1), locus.codes, tasks=tasks, chrom=locus.chrom,
         start=max(locus.start, 0), instruments=marks,
     )  # fmt: skip
-    where = f" ({locus.chrom}:{locus.start:,}-{locus.start + len(locus.codes):,}, 0-based)" if locus.chrom else ""
+    where = f"; {locus.chrom}:{locus.start:,}-{locus.start + len(locus.codes):,}, 0-based" if locus.chrom else ""
     cut = f" The first {len(tasks)} of {len(run.tasks)} marks." if len(tasks) < len(run.tasks) else ""
     n_masked = int((locus.codes > 3).sum())
     masked = f" Grey columns are the {words.count(n_masked, 'masked position')}." if n_masked else ""
@@ -87,8 +88,8 @@ def _view(run: Run, plates: Plates, locus: LocusEffects | None) -> list[Plate]:
         plates.plate(
             figure,
             alt=f"Effects of every edit of locus {locus.locus} on {', '.join(tasks)}, as logo and heatmap.",
-            caption=f"Effects of all single-base edits of {locus.locus}{where}, mean of {len(effect)} members."
-            f"{zoom}{masked}{cut}",
+            caption=f"Effects of all single-base edits of {locus.locus}.",
+            detail=f"Mean of {words.count(len(effect), 'member')}{where}.{zoom}{masked}{cut}",
             reading=words.READING["locus"],
         )
     ]
@@ -115,7 +116,8 @@ def _scatters(run: Run, plates: Plates, locus: str) -> list[Plate]:
         plates.plate(
             mr_scatter(pairs, run.local, locus=locus),
             alt=f"Effects of the instruments of locus {locus} on exposure and outcome, with fitted slopes: {alt}.",
-            caption=f"Instruments of {locus}: effects on exposure and outcome, and the slope of each method.{cut}",
+            caption=f"Instruments of {locus}: effects on exposure and outcome, and the slope of each method.",
+            detail=cut,
             reading=words.READING["scatter"],
         )
     ]
@@ -131,7 +133,8 @@ def ensemble_plates(run: Run, plates: Plates) -> list[Plate]:
             plates.plate(
                 calibration_figure(run.calibration),
                 alt="Calibration on held-out loci: " + ", ".join(task.task for task in run.calibration.tasks) + ".",
-                caption=f"Calibration on held-out loci.{few}",
+                caption="Calibration on held-out loci.",
+                detail=few,
                 reading=words.READING["calibration"],
             )
         )
@@ -141,7 +144,8 @@ def ensemble_plates(run: Run, plates: Plates) -> list[Plate]:
             plates.plate(
                 se_against_mean(run.sample.beta, run.sample.se, tasks=names),
                 alt="Standard error against the size of the mean effect, as a density of edits per mark.",
-                caption=f"Standard errors of {drawn}{run.sample.n_edits:,} edits against the size of the effects.{few}",
+                caption=f"Standard errors of {drawn}{run.sample.n_edits:,} edits against the size of the effects.",
+                detail=few,
                 reading=words.READING["errors"],
             )
         )
@@ -150,7 +154,8 @@ def ensemble_plates(run: Run, plates: Plates) -> list[Plate]:
             plates.plate(
                 prediction_histograms(run.predictions, tasks=run.tasks),
                 alt="Histograms of the predictions of the unmutated loci: " + ", ".join(names[:MAX_PANELS]) + ".",
-                caption=f"Predictions of the {run.predictions.shape[1]:,} unmutated loci.{few}",
+                caption=f"Predictions of the {run.predictions.shape[1]:,} unmutated loci.",
+                detail=few,
                 reading=words.READING["predictions"],
             )
         )

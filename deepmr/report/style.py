@@ -121,6 +121,8 @@ def method_colour(method: str, methods: Sequence[str]) -> str:
 
 
 def settle(figure: Figure) -> Figure:
-    """Draw once without output and return the figure: its layout moves ticks, which the next drawing then knows."""
-    figure.draw_without_rendering()
+    """Lay the figure out once and return it: a layout moves ticks, whose new labels only the next layout knows."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
     return figure

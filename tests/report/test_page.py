@@ -189,7 +189,8 @@ def test_a_run_without_any_estimate_is_a_page(run):
     nothing = np.zeros(len(run.pooled), dtype=bool)
     skipped = run.local.table[["method", "exposure", "outcome", "locus"]].assign(reason="too few")
     none = Estimates(table=run.local.table.iloc[:0], skipped=skipped)
-    text = text_of(render_page(replace(run, pooled=run.pooled.take(nothing), local=none, truth=None)))
+    bare = Run(tasks=TASKS, pooled=run.pooled.take(nothing), local=none)
+    text = text_of(render_page(bare))
     assert "No pair has a global effect" in text
     assert "too few" in text
 
