@@ -4,7 +4,7 @@ import codecs
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,13 @@ def _check_cells(path: Path, content: bytes) -> None:
 
 
 def numbers(
-    path: Path, frame: pd.DataFrame, column: str, *, missing: str | None = None, infinite: bool = False
+    path: Path,
+    frame: pd.DataFrame,
+    column: str,
+    *,
+    missing: str | None = None,
+    unknown: Collection[str] = UNKNOWN,
+    infinite: bool = False,
 ) -> np.ndarray:
     """Return a column of text as numbers, NaN where it is empty or NA.
 
@@ -106,6 +112,8 @@ def numbers(
         Its name.
     missing
         What an empty cell means, for the message; where it means nothing, it is an error.
+    unknown
+        Texts that count as empty, in lower case.
     infinite
         Whether inf and -inf are values.
 
@@ -114,12 +122,13 @@ def numbers(
     InputError
         Naming the first row that is not such a number.
     """
-    text = frame[column].astype(str).str.strip()
-    unknown = text.str.lower().isin(UNKNOWN).to_numpy()
-    values = pd.to_numeric(text.where(~unknown, "nan"), errors="coerce").to_numpy(dtype=float)
+    given = frame[column].astype(object)
+    text = given.where(given.notna(), "").astype(str).str.strip()
+    empty = text.str.lower().isin(unknown).to_numpy()
+    values = pd.to_numeric(text.where(~empty, "nan"), errors="coerce").to_numpy(dtype=float)
     bad = np.isnan(values) if infinite else ~np.isfinite(values)
     if missing is not None:
-        bad &= ~unknown
+        bad &= ~empty
     if bad.any():
         row = int(np.argmax(bad))
         hint = "" if missing is None else f" (empty: {missing})"

@@ -11,6 +11,7 @@ from deepmr.errors import InputError
 from deepmr.io.tables import numbers, read_table, write_table
 from deepmr.types import Sequences
 
+UNKNOWN = ("", "na")  # NaN is the result of a failed computation: it is refused, not taken for unknown
 EXACT = 2.0**53  # whole numbers below it are exact as floating point
 
 
@@ -20,8 +21,8 @@ def read_targets(path: Path, sequences: Sequences) -> tuple[tuple[str, ...], Flo
     Parameters
     ----------
     path
-        Tab-separated with a header: a column `locus`, then a column a task. An empty cell or NA is unknown. Rows may
-        be in any order.
+        Tab-separated with a header: a column `locus`, then a column a task. An empty cell or NA is unknown, NaN an
+        error. Rows may be in any order.
     sequences
         The loci, joined by name.
 
@@ -50,7 +51,7 @@ def read_targets(path: Path, sequences: Sequences) -> tuple[tuple[str, ...], Flo
         raise InputError(f"{path}: {len(absent)} of {len(wanted)} sequences have no targets, first {absent[0]!r}")
     if len(stray):
         raise InputError(f"{path}: {len(stray)} of {len(names)} loci are not among the sequences, first {stray[0]!r}")
-    values = np.stack([numbers(path, frame, task, missing="unknown") for task in tasks], axis=1)
+    values = np.stack([numbers(path, frame, task, missing="unknown", unknown=UNKNOWN) for task in tasks], axis=1)
     return tasks, values[names.get_indexer(wanted)]
 
 

@@ -53,7 +53,7 @@ def test_rows_are_joined_by_name(targets, content):
 
 
 def test_empty_cells_are_unknown(targets):
-    _, values = targets("locus\tX\tY\na\t\t1\nb\tNA\t2\nc\tnan\t3\n")
+    _, values = targets("locus\tX\tY\na\t\t1\nb\tNA\t2\nc\tna\t3\n")
     assert np.isnan(values[:, 0]).all()
     assert values[:, 1].tolist() == [1, 2, 3]
 
@@ -98,3 +98,8 @@ def test_written_targets_read_back_to_the_last_bit(tmp_path, sequences):
     names, back = read_targets(path, sequences)
     assert names == ("x", "y", "z")
     np.testing.assert_array_equal(back, values)
+
+
+def test_nan_is_the_result_of_a_failed_computation_not_an_unknown_target(targets):
+    with pytest.raises(InputError, match="line 2, column 'X': 'NaN' is not a finite number \\(empty: unknown\\)"):
+        targets("locus\tX\na\tNaN\nb\t1\nc\t2\n")
