@@ -31,7 +31,8 @@ def read_fasta(path: Path, *, length: int | None = None) -> Sequences:
     path
         One record a locus, named by the first word of its header. Lower-case bases are bases; N and the other IUPAC
         codes mask their position. Coordinates in a header, `chrom:start-end` (0-based start) or
-        `name::chrom:start-end`, are kept when they span the sequence on the forward strand.
+        `name::chrom:start-end`, alone or as its second word, are kept when they span the sequence on the forward
+        strand.
     length
         Bases that every record must have; by default those of the first record.
 
@@ -47,9 +48,11 @@ def read_fasta(path: Path, *, length: int | None = None) -> Sequences:
         is no nucleotide code, or a name occurs twice.
     """
     names: list[str] = []
+    headers: list[list[str]] = []
     codes: list[np.ndarray] = []
     seen: set[str] = set()
-    for name, body in _records(path):
+    for words, body in _records(path):
+        name = words[0]
         if name in seen:
             raise InputError(f"{path}: the name {name!r} occurs more than once; needed one name a locus")
         seen.add(name)
@@ -65,12 +68,17 @@ def read_fasta(path: Path, *, length: int | None = None) -> Sequences:
             why = "the model reads" if length is not None else f"record {names[0]!r} has"
             raise InputError(f"{path}: record {name!r} has {len(body)} bases; {why} {needed}")
         names.append(name)
+        headers.append(words)
         codes.append(encode(body))
-    return Sequences(loci=_loci_of(names, len(codes[0])), codes=np.stack(codes))
+    sequences = Sequences(loci=_loci_of(path, headers, len(codes[0])), codes=np.stack(codes))
+    blank = int((~sequences.known.any(axis=1)).sum())
+    if blank:
+        log.warning("%s: %d of %d loci have no known base: nothing in them can be edited", path, blank, len(sequences))
+    return sequences
 
 
-def _records(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and sequence of every record."""
+def _records(path: Path) -> Iterator[tuple[list[str], bytes]]:
+    """Yield the first two words of the header, the first of them the name, and the sequence of every record."""
     content = read_bytes(path)
     if not content.strip():
         raise InputError(f"{path}: the file is empty; needed FASTA records")
@@ -79,18 +87,18 @@ def _records(path: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{path}: not a FASTA file: starts with {first!r}, needed '>'")
     for number, record in enumerate((b"\n" + content.lstrip()).split(b"\n>")[1:], 1):
         header, _, body = record.partition(b"\n")
-        words = header.decode("utf-8", "replace").split()
+        words = header.decode("utf-8", "replace").split(maxsplit=2)[:2]
         if not words:
             raise InputError(f"{path}: record {number} has no name")
-        yield words[0], body.translate(None, b" \t\r\n")
+        yield words, body.translate(None, b" \t\r\n")
 
 
-def _loci_of(names: list[str], length: int) -> pd.DataFrame:
+def _loci_of(path: Path, headers: list[list[str]], length: int) -> pd.DataFrame:
     """Make the frame of loci; coordinates that do not fit the sequence are not kept, and a warning says how many."""
     rows = []
     dropped = 0
-    for name in names:
-        match = COORDINATES.fullmatch(name)
+    for words in headers:
+        match = next(filter(None, map(COORDINATES.fullmatch, words)), None)
         row = UNKNOWN
         if match:
             start, end = int(match["start"]), int(match["end"])
@@ -98,9 +106,11 @@ def _loci_of(names: list[str], length: int) -> pd.DataFrame:
                 row = (match["chrom"], start, end)
             else:
                 dropped += 1
-        rows.append((name, *row))
+        rows.append((words[0], *row))
     if dropped:
-        log.warning("coordinates of %d of %d headers are not kept: other length or reverse strand", dropped, len(names))
+        log.warning(
+            "%s: coordinates of %d of %d headers are not kept: other length or reverse strand", path, dropped, len(rows)
+        )
     return pd.DataFrame(rows, columns=["locus", "chrom", "start", "end"])
 
 
@@ -146,6 +156,8 @@ def read_loci(genome: Path, bed: Path, *, length: int) -> Sequences:
             names.append(name)
     windows = [f"{chrom}:{start}-{end}" for chrom, start, end in rows]
     named = len(set(names)) == len(names) and not {"", "."} & set(names)
+    if not named and set(names) - {"", "."}:
+        log.warning("%s: not every name in column 4 is there and unique; loci are named by their windows", bed)
     loci = pd.DataFrame(rows, columns=["chrom", "start", "end"])
     loci.insert(0, "locus", names if named else windows)
     if not named and len(set(windows)) < len(windows):
@@ -173,6 +185,8 @@ def _open_genome(genome: Path, folder: Path) -> pyfaidx.Fasta:
         # An index older than its genome would be made anew, in a folder that is not ours.
         usable = index.is_file() and index.stat().st_mtime >= genome.stat().st_mtime
         name = index if usable else folder / index.name
+        if not usable:
+            log.info("%s: indexing for this run; `samtools faidx` beside it, once, saves the time", genome)
         return pyfaidx.Fasta(str(genome), indexname=str(name))
     except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError, OSError, ImportError) as error:
         raise InputError(f"{genome}: not a usable FASTA file: {' '.join(str(error).split())}") from error
@@ -234,7 +248,7 @@ def sample_loci(sequences: Sequences, n: int, *, seed: int) -> Sequences:
 
 
 def write_fasta(sequences: Sequences, path: Path) -> None:
-    """Write one record a locus, masked positions as N.
+    """Write one record a locus, masked positions as N, coordinates as the second word of a header that lacks them.
 
     Parameters
     ----------
@@ -243,6 +257,12 @@ def write_fasta(sequences: Sequences, path: Path) -> None:
     path
         File to write; an existing one is replaced.
     """
-    records = (f">{n}\n{decode(c)}\n" for n, c in zip(sequences.loci["locus"], sequences.codes, strict=True))
+    loci = sequences.loci
+    rows = zip(loci["locus"], loci["chrom"], loci["start"], loci["end"], sequences.codes, strict=True)
+    records = (f">{_header(*row)}\n{decode(codes)}\n" for *row, codes in rows)
     with atomic_path(path) as temporary:
         temporary.write_text("".join(records))
+
+
+def _header(name: str, chrom: str, start: int, end: int) -> str:
+    return f"{name} {chrom}:{start}-{end}" if chrom and not COORDINATES.fullmatch(name) else name

@@ -79,6 +79,9 @@ def test_a_greater_sign_inside_a_header(fasta):
         ("peak7::chr1:100-104(+)", ("chr1", 100, 104)),
         ("chr1:100-104(.)", ("chr1", 100, 104)),
         ("GL000192.1:0-4 extra", ("GL000192.1", 0, 4)),
+        ("peak7 chr1:100-104", ("chr1", 100, 104)),
+        ("chr1:100-104 chr9:0-4", ("chr1", 100, 104)),
+        ("peak7 of chr1:100-104", ("", -1, -1)),
         ("peak:7", ("", -1, -1)),
     ],
 )
@@ -94,7 +97,12 @@ def test_coordinates_that_do_not_fit_are_dropped_with_a_warning(fasta, caplog, h
     with caplog.at_level(logging.WARNING):
         sequences = fasta(f">{header}\nACGT\n>chr2:0-4\nACGT\n")
     assert coordinates(sequences) == [("", -1, -1), ("chr2", 0, 4)]
-    assert "coordinates of 1 of 2 headers are not kept" in caplog.text
+    assert "peaks.fa: coordinates of 1 of 2 headers are not kept" in caplog.text
+
+
+def test_loci_without_a_known_base_are_kept_and_counted(fasta, caplog):
+    assert bases(fasta(">a\nNNNN\n>b\nACGT\n")) == ["NNNN", "ACGT"]
+    assert "1 of 2 loci have no known base" in caplog.text
 
 
 @pytest.mark.parametrize("twice", [False, True])
@@ -151,11 +159,12 @@ def test_length_that_the_model_needs(fasta, length):
 
 
 def test_written_sequences_read_back(tmp_path):
-    loci = pd.DataFrame({"locus": ["chr1:0-3", "b"], "chrom": ["chr1", ""], "start": [0, -1], "end": [3, -1]})
-    sequences = Sequences(loci=loci, codes=np.array([[0, 1, 4], [3, 2, 0]], dtype=np.uint8))
+    places = {"chrom": ["chr1", "", "chr2"], "start": [0, -1, 7], "end": [3, -1, 10]}
+    loci = pd.DataFrame({"locus": ["chr1:0-3", "b", "peak7"], **places})
+    sequences = Sequences(loci=loci, codes=np.array([[0, 1, 4], [3, 2, 0], [3, 3, 3]], dtype=np.uint8))
     path = tmp_path / "out.fa"
     write_fasta(sequences, path)
-    assert path.read_text() == ">chr1:0-3\nACN\n>b\nTGA\n"
+    assert path.read_text() == ">chr1:0-3\nACN\n>b\nTGA\n>peak7 chr2:7-10\nTTT\n"
     back = read_fasta(path)
     np.testing.assert_array_equal(back.codes, sequences.codes)
     assert back.loci.to_dict("list") == loci.to_dict("list")
@@ -226,11 +235,15 @@ def test_column_10_of_other_formats_is_no_summit(windows):
     assert coordinates(windows(line)) == [("chr1", 10, 14)]
 
 
-def test_names_are_those_of_column_4_where_unique(windows):
+def test_names_are_those_of_column_4_where_unique(windows, caplog):
     lines = "chr1\t4\t8\t{}\nchr1\t8\t12\t{}\n"
     assert windows(lines.format("a", "b")).loci["locus"].tolist() == ["a", "b"]
+    assert windows(lines.format(".", ".")).loci["locus"].tolist() == ["chr1:4-8", "chr1:8-12"]
+    assert caplog.text == ""
     for names in (("a", "a"), (".", "b"), ("", "b")):
         assert windows(lines.format(*names)).loci["locus"].tolist() == ["chr1:4-8", "chr1:8-12"]
+        assert "not every name in column 4 is there and unique" in caplog.text
+        caplog.clear()
 
 
 @pytest.mark.parametrize(
