@@ -62,6 +62,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     DeepMRError
         When the disk is full.
     """
+    _check_folder(path)
     temporary = _temporary(path)
     try:
         yield temporary
@@ -88,8 +89,7 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another name or pass --overwrite")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    _check_folder(path)
     temporary = _temporary(path)
     try:
         temporary.touch(exist_ok=False)  # permissions alone do not tell: the disk may be read-only or full
@@ -111,6 +111,11 @@ def sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(handle)
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
 
 
 def _temporary(path: Path) -> Path:

@@ -37,13 +37,18 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         For Parquet without pyarrow, or a folder that cannot be written to.
     """
     with atomic_path(path) as temporary:
-        if path.suffix == PARQUET:
-            try:
-                frame.to_parquet(temporary, index=False)
-            except ImportError as error:
-                raise InputError(f"{path}: Parquet needs pyarrow: pip install 'deepmr[parquet]'") from error
-        else:
-            frame.to_csv(temporary, sep="\t", index=False)
+        _write(frame, temporary, path)
+
+
+def _write(frame: pd.DataFrame, temporary: Path, path: Path) -> None:
+    """Write a table under its temporary name, which has the suffix of its final one."""
+    if path.suffix == PARQUET:
+        try:
+            frame.to_parquet(temporary, index=False)
+        except ImportError as error:
+            raise InputError(f"{path}: Parquet needs pyarrow: pip install 'deepmr[parquet]'") from error
+    else:
+        frame.to_csv(temporary, sep="\t", index=False)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -122,9 +127,8 @@ def numbers(
     InputError
         Naming the first row that is not such a number.
     """
-    given = frame[column].astype(object)
-    text = given.where(given.notna(), "").astype(str).str.strip()
-    empty = text.str.lower().isin(unknown).to_numpy()
+    text = frame[column].astype(str).str.strip()
+    empty = (frame[column].isna() | text.str.lower().isin(unknown)).to_numpy()  # isna: a null of Parquet
     values = pd.to_numeric(text.where(~empty, "nan"), errors="coerce").to_numpy(dtype=float)
     bad = np.isnan(values) if infinite else ~np.isfinite(values)
     if missing is not None:
@@ -173,10 +177,12 @@ def write_estimates(estimates: Estimates, path: Path, *, provenance: Mapping[str
     provenance
         What `provenance.provenance` returned.
     """
-    with atomic_path(path.with_name(path.name + ".json")) as temporary:
-        temporary.write_text(json.dumps(dict(provenance), indent=2) + "\n")
-    write_table(estimates.skipped, skipped_path(path))
-    write_table(estimates.to_frame(), path)
+    beside, record = skipped_path(path), path.with_name(path.name + ".json")
+    # All three are written before the first takes its place: an error leaves the files of an earlier run together.
+    with atomic_path(path) as table, atomic_path(beside) as skipped, atomic_path(record) as sidecar:
+        _write(estimates.to_frame(), table, path)
+        _write(estimates.skipped, skipped, beside)
+        sidecar.write_text(json.dumps(dict(provenance), indent=2) + "\n")
 
 
 def skipped_path(path: Path) -> Path:

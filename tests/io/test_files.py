@@ -164,8 +164,8 @@ def test_atomic_path_keeps_an_error_to_one_line(tmp_path):
 @pytest.mark.parametrize("place", ["gone/out", "file/out"])
 def test_a_missing_folder_is_bad_input(tmp_path, place):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="out: "), atomic_path(tmp_path / place) as temporary:
-        temporary.write_text("x")
+    with pytest.raises(InputError, match=r"out: the folder .* does not exist"), atomic_path(tmp_path / place):
+        pass
     with pytest.raises(InputError, match="does not exist"):
         check_writable(tmp_path / place, overwrite=True)
 

@@ -104,6 +104,9 @@ def test_numbers_by_hand(tmp_path):
     np.testing.assert_array_equal(
         numbers(tmp_path, frame, "x", missing="unknown"), [1, -2500, np.nan, np.nan, np.nan, np.nan]
     )
+    mixed = pd.DataFrame({"x": pd.array([1.5, None], dtype="Float64"), "y": [np.nan, 2], "z": [None, "3"]})  # Parquet
+    for column, expected in {"x": [1.5, np.nan], "y": [np.nan, 2], "z": [np.nan, 3]}.items():
+        np.testing.assert_array_equal(numbers(tmp_path, mixed, column, missing="unknown", unknown=("",)), expected)
     infinite = numbers(tmp_path, pd.DataFrame({"x": ["inf", "-inf", "3"]}), "x", infinite=True)
     np.testing.assert_array_equal(infinite, [np.inf, -np.inf, 3])
 
@@ -262,6 +265,16 @@ def test_a_bad_skipped_table_is_named(tmp_path, estimates):
         read_estimates(path)
 
 
+def test_estimates_that_cannot_be_written_leave_the_earlier_files(tmp_path, estimates):
+    path = tmp_path / "mr.tsv"
+    write_estimates(estimates, path, provenance={"seed": 1})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    fewer = estimates.take(np.array([True, False, True]))
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_estimates(fewer, path, provenance={"seed": object()})
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_missing_folder(tmp_path, estimates):
-    with pytest.raises(InputError, match="cannot be written: No such file or directory"):
+    with pytest.raises(InputError, match=r"mr\.tsv: the folder .* does not exist"):
         write_estimates(estimates, tmp_path / "absent" / "mr.tsv", provenance={})

@@ -103,3 +103,11 @@ def test_written_targets_read_back_to_the_last_bit(tmp_path, sequences):
 def test_nan_is_the_result_of_a_failed_computation_not_an_unknown_target(targets):
     with pytest.raises(InputError, match="line 2, column 'X': 'NaN' is not a finite number \\(empty: unknown\\)"):
         targets("locus\tX\na\tNaN\nb\t1\nc\t2\n")
+
+
+def test_nulls_of_parquet_are_unknown(tmp_path, sequences):
+    pytest.importorskip("pyarrow", reason="Parquet is an extra")
+    path = tmp_path / "targets.parquet"
+    values = np.array([[1.5, np.nan], [np.nan, 2.0], [0.0, -3.0]])
+    write_targets(path, ["a", "b", "c"], ["X", "Y"], values)
+    np.testing.assert_array_equal(read_targets(path, sequences)[1], values)
