@@ -198,7 +198,7 @@ def _provenance(options: Mapping[str, Any], source: Source, tables: Mapping[str,
 
 def _decoded(value: Any) -> Any:
     """Return an attribute that holds JSON as what it says."""
-    if isinstance(value, str) and value[:1] in {"{", "["}:
+    if isinstance(value, str) and (value[:1] in {"{", "["} or value == "null"):
         try:
             return json.loads(value)
         except ValueError:

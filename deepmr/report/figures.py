@@ -79,7 +79,8 @@ def _coverage(axes: Axes, task: IntervalCalibration) -> None:
         meaning = {"before": "as trained", "variance": "variance scaled", "isotonic": "isotonic"}[name]
         label = f"{meaning}: {100 * coverage[at]:.0f} % at 95 %"
         axes.plot(task.levels, coverage, color=colour, ls=dash, label=label, gid=name)
-    note = f"{words.count(task.n, 'locus')}, variance × {words.number(task.raw_scale)} needed"
+    unused = " (not used: below 1)" if task.raw_scale < 1 else ""
+    note = f"{words.count(task.n, 'locus')}, variance × {words.number(task.raw_scale)}{unused}"
     axes.legend(title=note, **LEGEND)
     axes.set(xlabel="level of the interval", ylabel="share of held-out loci inside")
 

@@ -142,7 +142,7 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
     for name, value in record.items():
         if isinstance(value, Mapping):
             lines += flatten(value, f"{prefix}{name}.")
-        elif value is not None and not (isinstance(value, float) and pd.isna(value)):
+        elif value is not None and value != "" and not (isinstance(value, float) and pd.isna(value)):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             lines.append((f"{prefix}{name}", text if len(text) <= 400 else f"{text[:400]} …"))
     return lines

@@ -48,10 +48,10 @@ READING = {
     "position, black where they disagree most. Wedges and dots: edits that serve as instruments of that "
     "mark.",
     "scatter": "Each point is one edit, its bars one standard error. If the exposure causes the outcome, edits that "
-    "move the exposure more move the outcome in proportion: the points lie on a line through 0, whose "
-    "slope is the causal effect. MR-Egger's line may start elsewhere: that intercept is a direct effect "
-    "which all edits share. Every edit is drawn as if it raised the exposure; both signs of the filled "
-    "points were turned.",
+    "move the exposure more move the outcome in proportion: the points lie on a line through 0, whose slope is "
+    "the causal effect. Two branches mean that some edits reach the outcome another way. MR-Egger's line may "
+    "start elsewhere: that intercept is a direct effect which all edits share. Every edit is drawn as if it "
+    "raised the exposure; both signs of the filled points were turned.",
     "calibration": "The dotted diagonal is what an honest ensemble shows: its 95 % intervals hold 95 % of held-out "
     "values, and 70 % of the loci given probability 0.7 are positive. A curve of coverage below the "
     "diagonal is too sure of itself, one above it too cautious. Grey band: chance, with so many loci. "
