@@ -106,6 +106,9 @@ def train_ensemble(
     place = resolve_device(device)
     data = split_data(sequences, to_learned_scale(targets, specs), tasks=specs, options=options, seed=seed)
     schedule = options.schedule(len(data.codes))
+    for spec, column in zip(specs, data.valid_targets.T, strict=True):
+        if np.isnan(column).all():
+            log.warning("no validation locus has a known target of %r: nothing watches over that task", spec.name)
     log.info("training %d networks on %d sequences: %s", n_members, len(data.codes), schedule)
 
     def fit(seeds: Mapping[str, int]) -> dict[str, FittedNetwork]:

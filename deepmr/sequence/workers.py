@@ -18,7 +18,9 @@ from deepmr.errors import DeepMRError
 from deepmr.sequence.fitting import FittedNetwork, TrainingData, TrainOptions, fit_network
 from deepmr.sequence.losses import TaskSpec
 
-_epochs: Any = None  # queue to the parent process, in a worker; a queue can only be inherited
+# In a worker: the queue of epochs done, and whether to stop. Both can only be inherited, hence the module's variables.
+_epochs: Any = None
+_stop: Any = None
 
 
 def fit_networks(
@@ -71,11 +73,11 @@ def _in_processes(
     progress: Callable[[int], None] | None,
 ) -> dict[str, FittedNetwork]:
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch can hang
-    epochs = context.Queue()
+    epochs, stop = context.Queue(), context.Event()
     with tempfile.TemporaryDirectory(prefix="deepmr-train-") as folder:
         file = Path(folder) / "data.npz"
         np.savez(file, **{name: getattr(data, name) for name in TrainingData.__slots__})
-        pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker, initargs=(epochs,))
+        pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker, initargs=(epochs, stop))
         try:
             futures = {pool.submit(_fit, file, tasks, options, seed): name for name, seed in seeds.items()}
             pending = set(futures)
@@ -86,7 +88,9 @@ def _in_processes(
                     _check(future.exception(), futures[future])
             return {futures[future]: future.result() for future in futures}
         finally:
+            stop.set()  # after an error or Ctrl-C the others end with the epoch in hand
             pool.shutdown(cancel_futures=True)
+            _drain(epochs, progress)
 
 
 def _check(error: BaseException | None, name: str) -> None:
@@ -112,9 +116,9 @@ def _drain(epochs: Any, progress: Callable[[int], None] | None) -> None:
             progress(n)
 
 
-def _start_worker(epochs: Any) -> None:
-    global _epochs
-    _epochs = epochs
+def _start_worker(epochs: Any, stop: Any) -> None:
+    global _epochs, _stop
+    _epochs, _stop = epochs, stop
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
@@ -129,4 +133,10 @@ def _die_with(parent: Any) -> None:
 def _fit(file: Path, tasks: tuple[TaskSpec, ...], options: TrainOptions, seed: int) -> FittedNetwork:
     with np.load(file) as arrays:
         data = TrainingData(**arrays)
-    return fit_network(data, tasks, options=options, seed=seed, device=torch.device("cpu"), progress=_epochs.put)
+    return fit_network(data, tasks, options=options, seed=seed, device=torch.device("cpu"), progress=_report)
+
+
+def _report(n_epochs: int) -> None:
+    _epochs.put(n_epochs)
+    if _stop.is_set():
+        raise DeepMRError("stopped")

@@ -171,6 +171,16 @@ def test_other_refusals():
         train_ensemble(sequences, targets, tasks=[LEVEL, LEVEL], device="cpu")
 
 
+def test_a_task_that_validation_does_not_know_is_mentioned(caplog):
+    sequences, targets = toy()
+    targets[1::4, 1] = np.nan  # chr2
+    given = {"n_members": 2, "options": options(held_out=("chr2",)), "device": "cpu", "n_workers": 1}
+    with caplog.at_level(logging.WARNING):
+        trained = train_ensemble(sequences, targets, tasks=[BINARY, LEVEL], **given)
+    assert "no validation locus has a known target of 'level'" in caplog.text
+    assert trained.metrics.set_index("task").loc["level", "n"].tolist() == [0, 0, 0]
+
+
 def test_planned_epochs_count_training_sequences():
     sequences, _ = toy()
     unset = {"arguments": SMALL}

@@ -15,26 +15,37 @@ from .networks import random_sequences
 
 FAULTY = """
 import os
+import time
 from torch import nn
 
 class Quits(nn.Module):
     def __init__(self):
         os._exit(3)
 
-class Fails(nn.Module):
+class FailsOnce(nn.Module):  # the first network fails, the others train for ever
     def __init__(self):
-        raise LookupError("lost")
+        super().__init__()
+        try:
+            os.mkdir(os.environ["DEEPMR_TEST_FOLDER"])
+        except FileExistsError:
+            self.output = nn.Linear(36, 1)
+        else:
+            time.sleep(1)
+            raise LookupError("lost")
+
+    def forward(self, x):
+        return self.output(x.flatten(1))
 """
 
 
-def fit(architecture, n_workers):
+def fit(architecture, n_workers, epochs=1):
     codes = random_sequences(20, 9).codes
     targets = np.arange(20, dtype=np.float32)[:, None]
     data = TrainingData(codes=codes, targets=targets, valid_codes=codes, valid_targets=targets)
     return fit_networks(
         data,
         (TaskSpec(name="a", kind="continuous"),),
-        options=TrainOptions(architecture=architecture, epochs=1),
+        options=TrainOptions(architecture=architecture, epochs=epochs, patience=epochs),
         seeds={"member_0": 1, "member_1": 2},
         device=torch.device("cpu"),
         n_workers=n_workers,
@@ -53,9 +64,10 @@ def test_a_worker_that_dies_is_an_error(faulty):
         fit(faulty.Quits, 2)
 
 
-def test_an_exception_in_a_worker_names_the_member(faulty):
+def test_an_exception_names_the_member_and_stops_the_others(faulty, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPMR_TEST_FOLDER", str(tmp_path / "first"))
     with pytest.raises(DeepMRError, match=r"member_.: training failed: LookupError: lost"):
-        fit(faulty.Fails, 2)
+        fit(faulty.FailsOnce, 2, epochs=10**9)
 
 
 def test_bad_input_stays_bad_input():
