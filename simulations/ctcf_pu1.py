@@ -25,7 +25,7 @@ from deepmr.commands.train import train
 from deepmr.io.effects import open_effects
 from deepmr.io.fasta import read_fasta, sample_loci, write_fasta
 from deepmr.io.tables import read_estimates
-from deepmr.io.targets import write_targets
+from deepmr.io.targets import read_targets, write_targets
 from deepmr.report.style import BASE_COLOURS
 from deepmr.sequence.alphabet import dinucleotide_shuffle
 from deepmr.types import ALPHABET, Sequences
@@ -51,7 +51,7 @@ def main() -> None:
     print(f"{len(sequences)} peaks, {overlapping} overlap one of the other factor; {split}")
     for policy in ("unknown", "zero"):
         print(f"\n## label of the other factor: {policy}\n\n{run(arguments.out, policy, seed=arguments.seed)}")
-    draw_logos(arguments.out / "unknown" / "effects.h5", arguments.out / "logos.png")
+    draw_logos(arguments.out / "unknown" / "effects.h5", arguments.out / "analysed.tsv", arguments.out / "logos.png")
 
 
 def read_peaks(data: Path) -> tuple[Sequences, np.ndarray, int]:
@@ -71,6 +71,7 @@ def write_inputs(sequences: Sequences, labels: np.ndarray, out: Path, *, seed: i
     analysed = sample_loci(sequences.take(held_out), N_ANALYSED, seed=seed)
     used = sequences.loci["locus"].isin(analysed.loci["locus"]).to_numpy()
     write_fasta(analysed, out / "analysed.fa")
+    write_targets(out / "analysed.tsv", analysed.loci["locus"].tolist(), TASKS, np.where(labels[used], 1.0, np.nan))
     train_on, train_labels = sequences.take(~used), labels[~used]
     write_fasta(train_on, out / "train.fa")
     for policy, other in (("unknown", np.nan), ("zero", 0.0)):
@@ -138,18 +139,20 @@ def run(folder: Path, policy: str, *, seed: int) -> str:
     return "\n".join(rows)
 
 
-def draw_logos(effects: Path, out: Path) -> None:
-    """Draw per task the mean contribution of bases around the strongest site of each locus, sites aligned."""
+def draw_logos(effects: Path, labels: Path, out: Path) -> None:
+    """Draw per task the mean contribution of bases around the strongest site of each of its peaks, sites aligned."""
     figure = Figure(figsize=(6, 2 * len(TASKS)), layout="constrained")
     with open_effects(effects) as file:
         codes = file.sequences.codes
+        _, peaks = read_targets(labels, file.sequences)
         mean = np.stack([file.locus(i).mean(axis=0) for i in range(len(codes))])  # loci, tasks, length, 3
     for k, task in enumerate(TASKS):
         axes = figure.add_subplot(len(TASKS), 1, k + 1)
-        profile, n_sites = align_sites(-mean[:, k].mean(axis=-1), codes)
+        own = peaks[:, k] == 1
+        profile, n_sites = align_sites(-mean[own, k].mean(axis=-1), codes[own])
         frame = pd.DataFrame(profile, columns=list(ALPHABET))
         logomaker.Logo(frame, ax=axes, color_scheme=BASE_COLOURS, font_name="DejaVu Sans")
-        axes.set_title(f"{task}: {n_sites} strongest sites, aligned", loc="left", fontsize=9)
+        axes.set_title(f"{task}: strongest site of {n_sites} of its peaks, aligned", loc="left", fontsize=9)
         axes.set_ylabel("contribution\nto the logit", fontsize=8)
     figure.savefig(out, dpi=150)
     print(f"\nwrote {out}")
