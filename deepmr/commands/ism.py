@@ -18,7 +18,7 @@ from deepmr.commands.ism_run import (
 )
 from deepmr.commands.progress import meter
 from deepmr.errors import DeepMRError, IncompleteError, InputError
-from deepmr.io.effects import Identity, identify, open_effects
+from deepmr.io.effects import differing, identify, open_effects
 from deepmr.io.models import ensemble_sha256, read_ensemble
 from deepmr.io.provenance import provenance
 from deepmr.io.repack import write_effects
@@ -190,7 +190,9 @@ def _is_done(out: Path, run: Run, *, keep_shards: bool, overwrite: bool) -> bool
     found = identify(out)
     if found.run_key != run.key:
         if not overwrite:
-            what = "an effects file of another run" if found.run_key else "not an effects file"
+            what = "not an effects file"
+            if found.run_key:
+                what = f"of another run ({differing(found.description, run.description)} differ)"
             raise InputError(f"{out} exists and is {what}: choose another --out, or --overwrite")
         if found.virtual:
             out.unlink()  # it points to shards that this run replaces
@@ -244,7 +246,8 @@ def _finish(out: Path, shards: Shards, record: dict[str, object], *, virtual: bo
     try:
         write_effects(out, shards, attrs=record, virtual=virtual)
     except DeepMRError:
-        if identify(out) != Identity(run_key=shards.run.key, virtual=False):
+        found = identify(out)
+        if found.run_key != shards.run.key or found.virtual:
             raise
     if not virtual:
         shards.remove()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -175,23 +175,26 @@ def open_effects(path: Path | str) -> EffectsFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Which run an existing file is of, "" where it is no effects file; and whether it points to shards."""
+    """Which run an existing file is of, "" where it is no effects file, and whether it points to shards."""
 
-    run_key: str
-    virtual: bool
+    run_key: str = ""
+    virtual: bool = False
+    description: dict[str, Any] = field(default_factory=dict)
 
 
 def identify(path: Path) -> Identity:
     """Say what an existing file is, without asking whether it is whole."""
     try:
         with h5py.File(path, "r") as file:
-            ours = file.attrs.get("format") == FORMAT and "effect" in file
+            if file.attrs.get("format") != FORMAT or "effect" not in file:
+                return Identity()
             return Identity(
-                run_key=str(file.attrs.get("run_key", "")) if ours else "",
-                virtual=bool(ours and file["effect"].is_virtual),
+                run_key=str(file.attrs.get("run_key", "")),
+                virtual=bool(file["effect"].is_virtual),
+                description=json.loads(file.attrs.get("run", "{}")),
             )
-    except OSError:
-        return Identity(run_key="", virtual=False)
+    except (OSError, ValueError):
+        return Identity()
 
 
 def _open(path: Path) -> h5py.File:
@@ -228,6 +231,11 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def differing(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Name what differs between the descriptions of two runs."""
+    return ", ".join(name for name, value in wanted.items() if found.get(name) != value)
 
 
 def _check_sources(path: Path, file: h5py.File, attrs: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from deepmr import __version__
-from deepmr.errors import InputError
-from deepmr.io.effects import FORMAT_VERSION, Layout, folder_of, read_description
+from deepmr.errors import DeepMRError, InputError
+from deepmr.io.effects import FORMAT_VERSION, Layout, differing, folder_of, read_description
 from deepmr.io.files import atomic_path
 from deepmr.io.hdf5 import LIBVER, create_array
 from deepmr.io.provenance import sequences_sha256
@@ -191,10 +191,9 @@ class Shards:
         """Make the folder this run's; shards of another run are an `InputError` unless `overwrite` removes them."""
         found = read_description(self.folder)
         if found is not None and found.get("run_key") != self.run.key:
-            differs = [name for name, value in self.run.description.items() if found.get(name) != value]
             if not overwrite:
                 raise InputError(
-                    f"{self.folder} holds the shards of another run ({', '.join(differs)} differ): "
+                    f"{self.folder} holds the shards of another run ({differing(found, self.run.description)} differ): "
                     "choose another --out, or --overwrite"
                 )
             shutil.rmtree(self.folder)
@@ -203,8 +202,12 @@ class Shards:
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise InputError(f"{self.folder} holds files that are not a run's shards: move it away")
             self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self.folder / "run.json") as temp:
-                temp.write_text(json.dumps({"run_key": self.run.key, **self.run.description}, indent=2) + "\n")
+            try:
+                with atomic_path(self.folder / "run.json") as temp:
+                    temp.write_text(json.dumps({"run_key": self.run.key, **self.run.description}, indent=2) + "\n")
+            except DeepMRError:
+                self.folder.rmdir()  # an empty folder would be all that is left of a full disk
+                raise
 
     def missing(self, units: list[Unit] | None = None) -> list[Unit]:
         """Return the units, of those given or all, that have no whole shard of this run."""

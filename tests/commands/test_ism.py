@@ -209,13 +209,18 @@ def test_complete_run_is_not_done_twice(options, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [({"sample": 5}, {}), ({}, {"task": ["A"]}), ({}, {"precision": "double"}), ({}, {"block_size": 2})],
+    ("before", "after", "differ"),
+    [
+        ({"sample": 5}, {}, "sequences"),
+        ({}, {"task": ["A"]}, "tasks"),
+        ({}, {"precision": "double"}, "precision"),
+        ({}, {"block_size": 2}, "block_size"),
+    ],
 )
-def test_file_of_another_run_is_left_alone(options, before, after):
+def test_file_of_another_run_is_left_alone(options, before, after, differ):
     ism(**options | before)
     content = options["out"].read_bytes()
-    with pytest.raises(InputError, match=r"effects\.h5 exists and is an effects file of another run"):
+    with pytest.raises(InputError, match=rf"effects\.h5 exists and is of another run \({differ} differ\)"):
         ism(**options | after)
     assert options["out"].read_bytes() == content
     assert "status" not in ism(**options | after, overwrite=True)
