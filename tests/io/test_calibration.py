@@ -56,7 +56,7 @@ def test_round_trip(calibration, tmp_path):
         (lambda c: json.dumps(c | {"version": 2}), "version 2; this deepmr reads 1"),
         (lambda c: json.dumps({k: v for k, v in c.items() if k != "loci"}), "without 'loci'"),
         (lambda c: json.dumps(c | {"tasks": [c["tasks"][0] | {"kind": "other"}]}), "without 'other'"),
-        (lambda c: json.dumps(c | {"tasks": [c["tasks"][0] | {"raw_scale": -1.0}]}), "wrong value: raw_scale of task 'value' must"),
+        (lambda c: json.dumps(c | {"tasks": [c["tasks"][0] | {"raw_scale": -1.0}]}), "raw_scale of task 'value' must"),
         (lambda c: json.dumps(c | {"n_members": "five"}), "wrong value"),
     ],
 )  # fmt: skip
