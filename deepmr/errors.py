@@ -21,7 +21,3 @@ class IncompleteError(DeepMRError):
 
 class TooFewInstruments(DeepMRError):
     """No locus has enough instruments for any of the methods asked for."""
-
-
-class ConvergenceError(DeepMRError):
-    """An iterative estimator did not converge."""

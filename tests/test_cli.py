@@ -46,7 +46,6 @@ def raiser(error):
     [
         (errors.DeepMRError("it failed"), 1),
         (errors.TooFewInstruments("none"), 1),
-        (errors.ConvergenceError("no"), 1),
         (errors.InputError("bad file"), 3),
         (errors.IncompleteError("2 units left"), 4),
         (OSError("no space left"), 1),

@@ -7,7 +7,6 @@ one member. Edited sequences are made on the device from the codes of the loci, 
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from jaxtyping import Float, Int, UInt8
 
 from deepmr.errors import DeepMRError, InputError
 from deepmr.ism.variants import Edits
+from deepmr.precision import full_precision
 
 log = logging.getLogger(__name__)
 
@@ -162,19 +162,6 @@ def even_batches(n: int, batch_size: int) -> Iterator[slice]:
     """Split n rows into the fewest batches of at most `batch_size`, of sizes that differ by at most one."""
     edges = np.linspace(0, n, max(1, -(-n // batch_size)) + 1).round().astype(int).tolist()
     return (slice(a, b) for a, b in itertools.pairwise(edges))
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Compute float32 as float32 inside, by deterministic algorithms: TF32 is coarser than the effect of most edits."""
-    matmul = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    cudnn = torch.backends.cudnn
-    try:
-        with cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)
 
 
 def input_dtype(module: torch.nn.Module) -> torch.dtype:

@@ -1,8 +1,7 @@
 """An ensemble: networks that predict the same tasks, behind one `predict`. Device, batching and dtype live here."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import nn
 
 from deepmr import checks
 from deepmr.errors import InputError
+from deepmr.precision import full_precision
 from deepmr.sequence.onehot import one_hot
 from deepmr.types import Task
 
@@ -205,19 +205,6 @@ class Ensemble:
                 f"{self.members[k].name}: its prediction of {self.tasks[t].name!r} for a sequence moves by "
                 f"{off[k, t]:.3g} when others join the batch; needed a network without batch statistics and dropout"
             )
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Compute float32 as float32 inside: no TF32 in convolutions or matrix products, deterministic algorithms."""
-    matmul = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    cudnn = torch.backends.cudnn
-    try:
-        with cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)
 
 
 def resolve_device(name: str | torch.device) -> torch.device:

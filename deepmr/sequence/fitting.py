@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from deepmr.errors import InputError
-from deepmr.sequence.ensemble import CPU_BASES, GPU_BASES, full_precision
+from deepmr.precision import full_precision
+from deepmr.sequence.ensemble import CPU_BASES, GPU_BASES
 from deepmr.sequence.losses import Objective, TaskSpec
 from deepmr.sequence.models import PaperCNN, build_network
 from deepmr.sequence.onehot import one_hot

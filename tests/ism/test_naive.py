@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from deepmr.errors import DeepMRError, InputError
-from deepmr.ism.naive import default_batch, even_batches, full_precision, predict_edits, row_bytes
+from deepmr.ism.naive import default_batch, even_batches, predict_edits, row_bytes
 from deepmr.ism.variants import from_dense, single_edits, to_dense
+from deepmr.precision import full_precision
 from tests.ism.stubs import Linear, linear, make_sequences, random_sequences, small_cnn
 
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from deepmr.errors import InputError
 from deepmr.ism.mutate import mutate
-from deepmr.sequence.ensemble import Ensemble, MemberInfo, full_precision, resolve_device
+from deepmr.precision import full_precision
+from deepmr.sequence.ensemble import Ensemble, MemberInfo, resolve_device
 from deepmr.types import Task
 
 from .networks import CountBases, Returns, norm_network, random_sequences
