@@ -1,0 +1,24 @@
+"""Run all studies: `make studies`. Results go to results/; the one on real peaks needs ../shared/data/chip."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results"
+PEAKS = HERE.parents[1] / "shared" / "data" / "chip"
+
+
+def main() -> None:
+    """Run each study in a process of its own."""
+    studies = [["gamma.py", "--out", str(RESULTS / "gamma")]]
+    if PEAKS.is_dir():
+        studies.append(["ctcf_pu1.py", "--data", str(PEAKS), "--out", str(RESULTS / "ctcf_pu1")])
+    else:
+        print(f"skipped ctcf_pu1.py: {PEAKS} is not there")
+    for name, *options in studies:
+        subprocess.run([sys.executable, str(HERE / name), *options], check=True)
+
+
+if __name__ == "__main__":
+    main()
