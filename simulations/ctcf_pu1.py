@@ -80,7 +80,7 @@ def write_inputs(sequences: Sequences, labels: np.ndarray, out: Path, *, seed: i
     rest = held_out & ~used
     peaks, known = sequences.take(rest), labels[rest]
     shuffled = Sequences(
-        loci=peaks.loci.assign(locus="shuffled_" + peaks.loci["locus"], chrom="", start=-1, end=-1),
+        loci=peaks.loci.assign(locus="shuffled::" + peaks.loci["locus"]),
         codes=dinucleotide_shuffle(peaks.codes, seed=seed + 1),
     )
     both = Sequences(

@@ -55,7 +55,7 @@ def meter(*, description: str, total: int, unit: str) -> Iterator[Callable[[int 
             last = now
 
     yield advance
-    log.info("%s: %d %s in %.1f s", description, done, unit, time.monotonic() - start)
+    log.info("%s: %d %s in %.1f s", description, round(done), unit, time.monotonic() - start)
 
 
 def track(items: Iterable[T], *, description: str, total: int, unit: str) -> Iterator[T]:
