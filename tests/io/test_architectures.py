@@ -1,5 +1,6 @@
 """From a name to the class of a network; plugins are found by their entry points."""
 
+import py_compile
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_a_plugin_that_is_gone(monkeypatch):
     monkeypatch.setattr(architectures, "entry_points", lambda group: [point])
     with pytest.raises(InputError, match="'plugin' cannot be imported: No module named 'uninstalled_package'"):
         find_architecture("plugin")
+
+
+def test_bytecode_beside_a_file_is_not_run(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("from deepmr.sequence.models import PaperCNN as Net\n")
+    # Bytecode that Python would run without a look at the file.
+    py_compile.compile(str(own), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    own.write_text("from deepmr.sequence.models import DilatedCNN as Net\n")
+    assert find_architecture("own.py:Net", folder=tmp_path, trust_code=True) is DilatedCNN
 
 
 def test_files(tmp_path):
