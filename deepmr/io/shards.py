@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -199,14 +200,18 @@ class Shards:
             shutil.rmtree(self.folder)
             found = None
         if found is None:
-            if self.folder.exists() and any(self.folder.iterdir()):
-                raise InputError(f"{self.folder} holds files that are not a run's shards: move it away")
             self.folder.mkdir(parents=True, exist_ok=True)
+            # A description under its temporary name is of a part that claims now, or was killed while it did.
+            if any(not path.name.startswith(".run.json.") for path in self.folder.iterdir()):
+                if self.are_ours():  # another part has claimed it meanwhile
+                    return
+                raise InputError(f"{self.folder} holds files that are not a run's shards: move it away")
             try:
                 with atomic_path(self.folder / "run.json") as temp:
                     temp.write_text(json.dumps({"run_key": self.run.key, **self.run.description}, indent=2) + "\n")
             except DeepMRError:
-                self.folder.rmdir()  # an empty folder would be all that is left of a full disk
+                with suppress(OSError):  # an empty folder would be all that is left of a full disk
+                    self.folder.rmdir()
                 raise
 
     def missing(self, units: list[Unit] | None = None) -> list[Unit]:

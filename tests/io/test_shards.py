@@ -4,6 +4,7 @@ import h5py
 import pytest
 
 from deepmr.errors import DeepMRError, IncompleteError, InputError
+from deepmr.io.effects import read_description
 from deepmr.io.repack import reserve, write_effects
 from deepmr.io.shards import Shards
 from tests.io.runs import EDITS, SEQUENCES, compute, make_run
@@ -97,6 +98,21 @@ def test_folder_of_somebody_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="holds files that are not a run's shards"):
         Shards(tmp_path / "effects.h5", make_run()).claim(overwrite=True)
     assert (folder / "thesis.txt").exists()
+
+
+def test_part_killed_while_it_claimed_is_no_obstacle(tmp_path):
+    shards = Shards(tmp_path / "effects.h5", make_run())
+    shards.folder.mkdir()
+    (shards.folder / ".run.json.0a1b2c3d.json").write_text("{")
+    shards.claim(overwrite=False)
+    assert shards.are_ours()
+
+
+def test_part_that_claims_at_the_same_time_is_no_obstacle(shards, monkeypatch):
+    found = iter([None, read_description(shards.folder)])  # the other part writes it between the two looks
+    monkeypatch.setattr("deepmr.io.shards.read_description", lambda _folder: next(found))
+    shards.claim(overwrite=False)
+    assert next(found, None) is None
 
 
 def test_torn_description_counts_as_another_run(shards):
