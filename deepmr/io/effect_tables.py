@@ -54,6 +54,7 @@ def _read_tsv(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
         frame[name] = numbers(path, frame, name)
     for name in WHOLE & set(frame.columns):
         frame[name] = whole_numbers(path, frame, name)
+    _check_variants(path, frame)
     axes = [_ids(frame), frame["task"].astype(str)]
     if "member" in frame.columns:
         axes.insert(0, frame["member"].astype(str))
@@ -69,6 +70,18 @@ def _read_tsv(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
     arrays = [frame[name].to_numpy(dtype=float)[order].reshape(shape) for name in given]
     variants = frame.drop_duplicates(KEY).reset_index(drop=True)
     return _build(path, variants, [str(task) for task in levels[-1]], arrays)
+
+
+def _check_variants(path: Path, frame: pd.DataFrame) -> None:
+    """Raise `InputError` unless all rows of a variant say the same of it: effects of two alleles have two signs."""
+    variant, names = pd.factorize(_ids(frame))
+    first = np.unique(variant, return_index=True)[1]
+    for name in [name for name in (*schema.VARIANTS, "offset") if name in frame.columns and name not in KEY]:
+        values = frame[name].astype(str).to_numpy()
+        odd = values != values[first][variant]
+        if odd.any():
+            which = names[variant[int(np.argmax(odd))]]
+            raise InputError(f"{path}: {which} has more than one {name}; needed the same in all its rows")
 
 
 def _ids(frame: pd.DataFrame) -> pd.Series:

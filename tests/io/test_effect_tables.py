@@ -15,6 +15,7 @@ from deepmr.types import MemberEffects, SummaryStats
 
 MEMBERS = "locus\tvariant_id\ttask\tmember\tbeta\n"
 MEANS = "locus\tvariant_id\ttask\tbeta\tse\n"
+ALLELES = MEANS.strip() + "\teffect_allele\tother_allele\n"
 
 
 @pytest.fixture
@@ -128,6 +129,7 @@ def test_gzip(read):
         (MEANS + "p\tv\tX\tone\t1\n", "line 2, column 'beta': 'one' is not a finite number"),
         (MEANS + "p\tv\tX\t1\tNA\n", "line 2, column 'se': 'NA' is not a finite number"),
         (MEANS + "p\tv\tX\t1\t-1\n", "se must be zero or positive; 1 of 1 is not"),
+        (ALLELES + "p\tv\tX\t1\t1\tA\tC\np\tv\tY\t1\t1\tC\tA\n", "p v has more than one effect_allele"),
         (MEANS + "p\tv\tX\t1\n", r"line 2 has 4 cell\(s\); the header has 5"),
         (MEANS.strip() + "\tpos\np\tv\tX\t1\t1\t2.5\n", "line 2, column 'pos': 2.5 is not a whole number"),
     ],
