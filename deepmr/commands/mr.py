@@ -99,7 +99,7 @@ def mr(
     """
     options = {name: value for name, value in locals().items() if name != "overwrite"}
     selection = Selection(rule=rule, threshold=threshold, significance=significance)
-    methods = method or ["ivw", "egger", "wald"]
+    methods = list(dict.fromkeys(method or ["ivw", "egger", "wald"]))
     for name in methods:
         checks.one_of("method", name, METHODS)
     if not 0 < level < 1:

@@ -42,7 +42,7 @@ def estimate_effects(
 
     Raises
     ------
-    InputError : on an unknown method, or when there is nothing to estimate from.
+    InputError : on a method that is unknown or named twice, or when there is nothing to estimate from.
 
     Examples
     --------
@@ -57,6 +57,7 @@ def estimate_effects(
     >>> float(estimate_effects(three, methods=["ivw"]).table["beta"][0])
     2.0
     """
+    checks.unique("methods", methods)  # a row that is there twice counts twice when loci are pooled
     for name in methods:
         checks.one_of("method", name, METHODS)
     pairs = [instruments] if isinstance(instruments, Instruments) else instruments

@@ -107,6 +107,12 @@ def test_chosen_pair_methods_and_rule(folder, tmp_path):
     assert loose["pairs"][0]["median_instruments"] >= row["median_instruments"]
 
 
+def test_a_method_named_twice_is_used_once(folder, tmp_path):
+    summary = run(folder, tmp_path, exposure=["X"], outcome=["Y"], method=["ivw", "ivw"])
+    assert len(summary["pairs"]) == 1
+    assert read_estimates(tmp_path / "mr.tsv").table["locus"].is_unique
+
+
 def test_methods_of_the_command_are_those_of_the_package():
     assert set(get_args(Method)) == set(METHODS)
 
