@@ -29,6 +29,12 @@ def non_negative(name: str, values: np.ndarray) -> None:
     _report(name, "zero or positive", ~(np.isfinite(values) & (values >= 0)))
 
 
+def at_least(name: str, value: int | float | None, least: int | float) -> None:
+    """Raise `InputError` when an option is below its least value; None is one that was not given."""
+    if value is not None and not value >= least:
+        raise InputError(f"{name} must be at least {least:g}; got {value:g}")
+
+
 def shape(name: str, values: np.ndarray, expected: tuple[int, ...]) -> None:
     """Raise `InputError` unless `values` has the expected shape."""
     if values.shape != expected:

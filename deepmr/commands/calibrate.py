@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from deepmr import checks
 from deepmr.commands.progress import meter
 from deepmr.errors import InputError
 from deepmr.io.calibration import write_calibration
@@ -85,6 +86,7 @@ def calibrate(
         For files that cannot be used, an unknown task, or an ensemble of one member.
     """
     options = {name: value for name, value in locals().items() if name != "overwrite"}
+    checks.at_least("seed", seed, 0)
     figure = out.with_suffix(".png")
     for path in (out, figure):
         check_writable(path, overwrite=overwrite)

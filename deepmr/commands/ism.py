@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from deepmr import checks
 from deepmr.commands.interrupt import finish_unit_first
 from deepmr.commands.ism_run import (
     describe_run,
@@ -108,6 +109,10 @@ def ism(
     IncompleteError
         When units are missing at the end.
     """
+    options = {name: value for name, value in locals().items() if name not in {"dry_run", "overwrite"}}
+    for name, value in (("batch_size", batch_size), ("block_size", block_size), ("threads", threads)):
+        checks.at_least(name, value, 1)
+    checks.at_least("seed", seed, 0)
     part = _part(shard, overwrite=overwrite)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -146,18 +151,6 @@ def ism(
     if left:
         return {"status": f"part {shard} is done; {left} of {len(run.units)} units are left", "seconds": seconds}
     inputs = {name: path for name, path in (("fasta", fasta), ("loci", loci), ("edits", edits)) if path is not None}
-    options = {
-        "model": model,
-        "sample": sample,
-        "task": task,
-        "batch_size": batch_size,
-        "block_size": block_size,
-        "precision": precision,
-        "device": device,
-        "threads": threads,
-        "shard": shard,
-        "keep_shards": keep_shards,
-    }
     record = provenance("ism", options=options, inputs=inputs, seed=None if sample is None else seed)
     _finish(out, shards, record, virtual=keep_shards)
     return {**_result(run, out), "seconds": seconds}

@@ -69,6 +69,7 @@ def import_(
     InputError
         When a file holds code, weights do not fit the architecture, or a network does not predict the tasks.
     """
+    options = {name: value for name, value in locals().items() if value is not None and name != "overwrite"}
     check_directory(out, marker=DESCRIPTION, overwrite=overwrite)
     paths = find_state_dicts(files)
     found = find_architecture(architecture, trust_code=trust_code)
@@ -85,7 +86,7 @@ def import_(
     ensemble = Ensemble(modules=tuple(modules), tasks=tasks, length=length, members=members, counts=tuple(counts or ()))
     ensemble.check(np.random.default_rng(1).integers(0, 4, size=(N_CHECKED, length), dtype=np.uint8))
     inputs = {member.name: path for member, path in zip(members, paths, strict=True)}
-    record = provenance("model import", options={"architecture": architecture}, inputs=inputs)
+    record = provenance("model import", options=options, inputs=inputs)
     write_ensemble(
         out,
         modules,

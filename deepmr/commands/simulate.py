@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.io.directories import atomic_directory, check_directory
 from deepmr.io.fasta import write_fasta
@@ -102,9 +103,7 @@ def simulate(
     given = {name: value for name, value in locals().items() if name not in {"out", "overwrite"}}
     check_directory(out, marker=DESCRIPTION, overwrite=overwrite)
     for name in ("n_train", "n_test", "variants", "calibration_split", "labelled_edits", "seed"):
-        least = 1 if name in {"n_train", "n_test"} else 0
-        if not given[name] >= least:
-            raise InputError(f"{name} must be at least {least}; got {given[name]}")
+        checks.at_least(name, given[name], 1 if name in {"n_train", "n_test"} else 0)
     options = SimulationOptions(
         motifs=paper_motifs(),
         scenario=scenario,
@@ -137,7 +136,7 @@ def simulate(
         "effects": _records(summary),
         "n_loci": {split.split: len(split) for split, _ in splits},
         "n_variants": int((train.parent != ABSENT).sum()),
-        "provenance": provenance("simulate", options=given, inputs={}, seed=seed),
+        "provenance": provenance("simulate", options={"out": out, **given}, inputs={}, seed=seed),
     }
     with atomic_directory(out) as folder:
         for split, counts in splits:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from deepmr import checks
 from deepmr.commands.progress import meter
 from deepmr.errors import InputError
 from deepmr.io.architectures import architecture_name, find_architecture
@@ -126,6 +127,9 @@ def train(
     InputError
         When an input or option cannot be used.
     """
+    given = {name: value for name, value in locals().items() if name != "overwrite"}
+    checks.at_least("seed", seed, 0)
+    checks.at_least("workers", workers, 1)
     check_directory(out, marker=DESCRIPTION, overwrite=overwrite)
     options = TrainOptions(
         architecture=find_architecture(architecture, trust_code=trust_code),
@@ -142,8 +146,8 @@ def train(
     )
     sequences = _read_sequences(fasta, loci, length)
     names, values = read_targets(targets, sequences)
-    given: dict[Kind, list[str]] = {count_loss: counts or [], "continuous": continuous or [], "binary": binary or []}
-    tasks, inferred = choose_kinds(names, values, given, count_loss=count_loss)
+    kinds: dict[Kind, list[str]] = {count_loss: counts or [], "continuous": continuous or [], "binary": binary or []}
+    tasks, inferred = choose_kinds(names, values, kinds, count_loss=count_loss)
     n_epochs = members * planned_epochs(sequences, options=options)
     with meter(description="training", total=n_epochs, unit="epochs") as advance:
         trained = train_ensemble(
@@ -157,7 +161,7 @@ def train(
             n_workers=workers,
             progress=advance,
         )
-    used = {name: getattr(options, name) for name in TrainOptions.__slots__} | {
+    used = given | {
         "architecture": architecture_name(options.architecture),
         **{name: getattr(trained.schedule, name) for name in ("epochs", "learning_rate", "weight_decay")},
     }

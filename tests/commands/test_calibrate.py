@@ -144,6 +144,8 @@ def test_bad_input_leaves_nothing_behind(inputs, tmp_path):
     options["targets"].write_text(text)
     with pytest.raises(InputError, match="no task 'Q'"):
         calibrate(**options, counts=["Q"])
+    with pytest.raises(InputError, match="seed must be at least 0; got -1"):
+        calibrate(**options, seed=-1)
     lines = text.splitlines()
     options["targets"].write_text("\n".join([lines[0], *(line.split("\t")[0] + "\t\t" for line in lines[1:])]) + "\n")
     with pytest.raises(InputError, match="no task can be calibrated: X: every target is unknown; Y"):

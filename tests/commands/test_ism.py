@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from deepmr.cli import build_app
 from deepmr.commands.info import info
 from deepmr.commands.ism import ism
 from deepmr.errors import DeepMRError, IncompleteError, InputError
@@ -296,6 +298,23 @@ def test_part_that_finds_the_file_written_by_another_is_content(options, whole, 
 
     monkeypatch.setattr("deepmr.commands.ism.write_effects", beaten)
     assert ism(**options)["file"] == str(options["out"])
+
+
+@pytest.mark.parametrize("name", ["batch_size", "block_size", "threads"])
+def test_numbers_below_one_are_refused(options, name):
+    with pytest.raises(InputError, match=f"{name} must be at least 1; got -1"):
+        ism(**options | {name: -1})
+    with pytest.raises(InputError, match="seed must be at least 0; got -1"):
+        ism(**options, sample=2, seed=-1)
+    assert list(options["out"].parent.iterdir()) == []
+
+
+def test_the_recorded_command_line_is_one(options, whole):
+    ism(**options, task=["B"], sample=3, seed=1)
+    with open_effects(options["out"]) as file:
+        words = shlex.split(file.attrs["command_line"])
+    _, bound, _ = build_app().parse_args(words[1:], exit_on_error=False, print_error=False)
+    assert bound.arguments.items() >= (options | {"task": ["B"], "sample": 3, "seed": 1}).items()
 
 
 @pytest.mark.parametrize("shard", ["3", "0/4", "5/4", "a/b", "1/2/3", "-1/2"])

@@ -1,14 +1,16 @@
 """`deepmr model import` and `deepmr model info`."""
 
 import os
+import shlex
 
 import numpy as np
 import pytest
 import torch
 
-from deepmr.cli import execute
+from deepmr.cli import build_app, execute
 from deepmr.commands.model import import_, info
 from deepmr.errors import InputError
+from deepmr.io.ensemble_toml import read_description
 from deepmr.io.models import read_ensemble
 from deepmr.sequence.ensemble import Ensemble
 from deepmr.sequence.models import PaperCNN
@@ -101,6 +103,14 @@ def test_networks_that_give_no_number_are_not_imported(tmp_path, networks):
     torch.save(state, tmp_path / "old" / "run1.pt")
     with pytest.raises(InputError, match="member_1 returned NaN"):
         import_([tmp_path / "old"], **options(tmp_path))
+
+
+def test_the_recorded_command_line_is_one(tmp_path, networks):
+    given = options(tmp_path)
+    import_([tmp_path / "old"], **given)
+    words = shlex.split(read_description(tmp_path / "new").extra["imported"]["command_line"])
+    _, bound, _ = build_app().parse_args(words[1:], exit_on_error=False, print_error=False)
+    assert bound.arguments.items() >= (given | {"files": [tmp_path / "old"]}).items()
 
 
 def test_from_the_command_line(tmp_path, networks, capsys):

@@ -1,12 +1,13 @@
 """`deepmr train` from files to an ensemble directory."""
 
 import json
+import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from deepmr.cli import execute
+from deepmr.cli import build_app, execute
 from deepmr.commands.train import choose_kinds, parse_arguments, train
 from deepmr.errors import InputError
 from deepmr.io.ensemble_toml import read_description
@@ -71,6 +72,14 @@ def test_trains_and_writes_an_ensemble(files):
     assert len(history) == 4
 
 
+def test_the_recorded_command_line_is_one(files):
+    given = {**files, **QUICK, "held_out": ["chr2"], "counts": ["reads"], "seed": 4}
+    train(**given)
+    words = shlex.split(read_description(files["out"]).extra["training"]["command_line"])
+    _, bound, _ = build_app().parse_args(words[1:], exit_on_error=False, print_error=False)
+    assert bound.arguments.items() >= given.items()
+
+
 def test_options_reach_the_training(files):
     options = {"counts": ["level"], "continuous": ["reads"], "binary": ["bound"], "count_loss": "poisson"}
     more = {"negatives": 1.0, "resample": True, "reverse_complement": True, "architecture": "dilated"}
@@ -104,6 +113,8 @@ def test_windows_of_a_genome(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"seed": -1}, "seed must be at least 0; got -1"),
+        ({"workers": 0}, "workers must be at least 1; got 0"),
         ({"counts": ["read"]}, "there is no task 'read'; the targets have reads, level, bound"),
         ({"counts": ["reads"], "continuous": ["reads"]}, "task 'reads' is named both anscombe and continuous"),
         ({"counts": ["level"], "binary": ["level"]}, "task 'level' is named both"),
