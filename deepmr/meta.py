@@ -50,15 +50,14 @@ def pool_estimates(
 
     Returns
     -------
-    Estimates with locus `*` and the number of loci in `n`. Three things that are easily confused:
+    Estimates
+        Locus `*`, the number of loci in `n`. `ci_low`, `ci_high` say where the **mean** effect over loci lies; they
+        shrink as loci are added. `pi_low`, `pi_high` say where the effect at a **new locus** lies; they do not shrink
+        to nothing. `tau2` is the variance of effects between loci, with its Q-profile interval `tau2_low`, `tau2_high`:
+        the mean -+ 2 sqrt(tau2) spans most **loci** and is neither of the two intervals.
 
-    - `ci_low`, `ci_high` say where the **mean** effect over loci lies. They shrink as loci are added.
-    - `pi_low`, `pi_high` say where the effect at a **new locus** lies. They do not shrink to nothing.
-    - `tau2` is the variance of effects between loci, and `tau2_low`, `tau2_high` its Q-profile interval. The mean -+ 2
-      sqrt(tau2) spans most **loci**; it is neither of the above, and no interval of the mean.
-
-    Extras besides: `q`, `q_df`, `q_pvalue`, `i2`, `beta_fixed`, `se_fixed`, `df`, `n_skipped`, and with shared errors
-    `se_sampling` and `se_member`. One locus alone is returned as it is; two have no `HTS` prediction.
+        Extras besides: `q`, `q_df`, `q_pvalue`, `i2`, `beta_fixed`, `se_fixed`, `df`, `n_skipped`, and with shared errors
+        `se_sampling` and `se_member`. One locus alone is returned as it is; two have no `HTS` prediction.
 
     Raises
     ------
