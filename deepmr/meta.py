@@ -56,8 +56,8 @@ def pool_estimates(
         to nothing. `tau2` is the variance of effects between loci, with its Q-profile interval `tau2_low`, `tau2_high`:
         the mean -+ 2 sqrt(tau2) spans most **loci** and is neither of the two intervals.
 
-        Extras besides: `q`, `q_df`, `q_pvalue`, `i2`, `beta_fixed`, `se_fixed`, `df`, `n_skipped`, and with shared errors
-        `se_sampling` and `se_member`. One locus alone is returned as it is; two have no `HTS` prediction.
+        Extras besides: `q`, `q_df`, `q_pvalue`, `i2`, `beta_fixed`, `se_fixed`, `df`, `n_skipped`, and with shared
+        errors `se_sampling` and `se_member`. One locus alone is returned as it is; two have no `HTS` prediction.
 
     Raises
     ------
