@@ -12,7 +12,7 @@ from jaxtyping import Float
 from deepmr import checks
 from deepmr.commands.progress import meter
 from deepmr.errors import InputError
-from deepmr.io.architectures import architecture_name, find_architecture
+from deepmr.io.architectures import architecture_file, architecture_name, find_architecture
 from deepmr.io.directories import check_directory
 from deepmr.io.ensemble_toml import DESCRIPTION
 from deepmr.io.fasta import read_fasta, read_loci
@@ -130,6 +130,10 @@ def train(
     given = {name: value for name, value in locals().items() if name != "overwrite"}
     checks.at_least("seed", seed, 0)
     checks.at_least("workers", workers, 1)
+    if architecture_file(architecture, Path()):
+        raise InputError(
+            f"architecture must be one that worker processes can import, package.module:Class; got {architecture!r}"
+        )
     check_directory(out, marker=DESCRIPTION, overwrite=overwrite)
     options = TrainOptions(
         architecture=find_architecture(architecture, trust_code=trust_code),

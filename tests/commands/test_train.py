@@ -119,6 +119,7 @@ def test_windows_of_a_genome(tmp_path):
         ({"counts": ["reads"], "continuous": ["reads"]}, "task 'reads' is named both anscombe and continuous"),
         ({"counts": ["level"], "binary": ["level"]}, "task 'level' is named both"),
         ({"binary": ["level"]}, "targets of binary task 'level' must be 0 or 1; row 0"),
+        ({"architecture": "model.py:Net", "trust_code": True}, "worker processes can import, package.module:Class"),
         ({"architecture": "papercnn"}, "no architecture 'papercnn'; did you mean 'paper_cnn'"),
         ({"arguments": "{"}, "arguments must be a JSON object"),
         ({"arguments": '{"fliters": 3}'}, "PaperCNN takes the arguments .* got fliters = 3"),
