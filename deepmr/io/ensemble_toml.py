@@ -122,6 +122,10 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 def _identity(about: Description, path: Path) -> str:
     code = architecture_file(about.architecture, path)
+    if code and code.parent != path:
+        raise InputError(
+            f"{path / DESCRIPTION}: the architecture's file must be in the directory itself; got {about.architecture!r}"
+        )
     content = {
         "architecture": about.architecture,
         "code": read_bytes(code, "the architecture's code").hex() if code else "",

@@ -191,6 +191,7 @@ def test_not_an_ensemble_directory(tmp_path):
         (NETWORK, "some:net:work", "no architecture 'some:net:work'; built in are paper_cnn, dilated"),
         (NETWORK, "paper-cnn", "no architecture 'paper-cnn'; did you mean 'paper_cnn'"),
         (NETWORK, "os:system", "architecture 'os:system' is code that loading would execute; .* --trust-code"),
+        (NETWORK, "../model.py:Net", "the architecture's file must be in the directory itself; got '../model.py:Net'"),
         (NETWORK, "model.py:Net", "model.py: the architecture's code cannot be read: No such file"),
         (
             "filters = 4",
