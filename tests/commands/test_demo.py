@@ -22,7 +22,7 @@ def estimates(beta, loci):
 def fake_run(monkeypatch):
     """Stand in for the steps: write estimates around a truth of 3 forward and 0 in reverse."""
 
-    def install(forward):
+    def install(forward, known=(2, 4)):
         def run(flow, *, overwrite):
             folder = flow.parent
             beta = {("A", "B"): forward, ("B", "A"): 0.2}
@@ -32,7 +32,7 @@ def fake_run(monkeypatch):
             truth = {
                 "locus": ["one", "two", "three"] * 2,
                 "exposure": ["A"] * 3 + ["B"] * 3,
-                "beta": [2, 4, 99, 0, 0, 0],
+                "beta": [*known, 99, 0, 0, 0],
             }
             pd.DataFrame(truth).to_csv(folder / "simulation" / "truth.tsv", sep="\t", index=False)
             return {"steps": [{"step": "simulate", "seconds": 0.1}]}
@@ -49,6 +49,12 @@ def test_the_truth_is_that_of_the_loci_with_an_estimate(fake_run, tmp_path):
     assert (forward["effect"], forward["beta"], forward["true_beta"], forward["n_loci"]) == ("A on B", 3.2, 3.0, 2)
     assert (reverse["beta"], reverse["true_beta"]) == (0.2, 0.0)
     assert (tmp_path / "demo" / "flow.toml").read_text().count("[") == 7
+
+
+def test_a_truth_that_is_not_known_is_an_error(fake_run, tmp_path):
+    fake_run(3.0, known=("", ""))
+    with pytest.raises(DeepMRError, match="the demo failed"):
+        module.demo(out=tmp_path / "demo")
 
 
 @pytest.mark.parametrize("forward", [2.3, 3.7])
