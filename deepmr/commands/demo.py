@@ -4,7 +4,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-
 from deepmr.commands.run import run
 from deepmr.errors import DeepMRError
 from deepmr.io.files import atomic_path, check_writable

@@ -22,7 +22,7 @@ def estimates(beta, loci):
 def fake_run(monkeypatch):
     """Stand in for the steps: write estimates around a truth of 3 forward and 0 in reverse."""
 
-    def install(forward, known=(2, 4)):
+    def install(forward, loci=("one", "two", "three")):
         def run(flow, *, overwrite):
             folder = flow.parent
             beta = {("A", "B"): forward, ("B", "A"): 0.2}
@@ -30,9 +30,9 @@ def fake_run(monkeypatch):
             estimates(beta, ["*"]).to_csv(folder / "meta.tsv", sep="\t", index=False)
             (folder / "simulation").mkdir(exist_ok=True)
             truth = {
-                "locus": ["one", "two", "three"] * 2,
+                "locus": [*loci] * 2,
                 "exposure": ["A"] * 3 + ["B"] * 3,
-                "beta": [*known, 99, 0, 0, 0],
+                "beta": [2, 4, 99, 0, 0, 0],
             }
             pd.DataFrame(truth).to_csv(folder / "simulation" / "truth.tsv", sep="\t", index=False)
             return {"steps": [{"step": "simulate", "seconds": 0.1}]}
@@ -52,7 +52,7 @@ def test_the_truth_is_that_of_the_loci_with_an_estimate(fake_run, tmp_path):
 
 
 def test_a_truth_that_is_not_known_is_an_error(fake_run, tmp_path):
-    fake_run(3.0, known=("", ""))
+    fake_run(3.0, loci=("four", "five", "six"))
     with pytest.raises(DeepMRError, match="the demo failed"):
         module.demo(out=tmp_path / "demo")
 
