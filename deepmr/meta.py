@@ -80,7 +80,8 @@ def pool_estimates(
     - The variance of the mean, with weights w adding up to 1, is sum w_i^2 (s_i^2 + tau2) + sum_k (sum_i w_i F_ki)^2.
       The first part is Hartung and Knapp's under `HK`; that one sees the locus-specific member error too, which then
       counts twice, in the order of 1/k of it: a little too wide, never too narrow.
-    - df are Welch-Satterthwaite's, of k - 1 (infinite for `normal`) and members - 1.
+    - df are Welch-Satterthwaite's, of k - 1 (infinite for `normal`) and members - 1. The prediction interval is at
+      least the confidence interval, than which its own df could make it shorter.
     - The pooled rows carry sum_i w_i F_ki on, so that pooling nests.
 
     References
@@ -204,6 +205,8 @@ def _pool(
         new = _error(between + around, df, moved)
         low, high = interval(np.array([mean]), new.se, df=new.df, level=level)
         row |= {"pi_low": float(low[0]), "pi_high": float(high[0])}
+        if len(factors):  # more variance can mean more degrees of freedom, hence a shorter interval
+            row |= {"pi_low": min(row["pi_low"], row["ci_low"]), "pi_high": max(row["pi_high"], row["ci_high"])}
     return _Pooled(row=row, factors=moved)
 
 

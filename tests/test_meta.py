@@ -215,6 +215,16 @@ def test_errors_common_to_all_loci_do_not_average_out():
     assert only["se_fixed"] == pytest.approx(np.sqrt(0.18), rel=1e-6)
 
 
+def test_the_prediction_interval_holds_the_confidence_interval():
+    # The members' error with its 2 degrees of freedom rules; a little tau2 adds degrees more than it adds variance.
+    factors = np.outer([0.3, -0.3, 0.0], np.ones(40))
+    beta = 1 + 0.1 * stats.norm.ppf((np.arange(40) + 0.5) / 40)
+    pooled = row(studies(beta, np.full(40, np.sqrt(0.18)), factors=factors))
+    assert pooled["tau2"] > 0
+    assert pooled["pi_low"] <= pooled["ci_low"]
+    assert pooled["pi_high"] >= pooled["ci_high"]
+
+
 def test_zero_factors_change_nothing_but_the_columns(spread_out):
     plain = row(spread_out)
     with_members = row(Estimates(table=spread_out.table, error_factors=np.zeros((4, 15))))
