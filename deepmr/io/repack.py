@@ -41,10 +41,9 @@ def write_effects(out: Path, shards: Shards, *, attrs: Mapping[str, Any], virtua
             f"{len(missing)} of {len(shards.run.units)} units are missing, first {shards.path(missing[0])}: "
             "run the same command again"
         )
-    needed = _most_bytes(shards, virtual=virtual)
     try:
         with atomic_path(out) as temp:
-            reserve(temp, needed)
+            reserve(temp, _most_bytes(shards, virtual=virtual))
             with h5py.File(temp, "w", libver=LIBVER) as file:
                 _describe(file, shards.run)
                 write_attrs(file, _history(shards) | dict(attrs))

@@ -128,6 +128,15 @@ def test_nothing_is_put_together_before_every_unit_is_there(shards, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["effects.h5.shards"]
 
 
+def test_shards_that_another_part_has_just_put_together_are_one_line(shards, tmp_path, monkeypatch):
+    compute(shards)
+    monkeypatch.setattr(shards, "missing", list)  # they were all there a moment ago
+    shards.remove()
+    with pytest.raises(DeepMRError, match="No such file"):
+        write_effects(tmp_path / "effects.h5", shards, attrs={})
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
