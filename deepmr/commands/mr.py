@@ -104,6 +104,8 @@ def mr(
         checks.one_of("method", name, METHODS)
     if not 0 < level < 1:
         raise InputError(f"level must be between 0 and 1; got {level:g}")
+    if save_instruments == out:
+        raise InputError(f"estimates and instruments need two files; got {out} for both")
     for path in filter(None, (out, save_instruments)):
         check_writable(path, overwrite=overwrite)
     calibrated = None if calibration is None else read_calibration(calibration)

@@ -242,6 +242,12 @@ def test_bad_options_write_nothing(folder, tmp_path, options, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_instruments_never_take_the_place_of_estimates(folder, tmp_path):
+    with pytest.raises(InputError, match="estimates and instruments need two files"):
+        run(folder, tmp_path, save_instruments=tmp_path / "mr.tsv")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_single_member_is_refused_with_the_reason(folder, tmp_path):
     with pytest.raises(InputError, match=r"1 ensemble member.*spread"):
         mr(folder / "single.h5", out=tmp_path / "mr.tsv")
