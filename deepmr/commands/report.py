@@ -218,6 +218,8 @@ def _notes(
         yield "Nothing is recorded beside the estimates: the instruments shown were selected by the default rule."
     elif mr_record.get("options", {}).get("calibration") and not calibrated:
         yield "The estimates used a calibration that this page was not given: errors of edits are uncorrected here."
+    elif calibrated and not mr_record.get("options", {}).get("calibration"):
+        yield "The estimates used no calibration: errors of edits are corrected here, those of the estimates are not."
     if other:
         yield f"At {other} loci the instruments shown are not as many as the estimates used."
     if not calibrated:

@@ -93,6 +93,11 @@ def test_other_options_than_recorded_are_noticed(folder, tmp_path):
     summary = make(folder, tmp_path / "report.html", estimates=tmp_path / "mr.tsv", n_loci=0)
     assert any("not as many as the estimates used" in note for note in summary["notes"])
     assert any("a calibration that this page was not given" in note for note in summary["notes"])
+    record["options"]["calibration"] = None
+    (tmp_path / "mr.tsv.json").write_text(json.dumps(record))
+    given = {"estimates": tmp_path / "mr.tsv", "calibration": folder / "calibration.json"}
+    summary = make(folder, tmp_path / "corrected.html", **given, n_loci=0)
+    assert any("The estimates used no calibration" in note for note in summary["notes"])
     (tmp_path / "mr.tsv.json").unlink()
     summary = make(folder, tmp_path / "again.html", estimates=tmp_path / "mr.tsv", n_loci=0)
     assert any("Nothing is recorded beside the estimates" in note for note in summary["notes"])
