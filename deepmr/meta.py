@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy import optimize, stats
 
 from deepmr import checks, schema
+from deepmr.errors import InputError
 from deepmr.inference import TotalError, chi2_tail, i_squared, interval, moderate_variances, total_error, two_sided
 from deepmr.types import Estimates
 
@@ -61,7 +62,7 @@ def pool_estimates(
 
     Raises
     ------
-    InputError : on an unknown option.
+    InputError : on an unknown option, or a locus that is there twice.
 
     Notes
     -----
@@ -100,6 +101,12 @@ def pool_estimates(
         ("prediction", prediction, Prediction),
     ):
         checks.one_of(name, value, get_args(allowed))
+    named = estimates.table.loc[estimates.table["locus"] != "*", [*_GROUP, "locus"]]
+    if named.duplicated().any():
+        twice = named[named.duplicated()].iloc[0]
+        raise InputError(
+            f"locus {twice['locus']!r} has more than one {twice['method']} estimate of one pair; needed one"
+        )
     shared = estimates.error_factors
     factors = np.zeros((0, len(estimates))) if shared is None else shared
     lost = estimates.skipped.groupby(_GROUP[:3]).size().to_dict()

@@ -335,17 +335,24 @@ def make_estimates(
 
 
 def concat_estimates(parts: Iterable[Estimates]) -> Estimates:
-    """Stack estimates; shared errors are kept when every part has the same number of factors."""
+    """Stack estimates of one ensemble, or estimates without shared errors.
+
+    Raises
+    ------
+    InputError
+        When there are none, or parts come from different numbers of members: what they share cannot be told then.
+    """
     items = list(parts)
     if not items:
         raise InputError("there are no estimates to put together")
-    factors = [p.error_factors for p in items]
-    same = all(f is not None for f in factors) and len({f.shape[0] for f in factors if f is not None}) == 1
+    factors = [p.error_factors for p in items if p.error_factors is not None]
+    if factors and (len(factors) < len(items) or len({f.shape[0] for f in factors}) > 1):
+        raise InputError("estimates from different numbers of ensemble members cannot be stacked: pool each by itself")
     tables = [p.table for p in items if len(p.table)] or [items[0].table]
     ordered = [c for c in (*schema.ESTIMATES, *schema.EXTRA) if any(c in t.columns for t in tables)]
     skipped = [p.skipped for p in items if len(p.skipped)] or [items[0].skipped]
     return Estimates(
         table=pd.concat(tables, ignore_index=True)[ordered],
         skipped=pd.concat(skipped, ignore_index=True),
-        error_factors=np.concatenate([f for f in factors if f is not None], axis=1) if same else None,
+        error_factors=np.concatenate(factors, axis=1) if factors else None,
     )

@@ -267,3 +267,18 @@ def test_coverage_of_the_mean_and_of_a_new_locus(options, common, local):
         predicted.append(pooled["pi_low"] <= 1 + 0.3 * rng.normal() <= pooled["pi_high"])
     assert 0.91 <= np.mean(covered) <= 0.985
     assert np.mean(predicted) >= 0.91
+
+
+def test_a_locus_counts_once():
+    twice = concat_estimates([studies([1, 2], [1, 1]), studies([3], [1])])
+    table = twice.table.assign(locus=["a", "b", "a"])
+    with pytest.raises(InputError, match="locus 'a' has more than one ivw estimate of one pair"):
+        pool_estimates(Estimates(table=table))
+
+
+def test_parts_of_different_ensembles_are_not_stacked():
+    with_members = Estimates(table=studies([1, 2], [1, 1]).table, error_factors=np.ones((5, 2)))
+    fewer = Estimates(table=studies([1, 2], [1, 1]).table, error_factors=np.ones((3, 2)))
+    for other in (fewer, studies([3], [1])):
+        with pytest.raises(InputError, match="different numbers of ensemble members"):
+            concat_estimates([with_members, other])
