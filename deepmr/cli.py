@@ -16,6 +16,7 @@ from deepmr.commands import COMMANDS
 from deepmr.errors import DeepMRError
 
 USAGE, INTERRUPTED = 2, 130
+LONGEST_LIST = 60  # characters of a list on one line; a longer one gets a line an item
 log = logging.getLogger("deepmr")
 
 
@@ -41,9 +42,11 @@ def build_app() -> App:
 
 
 def show(summary: dict[str, Any], console: Console) -> None:
-    """Print a command's summary: a line an entry, a table for a list of rows."""
+    """Print a command's summary: a line an entry, a table for a list of rows, nothing for an empty list."""
     for key, value in summary.items():
         label = key.replace("_", " ")
+        if isinstance(value, list) and not value:
+            continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
             table = Table(box=None, pad_edge=False, title=label, title_justify="left", title_style="bold")
             for column in value[0]:
@@ -51,6 +54,8 @@ def show(summary: dict[str, Any], console: Console) -> None:
             for row in value:
                 table.add_row(*(_text(cell) for cell in row.values()))
             console.print(table)
+        elif isinstance(value, list) and len(_text(value)) > LONGEST_LIST:
+            console.print("\n  ".join([f"{label}:", *map(_text, value)]), soft_wrap=True, markup=False, highlight=False)
         else:
             console.print(f"{label}: {_text(value)}", soft_wrap=True, markup=False, highlight=False)
 

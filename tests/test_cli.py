@@ -98,6 +98,13 @@ def test_the_summary_goes_to_stdout(command, capsys):
     assert "A" in out
 
 
+def test_an_empty_list_is_left_out_and_a_long_one_gets_a_line_an_item(command, capsys):
+    notes = ["The first note is a sentence, as long as they are.", "The second one is another."]
+    command(lambda size: {"skipped": [], "notes": notes, "size": size})
+    assert cli.execute(["toy"]) == 0
+    assert capsys.readouterr().out == f"notes:\n  {notes[0]}\n  {notes[1]}\nsize: 1\n"
+
+
 def test_json_prints_the_summary_whole(command, capsys):
     command(lambda size: {"n_loci": size, "share": 0.123456})
     assert cli.execute(["--json", "toy"]) == 0

@@ -191,7 +191,10 @@ def _summary(estimates: Estimates, instruments: Sequence[Instruments], methods: 
                     "median_beta": float(mine["beta"].median()) if len(mine) else None,
                 }
             )
-    why = skipped.groupby(["exposure", "outcome", "method", "reason"], sort=False).size().reset_index(name="loci")
+    by = ["exposure", "outcome", "reason"]
+    why = skipped.groupby([*by, "method"], sort=False).size().reset_index(name="loci")
+    why = why.groupby([*by, "loci"], sort=False)["method"].agg(", ".join).reset_index()  # most reasons hold for all
+    why = why[["exposure", "outcome", "method", "reason", "loci"]]
     return {"pairs": rows, "loci_skipped": why.to_dict(orient="records")}
 
 

@@ -200,6 +200,16 @@ def test_table_of_means(folder, tmp_path):
         mr(tmp_path / "effects.tsv", out=tmp_path / "x.tsv", calibration=tmp_path / "calibration.json")
 
 
+def test_a_reason_that_holds_for_several_methods_is_told_once(tmp_path):
+    rng = np.random.default_rng(0)
+    dx = rng.normal(size=(1, 40, 1)) * np.repeat([5.0, 0.1], 20)[None, :, None]
+    effect = np.concatenate([dx, SLOPE * dx], axis=2) + 0.01 * rng.normal(size=(5, 40, 2))
+    np.savez(tmp_path / "effects.npz", effect=effect, locus=np.repeat(["a", "b"], 20), tasks=["X", "Y"])
+    summary = mr(tmp_path / "effects.npz", out=tmp_path / "mr.tsv", exposure=["X"], method=["ivw", "wald"])
+    ((why),) = summary["loci_skipped"]
+    assert (why["method"], why["loci"]) == ("ivw, wald", 1)
+
+
 def test_archive_of_members(tmp_path):
     rng = np.random.default_rng(0)
     dx = rng.normal(size=(1, 40, 1)) * np.repeat([5.0, 0.1], 20)[None, :, None]
@@ -210,7 +220,7 @@ def test_archive_of_members(tmp_path):
     assert (row["used"], row["skipped"]) == (1, 1)
     assert row["median_beta"] == pytest.approx(SLOPE, rel=0.01)
     ((why),) = summary["loci_skipped"]
-    assert why["loci"] == 1
+    assert (why["method"], why["loci"]) == ("ivw", 1)
     assert "instrument" in why["reason"]
 
 
