@@ -14,6 +14,7 @@ from rich.text import Text
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 LINE_EVERY_S = 60.0
+WORTH_A_LINE_S = 0.5  # shorter work is logged with --verbose only
 
 
 class _Rate(ProgressColumn):
@@ -55,7 +56,9 @@ def meter(*, description: str, total: int, unit: str) -> Iterator[Callable[[int 
             last = now
 
     yield advance
-    log.info("%s: %d %s in %.1f s", description, round(done), unit, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    level = logging.INFO if seconds >= WORTH_A_LINE_S else logging.DEBUG
+    log.log(level, "%s: %d %s in %.1f s", description, round(done), unit, seconds)
 
 
 def track(items: Iterable[T], *, description: str, total: int, unit: str) -> Iterator[T]:

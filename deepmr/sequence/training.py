@@ -109,7 +109,11 @@ def train_ensemble(
     for spec, column in zip(specs, data.valid_targets.T, strict=True):
         if np.isnan(column).all():
             log.warning("no validation locus has a known target of %r: nothing watches over that task", spec.name)
-    log.info("training %d networks on %d sequences: %s", n_members, len(data.codes), schedule)
+    settings = schedule.epochs, schedule.learning_rate, schedule.weight_decay
+    log.info(
+        "training %d networks on %d sequences: at most %d epochs, learning rate %g, weight decay %g",
+        *(n_members, len(data.codes), *settings),
+    )
 
     def fit(seeds: Mapping[str, int]) -> dict[str, FittedNetwork]:
         return fit_networks(

@@ -9,9 +9,10 @@ from deepmr.commands import progress
 
 
 def test_items_pass_through(caplog):
-    caplog.set_level(logging.INFO, logger="deepmr")
+    caplog.set_level(logging.DEBUG, logger="deepmr")
     assert list(progress.track([3, 1, 2], description="work", total=3, unit="loci")) == [3, 1, 2]
     assert "work: 3 loci" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"DEBUG"}  # too short to be worth a line
 
 
 def test_a_line_appears_when_the_minute_is_over(monkeypatch, caplog):
