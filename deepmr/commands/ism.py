@@ -130,10 +130,10 @@ def ism(
         columns=columns,
         names=run.members["name"].tolist(),
     )
-    work = describe_work(run, members)
-    if dry_run:
-        return work
     shards = Shards(out, run)
+    if dry_run:
+        left = len(shards.missing()) if shards.are_ours() else len(run.units)
+        return describe_work(run, members, left=left)
     if _is_done(out, run, keep_shards=keep_shards, overwrite=overwrite):
         if not keep_shards and shards.are_ours():
             shards.remove()  # killed between the file and this

@@ -85,12 +85,13 @@ def make_run(
     )
 
 
-def describe_work(run: Run, members: list[Member]) -> dict[str, object]:
-    """Say how much work a run is."""
+def describe_work(run: Run, members: list[Member], *, left: int) -> dict[str, object]:
+    """Say how much work a run is, and how many of its units are left."""
     tensor = row_bytes(members[0].module, run.sequences.length, device=members[0].device)
     return {
         **describe_run(run),
         "units": len(run.units),
+        "units_left": left,
         "block_size": run.block_size,
         "batch_size": [member.batch_size for member in members],
         "largest_tensor_mb": round(tensor * members[0].batch_size / MB, 3),

@@ -168,7 +168,7 @@ def open_effects(path: Path | str) -> EffectsFile:
     InputError
         When the file is missing, truncated, or of another format or version.
     IncompleteError
-        When the file points to shards and one of them is missing.
+        When the run that makes the file was interrupted, or the file points to shards and one of them is missing.
     """
     return EffectsFile(Path(path))
 
@@ -199,6 +199,8 @@ def identify(path: Path) -> Identity:
 
 def _open(path: Path) -> h5py.File:
     if not path.is_file():
+        if read_description(folder_of(path)) is not None:
+            raise IncompleteError(f"{path} is not finished: run its deepmr ism command again to continue")
         raise InputError(f"effects file {path} does not exist")
     try:
         return h5py.File(path, "r")

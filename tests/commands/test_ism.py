@@ -106,7 +106,7 @@ def test_single_member_is_allowed(options, inputs):
 def test_dry_run_says_how_much_work_it_is_and_does_none(options):
     summary = ism(**options, dry_run=True)
     assert summary["passes"] == 3 * (3 * (N_LOCI * LENGTH - 2) + N_LOCI)
-    assert summary["units"] == 9
+    assert summary["units"] == summary["units_left"] == 9
     assert summary["file_mb_uncompressed"] == pytest.approx((N_LOCI * 3 * 2 * (LENGTH * 3 + 1) * 4) / 1e6, abs=1e-3)
     assert summary["batch_size"] == [512] * 3
     assert list(options["out"].parent.iterdir()) == []

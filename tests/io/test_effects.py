@@ -138,6 +138,10 @@ def test_wrong_files_are_refused_in_one_line(folder, tmp_path):
         assert "\n" not in str(caught.value)
 
     refused(tmp_path / "none.h5", "does not exist")
+    (tmp_path / "begun.h5.shards").mkdir()
+    (tmp_path / "begun.h5.shards" / "run.json").write_text("{}")
+    with pytest.raises(IncompleteError, match="not finished"):
+        open_effects(tmp_path / "begun.h5")
     torn = tmp_path / "torn.h5"
     torn.write_bytes((folder / "whole.h5").read_bytes()[:3000])
     refused(torn, "not HDF5, or truncated")
