@@ -26,6 +26,7 @@ from deepmr.sequence.training import TrainedEnsemble, planned_epochs, train_ense
 from deepmr.types import Sequences
 
 MEASURES = {"binary": ("auroc", "auprc")}  # of the kind of a task; r2 and pearson for the others
+SAID: dict[Kind, str] = {"anscombe": "counts", "poisson": "counts (log rates)"}  # kinds by the names of the options
 
 
 def train(
@@ -101,7 +102,7 @@ def train(
     arguments
         Arguments of the architecture as JSON, such as '{"filters": 32}'.
     epochs
-        Passes over the data at most; default 20, 10 with many sequences.
+        Passes over the data at most; default 20, 10 with many sequences, more with few.
     learning_rate
         Largest learning rate; by default the architecture's.
     weight_decay
@@ -189,7 +190,11 @@ def train(
         "weight_decay": trained.schedule.weight_decay,
         "trained_again": list(trained.retrained) or "none",
         "tasks": [
-            {"task": t.name, "kind": t.kind, "chosen": "from the targets" if t.name in inferred else "by option"}
+            {
+                "task": t.name,
+                "kind": SAID.get(t.kind, t.kind),
+                "chosen": "from the targets" if t.name in inferred else "by option",
+            }
             for t in tasks
         ],
         "validation": _scores(trained.metrics, tasks),

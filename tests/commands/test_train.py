@@ -39,7 +39,7 @@ def test_trains_and_writes_an_ensemble(files):
     assert summary["training_sequences"] == 160
     assert summary["validation_sequences"] == 80
     assert summary["tasks"] == [
-        {"task": "reads", "kind": "anscombe", "chosen": "from the targets"},
+        {"task": "reads", "kind": "counts", "chosen": "from the targets"},
         {"task": "level", "kind": "continuous", "chosen": "from the targets"},
         {"task": "bound", "kind": "binary", "chosen": "from the targets"},
     ]
@@ -85,7 +85,7 @@ def test_options_reach_the_training(files):
     more = {"negatives": 1.0, "resample": True, "reverse_complement": True, "architecture": "dilated"}
     changes = {"arguments": '{"filters": 3, "n_dilated": 1, "width": 3}', "learning_rate": 0.02, "weight_decay": 0.0}
     summary = train(**files, **{**QUICK, **options, **more, **changes})
-    assert [row["kind"] for row in summary["tasks"]] == ["continuous", "poisson", "binary"]
+    assert [row["kind"] for row in summary["tasks"]] == ["continuous", "counts (log rates)", "binary"]
     assert {row["chosen"] for row in summary["tasks"]} == {"by option"}
     assert summary["training_sequences"] == 2 * 204
     assert (summary["learning_rate"], summary["weight_decay"]) == (0.02, 0.0)
