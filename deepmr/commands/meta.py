@@ -64,6 +64,8 @@ def meta(
     loci = read_estimates(estimates)
     if not len(loci):
         raise InputError(f"{estimates}: holds no estimates; there is nothing to pool")
+    if (loci.table["locus"] == "*").all():
+        raise InputError(f"{estimates}: its effects are pooled already; needed the table that deepmr mr wrote")
     pooled = pool_estimates(loci, tau2=tau2, ci=ci, weights=weights, prediction=prediction, level=level)
     write_estimates(pooled, out, provenance=provenance("meta", options=options, inputs={"estimates": estimates}))
     shown = [name for name in SHOWN if name in pooled.table]

@@ -15,7 +15,7 @@ from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError
 from deepmr.io.calibration import read_calibration
 from deepmr.io.files import atomic_path, check_writable
-from deepmr.io.provenance import provenance
+from deepmr.io.provenance import file_sha256, provenance
 from deepmr.io.tables import numbers, read_estimates, read_table
 from deepmr.report.content import Run
 from deepmr.report.page import render_page
@@ -108,7 +108,10 @@ def report(
             provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
             local_name=estimates.name,
             pooled_name=meta.name,
-            notes=tuple(_notes(source, true, mr_record, calibrated is not None, other)),
+            notes=(
+                *_notes(source, true, mr_record, calibrated is not None, other),
+                *_stale(_record_beside(meta), estimates),
+            ),
         )
     page = render_page(run)
     with atomic_path(out) as temporary:
@@ -204,6 +207,13 @@ def _decoded(value: Any) -> Any:
         except ValueError:
             return value
     return value
+
+
+def _stale(meta_record: Mapping[str, Any], estimates: Path) -> Iterator[str]:
+    """Yield a sentence when the pooled effects are recorded to come from another table than the page's estimates."""
+    used = meta_record.get("inputs", {}).get("estimates", {}).get("sha256")
+    if used and used != file_sha256(estimates):
+        yield "The global effects were pooled from another table than those at single loci: run deepmr meta again."
 
 
 def _notes(

@@ -84,6 +84,17 @@ def test_instruments_of_the_page_are_those_of_the_estimates(folder, tmp_path):
     assert 'id="loci"' not in page
 
 
+def test_a_pooled_table_of_other_estimates_is_noticed(folder, tmp_path):
+    mr(folder / "effects.h5", out=tmp_path / "mr.tsv", method=["ivw", "egger", "wald"], level=0.9)
+    summary = make(folder, tmp_path / "report.html", estimates=tmp_path / "mr.tsv", n_loci=0)
+    assert any("pooled from another table" in note for note in summary["notes"])
+
+
+def test_pooled_effects_are_not_pooled_again(folder, tmp_path):
+    with pytest.raises(InputError, match="pooled already"):
+        meta(folder / "meta.tsv", out=tmp_path / "again.tsv")
+
+
 def test_other_options_than_recorded_are_noticed(folder, tmp_path):
     record = json.loads((folder / "mr.tsv.json").read_text())
     for name in ("mr.tsv", "mr.skipped.tsv"):
