@@ -82,7 +82,7 @@ def compare(folder: Path) -> list[dict[str, Any]]:
                 "beta": row["beta"],
                 "ci_low": row["ci_low"],
                 "ci_high": row["ci_high"],
-                "true_beta": float(known["beta"].mean()),
+                "true_beta": round(float(known["beta"].mean()), 6) + 0.0,  # -0 reads as 0
                 "n_loci": int(row["n"]),
             }
         )

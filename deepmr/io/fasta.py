@@ -66,7 +66,10 @@ def read_fasta(path: Path, *, length: int | None = None) -> Sequences:
         needed = length if length is not None else len(codes[0]) if codes else len(body)
         if len(body) != needed:
             why = "the model reads" if length is not None else f"record {names[0]!r} has"
-            raise InputError(f"{path}: record {name!r} has {len(body)} bases; {why} {needed}")
+            hint = (
+                "; a genome needs a table of peaks (--loci)" if length is not None and len(body) > 10 * length else ""
+            )
+            raise InputError(f"{path}: record {name!r} has {len(body)} bases; {why} {needed}{hint}")
         names.append(name)
         headers.append(words)
         codes.append(encode(body))

@@ -89,5 +89,6 @@ def _unsafe_globals(path: Path) -> str:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except (RuntimeError, ValueError, pickle.UnpicklingError):
         names = []
+    names = sorted(names, key=lambda name: (name.startswith("torch."), name))  # the model's own classes say most
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     return f"Python objects ({shown})" if names else "Python objects"

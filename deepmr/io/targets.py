@@ -38,7 +38,8 @@ def read_targets(path: Path, sequences: Sequences) -> tuple[tuple[str, ...], Flo
     """
     frame = read_table(path)
     if "locus" not in frame.columns:
-        raise InputError(f"{path}: the column 'locus' is missing; it has {', '.join(map(str, frame.columns))}")
+        hint = "; needed tabs between columns" if len(frame.columns) == 1 and "," in str(frame.columns[0]) else ""
+        raise InputError(f"{path}: the column 'locus' is missing; it has {', '.join(map(str, frame.columns))}{hint}")
     tasks = tuple(str(name) for name in frame.columns if name != "locus")
     if not tasks:
         raise InputError(f"{path}: has no column of targets beside 'locus'")

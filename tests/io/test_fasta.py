@@ -354,3 +354,10 @@ def test_real_peaks(shared_data, name, n):
         header, text = handle.readline(), handle.readline()
     assert sequences.loci["locus"][0] == header[1:].strip()
     assert decode(sequences.codes[0]) == text.strip().upper()
+
+
+def test_a_genome_without_peaks_is_told(tmp_path):
+    path = tmp_path / "genome.fa"
+    path.write_text(">chr1\n" + "ACGT" * 300 + "\n")
+    with pytest.raises(InputError, match=r"has 1200 bases; the model reads 100; a genome needs a table of peaks"):
+        read_fasta(path, length=100)

@@ -111,3 +111,8 @@ def test_nulls_of_parquet_are_unknown(tmp_path, sequences):
     values = np.array([[1.5, np.nan], [np.nan, 2.0], [0.0, -3.0]])
     write_targets(path, ["a", "b", "c"], ["X", "Y"], values)
     np.testing.assert_array_equal(read_targets(path, sequences)[1], values)
+
+
+def test_commas_between_columns_are_told(targets):
+    with pytest.raises(InputError, match="it has locus,X; needed tabs between columns"):
+        targets("locus,X\na,1\n")
