@@ -47,7 +47,7 @@ def show(summary: dict[str, Any], console: Console) -> None:
         label = key.replace("_", " ")
         if isinstance(value, list) and not value:
             continue
-        if isinstance(value, list) and value and isinstance(value[0], dict):
+        if isinstance(value, list) and isinstance(value[0], dict):
             table = Table(box=None, pad_edge=False, title=label, title_justify="left", title_style="bold")
             for column in value[0]:
                 table.add_column(column.replace("_", " "), overflow="fold")

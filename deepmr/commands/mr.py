@@ -1,15 +1,15 @@
 """`deepmr mr`: from an effects file to causal effects, a row per pair, locus and method."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.progress import track
-from deepmr.commands.source import Source, open_source
+from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.instruments.strength import Rule, Selection, effect_scales, select_pairs
 from deepmr.io.calibration import read_calibration
@@ -17,9 +17,8 @@ from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import skipped_path, write_estimates, write_table
 from deepmr.ism.calibration import Calibration, sequence_digests
-from deepmr.ism.members import pool_members
 from deepmr.mr import METHODS, estimate_effects
-from deepmr.types import Estimates, Instruments, SummaryStats
+from deepmr.types import Estimates, Instruments
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +112,13 @@ def mr(
         pairs = _pairs([task.name for task in source.tasks], exposure, outcome)
         if calibrated is not None:
             _check_calibration(calibrated, source, pairs, allow_overlap=allow_overlap)
-
-        def stats(description: str) -> Iterator[SummaryStats]:
-            blocks = source.blocks(sorted({task for pair in pairs for task in pair}))
-            for block in track(blocks, description=description, total=source.n_blocks, unit="blocks"):
-                if not isinstance(block, SummaryStats):
-                    yield pool_members(block, calibration=calibrated, scaling=scaling, level=level)
-                elif calibrated is None:
-                    yield block
-                else:
-                    raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
-
-        scales = effect_scales(stats("sizes of effects"))
-        chosen = select_pairs(stats("instruments"), pairs=pairs, scales=scales, loci=source.loci, selection=selection)
+            if not source.has_members:
+                raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
+        tasks = sorted({task for pair in pairs for task in pair})
+        stats = partial(pooled_blocks, source, tasks, calibration=calibrated, scaling=scaling, level=level)
+        scales = effect_scales(stats(description="sizes of effects"))
+        blocks = stats(description="instruments")
+        chosen = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
         instruments = list(chosen)
     estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
     inputs = {"effects": effects} | ({} if calibration is None else {"calibration": calibration})

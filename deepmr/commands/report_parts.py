@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from deepmr.commands.progress import track
-from deepmr.commands.source import Source
+from deepmr.commands.source import Source, pooled_blocks
 from deepmr.instruments.strength import EffectScale, Selection, effect_scales, select_pairs
 from deepmr.ism.calibration import Calibration
-from deepmr.ism.members import pool_members
 from deepmr.report.content import EffectSample, LocusEffects
 from deepmr.types import Estimates, Instruments, SummaryStats
 
@@ -50,21 +49,20 @@ def select(
     betas: list[np.ndarray] = []
     ses: list[np.ndarray] = []
     how = {name: options[name] for name in ("scaling", "level") if name in options}
+    stats = partial(pooled_blocks, source, tasks, calibration=calibration, **how)
 
-    def stats(description: str, *, keep: bool = False) -> Iterator[SummaryStats]:
-        blocks = source.blocks(tasks)
-        for block in track(blocks, description=description, total=source.n_blocks, unit="blocks"):
-            pooled = block if isinstance(block, SummaryStats) else pool_members(block, calibration=calibration, **how)
-            if keep:
-                rows = rng.random(len(pooled.variants)) < share
-                columns = [pooled.traits.index(name) for name in tasks]
-                betas.append(pooled.beta[rows][:, columns])
-                ses.append(pooled.se[rows][:, columns])
-            yield pooled
+    def sampled(blocks: Iterator[SummaryStats]) -> Iterator[SummaryStats]:
+        for block in blocks:
+            rows = rng.random(len(block.variants)) < share
+            columns = [block.traits.index(name) for name in tasks]
+            betas.append(block.beta[rows][:, columns])
+            ses.append(block.se[rows][:, columns])
+            yield block
 
-    scales = effect_scales(stats("sizes of effects", keep=True))
+    scales = effect_scales(sampled(stats(description="sizes of effects")))
     selection = Selection(**{name: options[name] for name in ("rule", "threshold", "significance") if name in options})
-    found = select_pairs(stats("instruments"), pairs=pairs, scales=scales, loci=source.loci, selection=selection)
+    blocks = stats(description="instruments")
+    found = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
     sample = EffectSample(beta=np.concatenate(betas), se=np.concatenate(ses), n_edits=source.n_variants)
     return Selected(instruments=tuple(found), scales=scales, sample=sample)
 

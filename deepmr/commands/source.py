@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import h5py
 
+from deepmr.commands.progress import track
 from deepmr.io.effect_tables import read_effect_table
 from deepmr.io.effects import EffectsFile, open_effects
+from deepmr.ism.calibration import Calibration
+from deepmr.ism.members import pool_members
 from deepmr.types import MemberEffects, SummaryStats, Task
 
 BLOCK = 64  # loci in memory at a time
@@ -26,6 +30,7 @@ class Source:
     n_blocks : how many blocks there are.
     blocks : yields the effects on the named tasks, some loci at a time; means and standard errors where the file has no
         members.
+    has_members : whether the effects are those of single members, which a calibration corrects.
     file : the open effects file; None for a table.
     """
 
@@ -34,6 +39,7 @@ class Source:
     n_variants: int
     n_blocks: int
     blocks: Callable[[Sequence[str]], Iterator[MemberEffects | SummaryStats]]
+    has_members: bool = True
     file: EffectsFile | None = None
 
 
@@ -59,5 +65,35 @@ def open_source(path: Path) -> Iterator[Source]:
     table, loci = read_effect_table(path)
     tasks = tuple(Task(name=name) for name in table.traits) if isinstance(table, SummaryStats) else table.tasks
     yield Source(
-        tasks=tasks, loci=tuple(loci), n_variants=len(table.variants), n_blocks=1, blocks=lambda _: iter([table])
+        tasks=tasks,
+        loci=tuple(loci),
+        n_variants=len(table.variants),
+        n_blocks=1,
+        blocks=lambda _: iter([table]),
+        has_members=isinstance(table, MemberEffects),
     )
+
+
+def pooled_blocks(
+    source: Source,
+    tasks: Sequence[str],
+    *,
+    description: str,
+    calibration: Calibration | None = None,
+    scaling: Literal["variance", "isotonic"] = "variance",
+    level: float = 0.95,
+) -> Iterator[SummaryStats]:
+    """Yield the effects with their standard errors, some loci at a time, and show how far it has got.
+
+    Parameters
+    ----------
+    source : the effects.
+    tasks : names of the tasks to read.
+    description : what is being done, for the progress.
+    calibration, scaling, level : see `pool_members`; without meaning for effects that have no members.
+    """
+    for block in track(source.blocks(tasks), description=description, total=source.n_blocks, unit="blocks"):
+        if isinstance(block, SummaryStats):
+            yield block
+        else:
+            yield pool_members(block, calibration=calibration, scaling=scaling, level=level)
