@@ -1,0 +1,234 @@
+"""The windowed engine for one member: blocks of loci and edits in, effects out, as `naive.predict_edits` gives them."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import nn
+
+from deepmr.errors import DeepMRError, InputError
+from deepmr.ism.cost import CPU_BYTES, GPU_SHARE, Schedule, choose
+from deepmr.ism.graph import CaptureError, Graph
+from deepmr.ism.lowering import capture
+from deepmr.ism.naive import EditEffects, input_dtype, out_of_memory
+from deepmr.ism.network import Network
+from deepmr.ism.references import References
+from deepmr.ism.rows import Rows
+from deepmr.ism.schedule import Group, groups_of
+from deepmr.ism.variants import Edits
+from deepmr.ism.windowed import Piece, Window
+from deepmr.precision import full_precision
+
+log = logging.getLogger(__name__)
+
+
+class RawOutputs(nn.Module):
+    """All that a measured network returns, before scalars are made of it: what is traced."""
+
+    def __init__(self, measured: Any) -> None:
+        super().__init__()
+        self.measured = measured
+
+    def forward(self, x: Float[torch.Tensor, "batch 4 length"]) -> tuple[torch.Tensor, ...]:
+        """Return the network's outputs."""
+        return tuple(self.measured.outputs(x))
+
+
+class WindowedEngine:
+    """One member, traced, its weights laid out.
+
+    Parameters
+    ----------
+    module : network (batch, 4, length) -> (batch, n_tasks), or one whose outputs are measured by scalars.
+    length : bases of a sequence.
+    n_tasks : tasks that it predicts.
+    columns : tasks to keep; all by default.
+    device : it is on.
+    graph : of another member of the same architecture, to save the tracing.
+
+    Raises
+    ------
+    CaptureError
+        When the network cannot be traced or does not return what it should.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        length: int,
+        n_tasks: int,
+        columns: Int[np.ndarray, "selected"] | None,
+        device: torch.device,
+        graph: Graph | None = None,
+    ) -> None:
+        self.scalars: Sequence[Any] = tuple(getattr(module, "scalars", ()))
+        self.module = module
+        self.n_tasks = n_tasks
+        self.device = device
+        self.dtype = input_dtype(module)
+        self.keep = None if columns is None else torch.tensor(columns, device=device)
+        body = RawOutputs(module) if self.scalars else module
+        if graph is None:
+            wanted = sorted({scalar.output for scalar in self.scalars}) if self.scalars else None
+            graph = capture(body, length, dtype=self.dtype, device=device, outputs=wanted)
+        self.positions = {k: at for at, k in enumerate(sorted({scalar.output for scalar in self.scalars}))}
+        if not self.scalars and (len(graph.outputs) != 1 or graph.nodes[graph.outputs[0]].shape != (n_tasks,)):
+            shapes = [("batch", *graph.nodes[name].shape) for name in graph.outputs]
+            raise CaptureError(f"it returns {shapes}; needed one tensor (batch, {n_tasks})")
+        with torch.inference_mode():
+            self.network = Network(graph, body)
+
+    @property
+    def graph(self) -> Graph:
+        """What was traced, to hand on to members of the same architecture."""
+        return self.network.graph
+
+    def schedule(self, *, n_loci: int, per_position: float) -> Schedule:
+        """Choose how edits are put together, for a job of so many loci and edits a position."""
+        memory = CPU_BYTES
+        if self.device.type == "cuda":
+            memory = int(torch.cuda.get_device_properties(self.device).total_memory * GPU_SHARE)
+        return choose(self.network, n_loci=n_loci, per_position=per_position, memory=memory)
+
+    def predict(
+        self,
+        codes: UInt8[np.ndarray, "loci length"],
+        edits: Edits,
+        *,
+        schedule: Schedule,
+        progress: Callable[[int], None] | None = None,
+    ) -> EditEffects:
+        """Predict the effects of substitutions, the references of a few loci at a time.
+
+        Parameters
+        ----------
+        codes : reference bases of the loci.
+        edits : substitutions.
+        schedule : how they are put together; loci at once are halved as often as memory runs out.
+        progress : called with the number of sequences just done.
+
+        Raises
+        ------
+        DeepMRError
+            When memory runs out with a single locus.
+        """
+        while True:
+            try:
+                with torch.inference_mode(), full_precision():
+                    return self._predict(codes, edits, schedule, progress)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if schedule.n_loci == 1:
+                    raise DeepMRError(f"out of memory on {self.device} with the windows of one locus") from error
+                log.warning("out of memory with %d loci at once; trying %d", schedule.n_loci, schedule.n_loci // 2)
+            schedule = replace(schedule, n_loci=schedule.n_loci // 2)
+            self.network.workspace.clear()
+            torch.cuda.empty_cache()
+
+    def _predict(
+        self,
+        codes: UInt8[np.ndarray, "loci length"],
+        edits: Edits,
+        schedule: Schedule,
+        progress: Callable[[int], None] | None,
+    ) -> EditEffects:
+        n_kept = self.n_tasks if self.keep is None else len(self.keep)
+        reference = torch.empty((len(codes), n_kept), dtype=self.dtype, device=self.device)
+        delta = torch.zeros((len(edits), n_kept), dtype=self.dtype, device=self.device)
+        for loci, groups in groups_of(edits, width=schedule.width, n_loci=schedule.n_loci):
+            onehot = self._onehot(codes[loci])
+            references = self.network.references(onehot)
+            for group in groups:
+                effects = self.effects(references, self.numbered_from(group, loci.start), onehot)
+                rows, used = self._where(group)
+                delta[rows] = effects.reshape(-1, n_kept)[used]
+                if progress is not None:
+                    progress(len(rows))
+        with torch.inference_mode():
+            size = max(1, schedule.n_loci)
+            for start in range(0, len(codes), size):  # every locus has a reference, edited or not
+                part = self.module(self._onehot(codes[start : start + size]))
+                reference[start : start + size] = part if self.keep is None else part[:, self.keep]
+                if progress is not None:
+                    progress(len(part))
+        return EditEffects(
+            reference=reference.float().cpu().numpy(), delta=delta.float().cpu().numpy(), batch_size=schedule.n_loci
+        )
+
+    def effects(
+        self, references: References, group: Group, onehot: Float[torch.Tensor, "loci 4 length"]
+    ) -> Float[torch.Tensor, "slots chosen tasks"]:
+        """Predict the effects of the edits of one group; an empty slot has an effect of 0."""
+        everyone = len(group.loci) == len(onehot)
+        chosen = torch.tensor(group.loci, device=self.device)
+        found = Window(
+            self.network,
+            references if everyone else references.take(chosen),
+            group.window,
+            self._change(group, onehot if everyone else onehot[chosen]),
+        )
+        outputs = found.outputs()
+        if not self.scalars:
+            effects = outputs[0]
+        else:
+            effects = torch.cat([self._measure(scalar, found, outputs) for scalar in self.scalars], dim=2)
+        return effects if self.keep is None else effects[..., self.keep]
+
+    def _measure(
+        self, scalar: Any, window: Window, outputs: tuple[Any, ...]
+    ) -> Float[torch.Tensor, "slots loci tasks"]:
+        """Turn the change of an output into the change of a scalar, over the window alone where the scalar can."""
+        at = self.positions[scalar.output]
+        name, change = self.graph.outputs[at], outputs[at]
+        node = self.graph.nodes[name]
+        reference = window.references.of(name)
+        if hasattr(scalar, "effect"):
+            if isinstance(change, Piece):
+                if not len(change.data):
+                    change.data = window.like.new_zeros((0, window.edits, window.loci, node.channels))
+                delta = change.data.permute(2, 1, 3, 0) if node.axes == ("c", "l") else None
+                if delta is not None:
+                    return scalar.effect(reference, delta, change.start).permute(1, 0, 2)
+            else:
+                return scalar.effect(reference, change.transpose(0, 1), 0).permute(1, 0, 2)
+        whole = window.change_of(name).reshape(window.edits * window.loci, *node.shape)
+        repeated = window.references.full(name, window.edits)
+        found = scalar(repeated + whole, repeated) - scalar(repeated, repeated)
+        return found.reshape(window.edits, window.loci, -1)
+
+    def _change(self, group: Group, onehot: Float[torch.Tensor, "chosen 4 length"]) -> Rows:
+        """Make the change of the one-hot input: 1 at the new base, -1 at the old one."""
+        slots, n = group.variants.shape
+        change = onehot.new_zeros((len(group.window), slots, n, 4))
+        offset, slot, column, base = (
+            torch.tensor(values, device=self.device) for values in (group.offset, group.slot, group.column, group.base)
+        )
+        change[offset, slot, column] = -onehot[column, :, offset + group.window.start]
+        change[offset, slot, column, base] += 1
+        return change
+
+    @staticmethod
+    def numbered_from(group: Group, first: int) -> Group:
+        """Return a group whose loci are counted from the first of those whose references are held."""
+        return replace(group, loci=group.loci - first)
+
+    def _where(self, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
+        flat = group.variants.ravel()
+        used = np.flatnonzero(flat >= 0)
+        return torch.tensor(flat[used], device=self.device), torch.tensor(used, device=self.device)
+
+    def _onehot(self, codes: UInt8[np.ndarray, "loci length"]) -> Float[torch.Tensor, "loci 4 length"]:
+        channels = torch.arange(4, dtype=torch.uint8, device=self.device)[:, None]
+        return (torch.tensor(codes, device=self.device)[:, None] == channels).to(self.dtype)
+
+
+def check_substitutions(edits: Edits) -> None:
+    """Raise `InputError` where an edit changes the length of a sequence: all behind it moves."""
+    if getattr(edits, "substitutions_only", True) is False:
+        raise InputError("deletions and insertions move the rest of the sequence; needed substitutions")
