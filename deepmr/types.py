@@ -13,9 +13,15 @@ from deepmr.errors import InputError
 
 ALPHABET = "ACGT"
 MASKED = 4  # code of a position that is no definite base: N or another IUPAC code
+_COMPLEMENT = np.array([3, 2, 1, 0, MASKED], dtype=np.uint8)
 
 Scale = Literal["identity", "log", "logit"]
 Estimand = Literal["model", "calibrated", "population"]
+
+
+def reverse_complement(codes: UInt8[np.ndarray, "*batch length"]) -> UInt8[np.ndarray, "*batch length"]:
+    """Read the other strand: complement every base and reverse the last axis; masked stays masked."""
+    return np.ascontiguousarray(_COMPLEMENT[codes][..., ::-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

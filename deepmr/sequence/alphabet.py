@@ -1,4 +1,4 @@
-"""The four bases as small integers: to and from text, the other strand, and a shuffle that keeps dinucleotides."""
+"""The four bases as small integers: to and from text, and a shuffle that keeps dinucleotides."""
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -9,7 +9,6 @@ from deepmr.types import ALPHABET, MASKED
 AMBIGUOUS = "NRYSWKMBDHV"  # IUPAC codes for more than one base: the position is masked
 _INVALID = 255
 _LETTERS = np.frombuffer(f"{ALPHABET}N".encode(), dtype=np.uint8)
-_COMPLEMENT = np.array([3, 2, 1, 0, MASKED], dtype=np.uint8)
 
 
 def _code_of_letter() -> UInt8[np.ndarray, "256"]:
@@ -62,11 +61,6 @@ def decode(codes: UInt8[np.ndarray, "length"]) -> str:
     'ACGTN'
     """
     return _LETTERS[codes].tobytes().decode()
-
-
-def reverse_complement(codes: UInt8[np.ndarray, "*batch length"]) -> UInt8[np.ndarray, "*batch length"]:
-    """Read the other strand: complement every base and reverse the last axis; masked stays masked."""
-    return np.ascontiguousarray(_COMPLEMENT[codes][..., ::-1])
 
 
 def dinucleotide_shuffle(codes: UInt8[np.ndarray, "loci length"], *, seed: int) -> UInt8[np.ndarray, "loci length"]:

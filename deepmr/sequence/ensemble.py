@@ -28,14 +28,16 @@ class MemberInfo:
     ----------
     name : what messages and files call it.
     seed : of its initial weights and training order; None where unknown.
-    sha256 : of its file, empty for a network that was not read from one.
+    sha256 : of its file, empty for a network that was not read from one; with a fixed mask, of weights and mask.
     held_out : chromosomes that its training did not see.
+    mask_seed : of the fixed dropout mask; None for a network without one.
     """
 
     name: str
     seed: int | None = None
     sha256: str = ""
     held_out: tuple[str, ...] = ()
+    mask_seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class Ensemble:
     length : bases that they read; None when they take any length.
     members : where they come from.
     counts : names of the tasks of scale identity that predict the Anscombe transform 2 sqrt(y + 3/8) of a count y.
-    sha256 : identity of the ensemble directory they were read from, else empty.
+    sha256 : identity of the ensemble directory they were read from (and of the masks, if any), else empty.
     """
 
     modules: tuple[nn.Module, ...]
@@ -116,7 +118,7 @@ class Ensemble:
     @property
     def device(self) -> torch.device:
         """The device that the networks are on."""
-        return _device_of(self.modules[0])
+        return device_of(self.modules[0])
 
     @property
     def n_members(self) -> int:
@@ -236,7 +238,8 @@ def resolve_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def _device_of(module: nn.Module) -> torch.device:
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of a network's first tensor; the CPU where it has none."""
     tensors = [*module.parameters(), *module.buffers()]
     return tensors[0].device if tensors else torch.device("cpu")
 

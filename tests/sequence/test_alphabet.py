@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from deepmr.errors import InputError
-from deepmr.sequence.alphabet import AMBIGUOUS, decode, dinucleotide_shuffle, encode, reverse_complement
+from deepmr.sequence.alphabet import AMBIGUOUS, decode, dinucleotide_shuffle, encode
+from deepmr.types import reverse_complement
 
 bases = st.text(alphabet="ACGTN", max_size=60)
 
