@@ -25,7 +25,6 @@ from deepmr.io.provenance import provenance
 from deepmr.io.repack import write_effects
 from deepmr.io.shards import Run, Shards, Unit, remove_strays
 from deepmr.ism.mutate import Member, Precision, members_of
-from deepmr.ism.variants import to_dense
 
 log = logging.getLogger(__name__)
 CHECKED_LOCI = 8
@@ -230,8 +229,7 @@ def _compute_unit(shards: Shards, unit: Unit, member: Member, progress: Callable
         "torch_version": str(torch.__version__),
         "seconds": time.perf_counter() - start,
     }
-    effect = to_dense(found.delta, sequences.codes) if shards.run.layout == "saturation" else found.delta
-    shards.write(unit, effect=effect, reference=found.reference, attrs=attrs)
+    shards.write(unit, effect=shards.run.laid_out(unit, found.delta), reference=found.reference, attrs=attrs)
 
 
 def _finish(out: Path, shards: Shards, record: dict[str, object], *, virtual: bool) -> None:

@@ -11,10 +11,10 @@ from deepmr.errors import InputError
 from deepmr.io.edits import read_edits
 from deepmr.io.fasta import read_fasta, read_loci, sample_loci
 from deepmr.io.shards import Run
+from deepmr.ism.edit_table import resolve_edits
 from deepmr.ism.mutate import ENGINE, Member, Precision
 from deepmr.ism.naive import row_bytes
 from deepmr.ism.plan import block_size_of
-from deepmr.ism.variants import resolve_edits
 from deepmr.sequence.ensemble import Ensemble
 from deepmr.types import Sequences
 
