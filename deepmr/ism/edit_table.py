@@ -129,7 +129,7 @@ def _check_reference(
         there = sequences.codes[locus[i], offset[i] : offset[i] + len(other[i])]
         return "masked" if (there == MASKED).all() else letters_of(there)
 
-    _refuse(table, wrong, "other_allele", "the base of the sequence", found)
+    _refuse(table, wrong, "other_allele", "the sequence there", found)
 
 
 def _spread(

@@ -106,7 +106,7 @@ def test_edits_may_give_pos():
         ([("v", "l0", 0, "-", "")], "effect_allele of 'v' must be another than other_allele"),
         ([("v", "l0", 0, "A", "X")], "effect_allele of 'v' must be bases A C G T, or - for none; got 'X'"),
         ([("v", "l0", 0, "<DEL>", "A")], "other_allele of 'v' must be bases A C G T"),
-        ([("v", "l0", 1, "CT", "A")], "other_allele of 'v' must be the base of the sequence, which is CG; got 'CT'"),
+        ([("v", "l0", 1, "CT", "A")], "other_allele of 'v' must be the sequence there, which is CG; got 'CT'"),
         ([("v", "l0", 3, "TA", "A")], "which is TN; got 'TA'"),
         ([("v", "l0", 3, "TAA", "A")], "must be inside its locus"),
         ([("v", "l0", 0, "A", "C"), ("v", "l0", 1, "C", "-")], "must be one row: it deletes or inserts bases"),
