@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -181,6 +182,19 @@ def test_mutate_takes_them_and_counts_from_the_whole_reference():
     assert effects.delta[0, 1, 0] == pytest.approx(float(weight[0, 0] - weight[3, 0]), abs=1e-5)
     left = mutate(Stub([module]), sequences, edits=table_of([("v", "l0", 5, "CGT", "-")]), anchor="right")
     assert left.delta[0, 0, 0] != effects.delta[0, 0, 0]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_shifts_as_the_cpu_does():
+    sequences = make_sequences("ACGTACGTAC", "TTNCGTACGT")
+    rows = [("d", "l0", 1, "CG", "-"), ("i", "l1", 4, "-", "GGG"), ("s", "l1", 0, "T", "A")]
+    packed, _ = resolve_edits(table_of(rows), sequences)
+    cpu, gpu = linear(10), linear(10).cuda()
+    on_cpu = predict_edits(cpu, sequences.codes, packed, n_tasks=1, batch_size=3)
+    on_gpu = predict_edits(gpu, sequences.codes, packed, n_tasks=1, batch_size=3, device="cuda")
+    assert seen_by(gpu) == seen_by(cpu)
+    np.testing.assert_allclose(on_gpu.delta, on_cpu.delta, atol=1e-5)
 
 
 def test_edits_restricted_to_some_positions():
