@@ -54,10 +54,12 @@ def resolve_edits(table: pd.DataFrame, sequences: Sequences, *, anchor: Anchor =
     leader = np.unique(group, return_index=True)[1]
     _refuse(table, locus != locus[leader][group], "variant_id", "on one locus")
     shifts = removed != added
-    _refuse(table, shifts & (np.bincount(group)[group] > 1), "variant_id", "one row: it deletes or inserts bases")
+    shared = np.bincount(group)[group] > 1
+    _refuse(table, shifts & shared, "variant_id", "one row: it deletes or inserts bases")
     row, position, base = _substitutions(offset, other, effect, shifts)
-    twice = pd.DataFrame({"g": group[row], "o": position}).duplicated().to_numpy()
-    _refuse(table, np.isin(np.arange(len(table)), row[twice]), "variant_id", "one edit a position")
+    joined = shared[row]  # one row alone edits no position twice
+    twice = pd.DataFrame({"g": group[row[joined]], "o": position[joined]}).duplicated().to_numpy()
+    _refuse(table, np.isin(np.arange(len(table)), row[joined][twice]), "variant_id", "one edit a position")
 
     rank = np.empty(len(names), dtype=int)
     by_locus = np.argsort(locus[leader], kind="stable")
