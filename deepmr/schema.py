@@ -11,9 +11,9 @@ VARIANTS = {
     "variant_id": "chrom:pos:other_allele:effect_allele (locus in place of chrom where coordinates are unknown)",
     "locus": "locus the variant lies in",
     "chrom": "chromosome, empty where unknown",
-    "pos": "1-based position on the chromosome, or in the locus where coordinates are unknown",
-    "effect_allele": "the new base: effects are per copy of it",
-    "other_allele": "the reference base",
+    "pos": "1-based position on the chromosome, or in the locus where coordinates are unknown; see MemberEffects",
+    "effect_allele": "the new bases: effects are per copy of them; '-' for none",
+    "other_allele": "the reference bases; '-' for none",
 }
 
 TASKS = {

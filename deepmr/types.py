@@ -105,7 +105,8 @@ class MemberEffects:
     Attributes
     ----------
     variants : one row a variant, columns of `schema.VARIANTS` and `offset`, the 0-based position in the locus.
-        A variant of several substitutions joins their alleles with commas and carries the first position.
+        A variant of several substitutions joins their alleles with commas and carries the first position. A deletion
+        carries the position of its first base, an insertion that of the base after it; no base is "-".
     delta : differences in the unit of each task's scale, float32.
     """
 

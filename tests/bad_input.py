@@ -297,6 +297,71 @@ def _(folder):
     return ["mr", "effects.h5", "--exposure", "GATA", "--out", "mr.tsv"]
 
 
+def write_edits(folder: Path, *row: str) -> list[str]:
+    """Write a table of one edit, and return the command that makes it."""
+    columns = ("variant_id", "locus", "offset", "other_allele", "effect_allele")
+    (folder / "edits.tsv").write_text("\t".join(columns) + "\n" + "\t".join(row) + "\n")
+    return [*ISM, "--edits", "edits.tsv"]
+
+
+@case("edit whose allele is not the sequence's", "other_allele of 'v1' must be .*, which is .*; got 'AAAA'")
+def _(folder):
+    return write_edits(folder, "v1", "chr1:0-40", "3", "AAAA", "-")
+
+
+@case("edit with an allele that is no bases", "effect_allele of 'v1' must be bases .*<DEL>")
+def _(folder):
+    base = (folder / "peaks.fa").read_text().split()[1][3]
+    return write_edits(folder, "v1", "chr1:0-40", "3", base, "<DEL>")
+
+
+@case("deletion that leaves its locus", "offset of 'v1' must be inside its locus of 40 bases")
+def _(folder):
+    return write_edits(folder, "v1", "chr1:0-40", "38", "ACGT", "-")
+
+
+@case("insertion that leaves its locus", "nothing of the insertion stays in it")
+def _(folder):
+    return write_edits(folder, "v1", "chr1:0-40", "40", "-", "ACGT")
+
+
+@case("deletion among the rows of a variant", "variant_id of 'v1' must be one row")
+def _(folder):
+    bases = (folder / "peaks.fa").read_text().split()[1]
+    new = "ACGT"["ACGT".index(bases[9]) - 1]
+    argv = write_edits(folder, "v1", "chr1:0-40", "3", bases[3], "-")
+    with (folder / "edits.tsv").open("a") as file:
+        file.write(f"v1\tchr1:0-40\t9\t{bases[9]}\t{new}\n")
+    return argv
+
+
+@case("range outside the loci", "--within must be START:END, .*<= 40; got '30:50'")
+def _(folder):
+    return [*ISM, "--within", "30:50"]
+
+
+@case("subregions that touch no locus", "parts.bed: none of its 1 intervals lies in a locus")
+def _(folder):
+    (folder / "parts.bed").write_text("chr2\t0\t40\n")
+    return [*ISM, "--subregions", "parts.bed"]
+
+
+@case("scan that is none", "--scan must be delete:W, .*got 'remove:5'")
+def _(folder):
+    return [*ISM, "--scan", "remove:5"]
+
+
+@case("scan with windows longer than the loci", "windows of 41 bases; the loci have 40")
+def _(folder):
+    return [*ISM, "--scan", "delete:41"]
+
+
+@case("edits from a table and from a scan", "--edits says itself what to edit: leave out --scan")
+def _(folder):
+    base = (folder / "peaks.fa").read_text().split()[1][3]
+    return [*write_edits(folder, "v1", "chr1:0-40", "3", base, "-"), "--scan", "delete:5"]
+
+
 @case("output folder that does not exist", "nowhere")
 def _(folder):
     return [*ISM[:6], "nowhere/effects.h5", *ISM[7:]]

@@ -35,6 +35,7 @@ def info(effects: Path) -> dict[str, object]:
             "loci": len(file.sequences),
             "length": file.sequences.length,
             "masked_positions": file.n_masked,
+            **({"edited_positions": int(file.mask.sum())} if file.restricted else {}),
             "variants": file.n_variants,
             **{name: file.attrs[name] for name in made if name in file.attrs},
             "tasks": [{"task": task.name, "scale": task.scale} for task in file.tasks],

@@ -9,6 +9,7 @@ import torch
 
 from deepmr import checks
 from deepmr.commands.interrupt import finish_unit_first
+from deepmr.commands.ism_edits import choose_edits
 from deepmr.commands.ism_run import (
     describe_run,
     describe_work,
@@ -25,7 +26,7 @@ from deepmr.io.provenance import provenance
 from deepmr.io.repack import write_effects
 from deepmr.io.shards import Run, Shards, Unit, remove_strays
 from deepmr.ism.mutate import Member, Precision, members_of
-from deepmr.ism.variants import to_dense
+from deepmr.ism.variants import Anchor
 
 log = logging.getLogger(__name__)
 CHECKED_LOCI = 8
@@ -41,6 +42,11 @@ def ism(
     sample: int | None = None,
     seed: int = 0,
     edits: Path | None = None,
+    within: list[str] | None = None,
+    subregions: Path | None = None,
+    scan: str | None = None,
+    step: int = 1,
+    anchor: Anchor = "center",
     task: list[str] | None = None,
     batch_size: int | None = None,
     block_size: int | None = None,
@@ -71,9 +77,20 @@ def ism(
     sample
         Analyse that many loci, drawn at random.
     seed
-        Of the random draw.
+        Of the random draw, and of the random bases of a scan.
     edits
         Table of edits to make instead of every single-base edit.
+    within
+        START:END, offsets from 0 in each locus: edit there only. May be several.
+    subregions
+        BED file: edit there only; by chromosome, or by locus name and offsets in loci without coordinates.
+    scan
+        Edit windows instead of bases: delete:W, substitute:W (shuffled), substitute:W:random, substitute:MOTIF,
+        insert:W (random) or insert:MOTIF.
+    step
+        Bases from one window of a scan to the next.
+    anchor
+        What stays in place when bases are deleted or inserted: the longer flank (center), the left or the right one.
     task
         Tasks to keep; all by default.
     batch_size
@@ -119,8 +136,18 @@ def ism(
     ensemble = read_ensemble(model, device=device, trust_code=trust_code)
     sequences = read_sequences(fasta, loci, length=ensemble.length, sample=sample, seed=seed)
     columns = task_columns(ensemble, task)
+    choice = choose_edits(
+        sequences,
+        edits=edits,
+        within=within,
+        subregions=subregions,
+        scan=scan,
+        step=step,
+        anchor=anchor,
+        seed=seed,
+    )
     run = make_run(
-        ensemble, sequences, edits, columns=columns, sha256=ensemble_sha256(model), precision=precision, size=block_size
+        ensemble, choice, columns=columns, sha256=ensemble_sha256(model), precision=precision, size=block_size
     )
     members = members_of(
         ensemble,
@@ -133,11 +160,11 @@ def ism(
     shards = Shards(out, run)
     if dry_run:
         left = len(shards.missing()) if shards.are_ours() else len(run.units)
-        return describe_work(run, members, left=left)
+        return describe_work(run, members, left=left) | choice.notes
     if _is_done(out, run, keep_shards=keep_shards, overwrite=overwrite):
         if not keep_shards and shards.are_ours():
             shards.remove()  # killed between the file and this
-        return {"status": "already complete, nothing to do", **_result(run, out)}
+        return {"status": "already complete, nothing to do", **_result(run, out), **choice.notes}
     ensemble.check(run.sequences.codes[:CHECKED_LOCI])
     shards.claim(overwrite=overwrite)
     if shard is None:
@@ -150,10 +177,12 @@ def ism(
         raise IncompleteError(f"{left} of {len(run.units)} units of {out} are missing: run the same command again")
     if left:
         return {"status": f"part {shard} is done; {left} of {len(run.units)} units are left", "seconds": seconds}
-    inputs = {name: path for name, path in (("fasta", fasta), ("loci", loci), ("edits", edits)) if path is not None}
-    record = provenance("ism", options=options, inputs=inputs, seed=None if sample is None else seed)
+    paths = {"fasta": fasta, "loci": loci, "edits": edits, "subregions": subregions}
+    inputs = {name: path for name, path in paths.items() if path is not None}
+    drawn = sample is not None or choice.drawn
+    record = provenance("ism", options=options, inputs=inputs, seed=seed if drawn else None)
     _finish(out, shards, record, virtual=keep_shards)
-    return {**_result(run, out), "seconds": seconds}
+    return {**_result(run, out), **choice.notes, "seconds": seconds}
 
 
 def _part(shard: str | None, *, overwrite: bool) -> slice:
@@ -230,8 +259,7 @@ def _compute_unit(shards: Shards, unit: Unit, member: Member, progress: Callable
         "torch_version": str(torch.__version__),
         "seconds": time.perf_counter() - start,
     }
-    effect = to_dense(found.delta, sequences.codes) if shards.run.layout == "saturation" else found.delta
-    shards.write(unit, effect=effect, reference=found.reference, attrs=attrs)
+    shards.write(unit, effect=shards.run.laid_out(unit, found.delta), reference=found.reference, attrs=attrs)
 
 
 def _finish(out: Path, shards: Shards, record: dict[str, object], *, virtual: bool) -> None:

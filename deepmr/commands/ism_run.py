@@ -2,19 +2,19 @@
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from deepmr.commands.ism_edits import Choice
 from deepmr.errors import InputError
-from deepmr.io.edits import read_edits
 from deepmr.io.fasta import read_fasta, read_loci, sample_loci
 from deepmr.io.shards import Run
 from deepmr.ism.mutate import ENGINE, Member, Precision
 from deepmr.ism.naive import row_bytes
 from deepmr.ism.plan import block_size_of
-from deepmr.ism.variants import resolve_edits
 from deepmr.sequence.ensemble import Ensemble
 from deepmr.types import Sequences
 
@@ -46,21 +46,14 @@ def task_columns(ensemble: Ensemble, names: list[str] | None) -> np.ndarray | No
 
 def make_run(
     ensemble: Ensemble,
-    sequences: Sequences,
-    edits: Path | None,
+    choice: Choice,
     *,
     columns: np.ndarray | None,
     sha256: str,
     precision: Precision,
     size: int | None,
 ) -> Run:
-    """Put together what determines the numbers. A list of edits needs only the loci that it edits."""
-    packed, names = None, None
-    if edits is not None:
-        table = read_edits(edits)
-        resolve_edits(table, sequences)
-        sequences = sequences.take(sequences.loci["locus"].isin(table["locus"]).to_numpy())
-        packed, names = resolve_edits(table, sequences)
+    """Put together what determines the numbers."""
     tasks = ensemble.tasks if columns is None else tuple(ensemble.tasks[k] for k in columns)
     members = [
         {
@@ -71,18 +64,23 @@ def make_run(
         }
         for member in ensemble.members
     ]
-    n_variants = 3 * int(sequences.known.sum()) if packed is None else len(packed)
-    return Run(
-        sequences=sequences,
-        edits=packed,
-        variant_id=names,
+    run = Run(
+        sequences=choice.sequences,
+        edits=choice.edits,
+        variant_id=choice.variant_id,
         tasks=tasks,
         members=pd.DataFrame(members),
         ensemble_sha256=sha256,
         precision=precision,
         engine=ENGINE,
-        block_size=size or block_size_of(len(sequences), n_variants, sequences.length, len(tasks)),
+        block_size=size or 1,
+        within=choice.within,
     )
+    if size is None:
+        n, length = choice.sequences.codes.shape
+        kept = 3 * n * length if run.restricted else None  # positions that are not edited are kept as zeros
+        run = replace(run, block_size=block_size_of(n, run.n_variants, length, len(tasks), n_kept=kept))
+    return run
 
 
 def describe_work(run: Run, members: list[Member], *, left: int) -> dict[str, object]:

@@ -157,6 +157,7 @@ def _counts(source: Source, local: Estimates) -> dict[str, int]:
     file = source.file
     if file is not None:
         counts |= {"bases of a locus": file.sequences.length, "masked positions": file.n_masked}
+        counts |= {"edited positions": int(file.mask.sum())} if file.restricted else {}
         counts |= {"members": len(file.members)}
     return counts | {"edits": source.n_variants}
 

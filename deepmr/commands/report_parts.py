@@ -12,7 +12,7 @@ from deepmr.commands.source import Source, pooled_blocks
 from deepmr.instruments.strength import EffectScale, Selection, effect_scales, select_pairs
 from deepmr.ism.calibration import Calibration
 from deepmr.report.content import EffectSample, LocusEffects
-from deepmr.types import Estimates, Instruments, SummaryStats
+from deepmr.types import MASKED, Estimates, Instruments, SummaryStats
 
 SAMPLE = 50_000  # edits in the figure of standard errors
 
@@ -110,7 +110,7 @@ def locus_effects(source: Source, loci: Sequence[str], tasks: Sequence[str]) -> 
                 locus=name,
                 chrom=str(place["chrom"]),
                 start=int(place["start"]),
-                codes=file.sequences.codes[row],
+                codes=np.where(file.mask[row], file.sequences.codes[row], MASKED).astype(np.uint8),
                 effect=file.locus(row)[:, columns],
             )
         )

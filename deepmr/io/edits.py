@@ -8,11 +8,11 @@ from deepmr.errors import InputError
 
 
 def read_edits(path: Path) -> pd.DataFrame:
-    """Read a tab-separated table of edits as text; `ism.variants.resolve_edits` checks it.
+    """Read a tab-separated table of edits as text; `ism.edit_table.resolve_edits` checks it.
 
     Parameters
     ----------
-    path : columns variant_id, locus, other_allele, effect_allele, and offset or pos; one row a substitution.
+    path : columns variant_id, locus, other_allele, effect_allele, and offset or pos; one row an edit.
 
     Raises
     ------

@@ -10,15 +10,15 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from deepmr.errors import IncompleteError, InputError
 from deepmr.io.hdf5 import read_frame
-from deepmr.ism.variants import Edits, from_dense, single_edits, variants_of
+from deepmr.ism.variants import SHIFTS, Edits, Shifts, from_dense, single_edits, variants_of
 from deepmr.types import MemberEffects, Sequences, Task
 
 FORMAT = "deepmr-effects"
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 Layout = Literal["saturation", "edits"]
 
 
@@ -29,8 +29,9 @@ class EffectsFile:
     ----------
     path : the file.
     attrs : its attributes: format, version, provenance.
-    layout : "saturation" (every single-base edit) or "edits" (a list of variants).
+    layout : "saturation" (every single-base edit, perhaps of some positions only) or "edits" (a list of variants).
     sequences : the loci, and their bases as codes.
+    mask : True at the positions that a saturation edits: all known bases unless it was restricted.
     tasks : what the members predict.
     members : one row a member: name, seed, sha256, held_out.
     """
@@ -44,6 +45,7 @@ class EffectsFile:
             _check_sources(path, self._file, self.attrs)
             self.layout: Layout = self.attrs["layout"]
             self.sequences = Sequences(loci=read_frame(self._file["loci"]), codes=self._file["sequence"][:])
+            self.mask: Bool[np.ndarray, "loci length"] = self._file["mask"][:].astype(bool)
             tasks = read_frame(self._file["tasks"])
             self.tasks = tuple(Task(name=n, scale=s) for n, s in zip(tasks["name"], tasks["scale"], strict=True))
             self.members = read_frame(self._file["members"])
@@ -78,9 +80,14 @@ class EffectsFile:
         return int((~self.sequences.known).sum())
 
     @property
+    def restricted(self) -> bool:
+        """Whether a saturation was restricted to some of the known bases."""
+        return self.layout == "saturation" and not np.array_equal(self.mask, self.sequences.known)
+
+    @property
     def n_variants(self) -> int:
         """Number of variants over all loci."""
-        return 3 * int(self.sequences.known.sum()) if self.layout == "saturation" else len(self._variant_id)
+        return 3 * int(self.mask.sum()) if self.layout == "saturation" else len(self._variant_id)
 
     @property
     def virtual(self) -> bool:
@@ -94,7 +101,7 @@ class EffectsFile:
         return np.moveaxis(values, 1, 0)
 
     def blocks(self, size: int = 64, *, tasks: Sequence[str] | None = None) -> Iterator[MemberEffects]:
-        """Yield the effects of `size` loci at a time, in the order of the loci; masked positions have no variant.
+        """Yield the effects of `size` loci at a time, in their order; positions that are not edited have no variant.
 
         Parameters
         ----------
@@ -107,8 +114,8 @@ class EffectsFile:
             loci = slice(start, min(start + size, len(self.sequences)))
             sequences = self.sequences.take(loci)
             if self.layout == "saturation":
-                edits, names = single_edits(sequences.codes), None
-                delta = from_dense(self._read(loci, columns), sequences.codes)
+                edits, names = single_edits(sequences.codes, within=self.mask[loci]), None
+                delta = from_dense(self._read(loci, columns), sequences.codes, within=self.mask[loci])
             else:
                 edits = self._edits.of_loci(loci)
                 rows = self._edits.rows_of(loci)
@@ -121,6 +128,8 @@ class EffectsFile:
 
     def locus(self, locus: str | int) -> Float[np.ndarray, "members tasks length 3"]:
         """Return all effects of one locus, by name or number; the last axis is the other bases in the order ACGT.
+
+        Positions that were not edited, where `mask` is False, are 0.
 
         Raises
         ------
@@ -260,5 +269,8 @@ def _check_sources(path: Path, file: h5py.File, attrs: dict[str, Any]) -> None:
 def _read_edits(file: h5py.File) -> tuple[Edits, list[str]]:
     variants, edits = file["variants"], file["edits"]
     start = np.append(0, np.cumsum(np.bincount(edits["variant"][:], minlength=len(variants["locus"]))))
-    packed = Edits(locus=variants["locus"][:], start=start, offset=edits["offset"][:], base=edits["base"][:])
+    shifts = Shifts(**{name: variants[name][:] for name in SHIFTS}) if SHIFTS[0] in variants else None  # since 1.1
+    packed = Edits(
+        locus=variants["locus"][:], start=start, offset=edits["offset"][:], base=edits["base"][:], shifts=shifts
+    )
     return packed, variants["variant_id"].asstr()[:].tolist()

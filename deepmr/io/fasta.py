@@ -11,6 +11,7 @@ import pandas as pd
 import pyfaidx
 
 from deepmr.errors import InputError
+from deepmr.io.bed import read_intervals
 from deepmr.io.files import GZIP, atomic_path, read_bytes
 from deepmr.sequence.alphabet import NUCLEOTIDES, decode, encode
 from deepmr.types import Sequences
@@ -204,27 +205,22 @@ def _unknown_chrom(chrom: str, sizes: dict[str, int], genome: Path) -> str:
 def _read_bed(bed: Path) -> list[tuple[int, str, int, str]]:
     """Return line number, chromosome, centre and name of every interval."""
     peaks = []
-    for line, text in enumerate(read_bytes(bed).decode("utf-8", "replace").splitlines(), 1):
-        if not text.strip() or text.startswith(("#", "track", "browser")):
-            continue
-        fields = text.rstrip().split("\t") if "\t" in text else text.split()
-        try:
-            chrom, start, end = fields[0], int(fields[1]), int(fields[2])
-            summit = int(fields[-1]) if len(fields) == NARROW_PEAK else -1
-        except (IndexError, ValueError) as error:
+    for one in read_intervals(bed):
+        summit = -1
+        if len(one.fields) == NARROW_PEAK:
+            try:
+                summit = int(one.fields[-1])
+            except ValueError as error:
+                raise InputError(
+                    f"{bed}: line {one.line}: the summit must be a number; got {one.fields[-1]!r}"
+                ) from error
+        if summit >= one.end - one.start:
             raise InputError(
-                f"{bed}: line {line}: needed chrom, then start and end (and the summit) as numbers; got {text[:60]!r}"
-            ) from error
-        if not 0 <= start < end:
-            raise InputError(f"{bed}: line {line}: start must be at least 0 and below end; got {start} and {end}")
-        if summit >= end - start:
-            raise InputError(
-                f"{bed}: line {line}: the summit is {summit} bases from the start of an interval of {end - start}"
+                f"{bed}: line {one.line}: the summit is {summit} bases from the start of an interval of "
+                f"{one.end - one.start}"
             )
-        centre = start + summit if summit >= 0 else (start + end) // 2
-        peaks.append((line, chrom, centre, fields[3] if len(fields) > 3 else ""))
-    if not peaks:
-        raise InputError(f"{bed}: has no intervals; needed BED lines")
+        centre = one.start + summit if summit >= 0 else (one.start + one.end) // 2
+        peaks.append((one.line, one.chrom, centre, one.fields[3] if len(one.fields) > 3 else ""))
     return peaks
 
 

@@ -16,6 +16,7 @@ from deepmr.io.effects import FORMAT, FORMAT_VERSION
 from deepmr.io.files import atomic_path
 from deepmr.io.hdf5 import LIBVER, copy_chunks, create_array, label_axes, write_attrs, write_frame
 from deepmr.io.shards import Run, Shards
+from deepmr.ism.variants import SHIFTS
 
 
 def write_effects(out: Path, shards: Shards, *, attrs: Mapping[str, Any], virtual: bool = False) -> None:
@@ -71,8 +72,9 @@ def reserve(path: Path, n_bytes: int) -> None:
 def _most_bytes(shards: Shards, *, virtual: bool) -> int:
     run = shards.run
     copied = 0 if virtual else sum(shards.path(unit).stat().st_size for unit in run.units)
-    named = len(run.sequences) + len(run.units) + (0 if run.edits is None else len(run.edits.base))
-    return copied + 2 * run.sequences.codes.size + 256 * named + 2**18
+    n_variants, n_bases = (0, 0) if run.edits is None else (len(run.edits), len(run.edits.base))
+    named = len(run.sequences) + len(run.units) + n_variants
+    return copied + 2 * run.sequences.codes.size + 256 * named + 32 * n_bases + 2**18
 
 
 def _describe(file: h5py.File, run: Run) -> None:
@@ -83,10 +85,12 @@ def _describe(file: h5py.File, run: Run) -> None:
     write_frame(file, "loci", run.sequences.loci[["locus", "chrom", "start", "end"]])
     write_frame(file, "tasks", pd.DataFrame([{"name": task.name, "scale": task.scale} for task in run.tasks]))
     write_frame(file, "members", run.members)
-    for name, values in (("sequence", run.sequences.codes), ("mask", run.sequences.known)):
+    for name, values in (("sequence", run.sequences.codes), ("mask", run.mask)):
         create_array(file, name, values.shape, (64, 2**14), "locus offset", dtype="u1")[:] = values
     if run.edits is not None:
-        write_frame(file, "variants", pd.DataFrame({"variant_id": run.variant_id, "locus": run.edits.locus}))
+        shifts = run.edits.shifts
+        moves = {} if shifts is None else {name: getattr(shifts, name) for name in SHIFTS}
+        write_frame(file, "variants", pd.DataFrame({"variant_id": run.variant_id, "locus": run.edits.locus, **moves}))
         variant = np.repeat(np.arange(len(run.edits)), np.diff(run.edits.start))
         columns = {"variant": variant, "offset": run.edits.offset, "base": run.edits.base}
         write_frame(file, "edits", pd.DataFrame(columns))

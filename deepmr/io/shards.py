@@ -15,6 +15,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
 from deepmr import __version__
 from deepmr.errors import DeepMRError, InputError
@@ -22,7 +23,7 @@ from deepmr.io.effects import FORMAT_VERSION, Layout, differing, folder_of, read
 from deepmr.io.files import atomic_path
 from deepmr.io.hdf5 import LIBVER, create_array
 from deepmr.io.provenance import sequences_sha256
-from deepmr.ism.variants import Edits, single_edits
+from deepmr.ism.variants import SHIFTS, Edits, editable, single_edits, to_dense
 from deepmr.types import Sequences, Task
 
 CHUNK_BYTES = 2**20
@@ -51,6 +52,7 @@ class Run:
     precision : of the arithmetic in the networks, single or double.
     engine : name of the engine that predicts.
     block_size : loci a block.
+    within : positions to which single-base edits are restricted; None for every known base.
     """
 
     sequences: Sequences
@@ -62,6 +64,7 @@ class Run:
     precision: str
     engine: str
     block_size: int
+    within: Bool[np.ndarray, "loci length"] | None = None
 
     @property
     def layout(self) -> Layout:
@@ -71,7 +74,17 @@ class Run:
     @property
     def n_variants(self) -> int:
         """Number of variants over all loci."""
-        return 3 * int(self.sequences.known.sum()) if self.edits is None else len(self.edits)
+        return 3 * int(self.mask.sum()) if self.edits is None else len(self.edits)
+
+    @cached_property
+    def mask(self) -> Bool[np.ndarray, "loci length"]:
+        """True at the positions that single-base edits are made of."""
+        return editable(self.sequences.codes, self.within)
+
+    @property
+    def restricted(self) -> bool:
+        """Whether single-base edits are restricted to some of the known bases."""
+        return self.edits is None and not np.array_equal(self.mask, self.sequences.known)
 
     @property
     def units(self) -> list[Unit]:
@@ -96,6 +109,7 @@ class Run:
             "tasks": [f"{task.name}:{task.scale}" for task in self.tasks],
             "sequences": sequences_sha256(self.sequences),
             "edits": self._edits_sha256(),
+            "within": hashlib.sha256(np.packbits(self.mask).tobytes()).hexdigest() if self.restricted else "",
         }
 
     @cached_property
@@ -110,13 +124,23 @@ class Run:
     def _edits_sha256(self) -> str:
         if self.edits is None or self.variant_id is None:
             return ""
-        parts = (self.edits.locus, self.edits.start, self.edits.offset)
+        shifts = self.edits.shifts
+        moves = () if shifts is None else (getattr(shifts, name) for name in SHIFTS)
+        parts = (self.edits.locus, self.edits.start, self.edits.offset, *moves)
         codes = b"".join(part.astype("<i8").tobytes() for part in parts) + self.edits.base.tobytes()
         return hashlib.sha256(codes + "\n".join(self.variant_id).encode()).hexdigest()
 
     def edits_of(self, unit: Unit) -> Edits:
         """Return the edits of a unit, its loci numbered from its first."""
-        return single_edits(self.sequences.codes[unit.loci]) if self.edits is None else self.edits.of_loci(unit.loci)
+        if self.edits is not None:
+            return self.edits.of_loci(unit.loci)
+        return single_edits(self.sequences.codes[unit.loci], within=self.mask[unit.loci])
+
+    def laid_out(self, unit: Unit, delta: Float[np.ndarray, "variants tasks"]) -> np.ndarray:
+        """Return the effects of a unit's edits as a shard keeps them: by position, or one row a variant."""
+        if self.edits is not None:
+            return delta
+        return to_dense(delta, self.sequences.codes[unit.loci], within=self.mask[unit.loci])
 
     def effect_rows(self, unit: Unit) -> slice:
         """Return the rows of the effects that a unit fills: its loci, or its variants."""

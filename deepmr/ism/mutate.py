@@ -8,12 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
+from deepmr import checks
 from deepmr.errors import InputError
+from deepmr.ism.edit_table import resolve_edits
 from deepmr.ism.naive import EditEffects, default_batch, predict_edits
 from deepmr.ism.plan import block_size_of, split
-from deepmr.ism.variants import Edits, resolve_edits, single_edits, variants_of
+from deepmr.ism.variants import Anchor, Edits, single_edits, variants_of
 from deepmr.types import MemberEffects, Predictor, Sequences
 
 Precision = Literal["single", "double"]
@@ -25,6 +27,8 @@ def mutate(
     sequences: Sequences,
     *,
     edits: pd.DataFrame | None = None,
+    within: Bool[np.ndarray, "loci length"] | None = None,
+    anchor: Anchor = "center",
     batch_size: int | None = None,
     precision: Precision = "single",
 ) -> MemberEffects:
@@ -34,9 +38,11 @@ def mutate(
     ----------
     predictor : networks in evaluation mode, such as an `Ensemble`.
     sequences : loci of the length that the networks read.
-    edits : one row a substitution, columns variant_id, locus, other_allele, effect_allele, and offset (0-based in the
-        locus) or pos (1-based on the chromosome); rows that share a variant_id are made together. By default every
-        single-base edit of every known base.
+    edits : one row an edit, columns variant_id, locus, other_allele, effect_allele, and offset (0-based in the locus)
+        or pos (1-based on the chromosome), as `resolve_edits` reads them; rows of substitutions that share a variant_id
+        are made together. By default every single-base edit of every known base.
+    within : positions to which those single-base edits are restricted; not together with `edits`.
+    anchor : what a deletion or insertion leaves in its place: the left flank, the right flank, or the longer of both.
     batch_size : most sequences to predict at once; by default chosen from the network and the device.
     precision : double predicts in float64, about four times slower on a CPU.
 
@@ -47,7 +53,8 @@ def mutate(
     Raises
     ------
     InputError
-        When an edit does not fit the sequences, or a member returns NaN or the wrong shape.
+        When an edit does not fit the sequences, `within` leaves nothing to edit, or a member returns NaN or the wrong
+        shape.
 
     Notes
     -----
@@ -60,7 +67,7 @@ def mutate(
     >>> effects.delta.shape  # members, variants, tasks  # doctest: +SKIP
     (5, 30000, 2)
     """
-    packed, names = (single_edits(sequences.codes), None) if edits is None else resolve_edits(edits, sequences)
+    packed, names = _packed(sequences, edits, within=within, anchor=anchor)
     blocks = split(len(sequences), block_size_of(len(sequences), len(packed), sequences.length, len(predictor.tasks)))
     delta = [
         np.concatenate([member.effects(sequences.take(b), packed.of_loci(b)).delta for b in blocks])
@@ -68,6 +75,25 @@ def mutate(
     ]
     variants = variants_of(packed, sequences, variant_id=names)
     return MemberEffects(variants=variants, tasks=predictor.tasks, delta=np.stack(delta))
+
+
+def _packed(
+    sequences: Sequences,
+    edits: pd.DataFrame | None,
+    *,
+    within: Bool[np.ndarray, "loci length"] | None,
+    anchor: Anchor,
+) -> tuple[Edits, list[str] | None]:
+    if edits is not None:
+        if within is not None:
+            raise InputError("a table of edits says itself which positions to edit: leave out within")
+        return resolve_edits(edits, sequences, anchor=anchor)
+    if within is not None:
+        checks.shape("within", within, sequences.codes.shape)
+    packed = single_edits(sequences.codes, within=within)
+    if within is not None and not len(packed):
+        raise InputError("within leaves no known base to edit")
+    return packed, None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from deepmr.errors import DeepMRError, InputError
-from deepmr.ism.variants import Edits
+from deepmr.ism.variants import SHIFTS, Edits
 from deepmr.precision import full_precision
 
 log = logging.getLogger(__name__)
@@ -109,11 +109,17 @@ class _Rows:
 
         self.module = module
         self.device = device
-        # A reference is an edit of nothing: its row makes no substitution.
-        self.start = np.concatenate([np.zeros(len(codes), dtype=np.int64), edits.start])
+        # A reference is an edit of nothing: its row makes no substitution. Bases pushed out of the locus are dropped.
+        inside = (edits.offset >= 0) & (edits.offset < codes.shape[1])
+        start = np.append(0, np.cumsum(inside))[edits.start]
+        self.start = np.concatenate([np.zeros(len(codes), dtype=np.int64), start])
         self.locus = on_device(np.concatenate([np.arange(len(codes)), edits.locus]))
-        self.offset = on_device(edits.offset)
-        self.base = on_device(edits.base.astype(np.int64))
+        self.offset = on_device(edits.offset[inside])
+        self.base = on_device(edits.base[inside].astype(np.int64))
+        self.shifts: torch.Tensor | None = None  # rows cut, deleted, inserted, moved
+        if edits.shifts is not None:
+            columns = [np.append(np.zeros(len(codes), dtype=int), getattr(edits.shifts, name)) for name in SHIFTS]
+            self.shifts = on_device(np.stack(columns))
         channels = torch.arange(4, dtype=torch.uint8, device=device)[:, None]
         self.onehot = (on_device(codes)[:, None] == channels).to(input_dtype(module))
 
@@ -139,12 +145,32 @@ class _Rows:
     def onehot_of(self, rows: slice) -> torch.Tensor:
         """Make the one-hot sequences (batch, 4, length) of a range of rows."""
         x = self.onehot[self.locus[rows]]
+        if self.shifts is not None:
+            x = shifted(x, self.shifts[:, rows])
         first, last = self.start[rows.start], self.start[rows.stop]
         counts = torch.tensor(np.diff(self.start[rows.start : rows.stop + 1]), device=self.device)
         row = torch.repeat_interleave(counts, output_size=int(last - first))
         x[row, :, self.offset[first:last]] = 0
         x[row, self.base[first:last], self.offset[first:last]] = 1
         return x
+
+
+def shifted(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+    """Move the flanks of sequences (batch, 4, length); the bases between them are not set, empty positions are 0.
+
+    Parameters
+    ----------
+    x : one-hot reference of every row.
+    shifts : cut, deleted, inserted and moved of every row, as in `Shifts`; all 0 leaves a row as it is.
+    """
+    length = x.shape[2]
+    cut, deleted, inserted, moved = (column[:, None] for column in shifts)
+    at = torch.arange(length, device=x.device)
+    right = at >= cut + moved + inserted
+    source = at - moved + right * (deleted - inserted)
+    outside = (source < 0) | (source >= length)
+    x = x.gather(2, source.clamp(0, length - 1)[:, None].expand_as(x))
+    return x.masked_fill_(outside[:, None], 0)
 
 
 def check_output(output: Any, expected: tuple[int, int]) -> None:

@@ -2,37 +2,102 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, UInt8
 
-from deepmr import checks
-from deepmr.errors import InputError
 from deepmr.types import ALPHABET, MASKED, Sequences
 
-EDIT_COLUMNS = ("variant_id", "locus", "other_allele", "effect_allele")
+NOTHING = "-"  # the allele without a base: what a deletion leaves, what an insertion replaces
+SHIFTS = ("cut", "deleted", "inserted", "moved")  # the columns of `Shifts`, in an effects file too
+Anchor = Literal["center", "left", "right"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shifts:
+    """How deletions and insertions move the bases around them; all 0 for a variant that only substitutes.
+
+    The locus keeps its length: bases that leave it are lost, positions that become empty are masked.
+
+    Attributes
+    ----------
+    cut : bases of the reference to the left of the edit.
+    deleted : bases of the reference removed from `cut` on.
+    inserted : new bases between the two flanks.
+    moved : positions that the left flank moves to the right; 0 where the right flank moves instead.
+    """
+
+    cut: Int[np.ndarray, "variants"]
+    deleted: Int[np.ndarray, "variants"]
+    inserted: Int[np.ndarray, "variants"]
+    moved: Int[np.ndarray, "variants"]
+
+    @property
+    def any(self) -> Bool[np.ndarray, "variants"]:
+        """True for a deletion or an insertion."""
+        return (self.deleted > 0) | (self.inserted > 0)
+
+    def take(self, rows: Any) -> "Shifts | None":
+        """Return the shifts of some variants; None where none of them shifts."""
+        chosen = Shifts(**{name: getattr(self, name)[rows] for name in SHIFTS})
+        return chosen if chosen.any.any() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edits:
-    """Variants in the order of their loci: variant i makes the substitutions start[i] to start[i + 1].
+    """Variants in the order of their loci: variant i writes the bases start[i] to start[i + 1].
+
+    A variant is either substitutions alone, or one deletion or insertion: then its bases are the inserted ones.
 
     Attributes
     ----------
     locus : row of the variant's locus among the sequences, never decreasing.
-    offset : 0-based position of a substitution in its locus.
+    offset : 0-based position of a base in the edited sequence, which for a substitution is that in the locus; that of
+        an inserted base may lie outside the locus and is not written then.
     base : code of the new base, 0 to 3.
+    shifts : deletions and insertions; None where every variant only substitutes.
     """
 
     locus: Int[np.ndarray, "variants"]
     start: Int[np.ndarray, "variants_plus_one"]
     offset: Int[np.ndarray, "substitutions"]
     base: UInt8[np.ndarray, "substitutions"]
+    shifts: Shifts | None = None
 
     def __len__(self) -> int:
         return len(self.locus)
+
+    @property
+    def substitutions_only(self) -> bool:
+        """Whether no variant deletes or inserts."""
+        return self.shifts is None
+
+    @property
+    def shifted(self) -> Bool[np.ndarray, "variants"]:
+        """True for a variant that deletes or inserts, False for one that only substitutes."""
+        return np.zeros(len(self), dtype=bool) if self.shifts is None else self.shifts.any
+
+    @property
+    def first(self) -> Int[np.ndarray, "variants"]:
+        """Offset in the locus of the first base that is substituted, deleted, or follows an insertion."""
+        first = np.append(self.offset, 0)[self.start[:-1]]  # a deletion writes no base
+        return first if self.shifts is None else np.where(self.shifted, self.shifts.cut, first)
+
+    def take(self, rows: Any) -> "Edits":
+        """Return the variants that a boolean mask or rising row numbers select."""
+        chosen = np.arange(len(self))[rows]
+        counts = np.diff(self.start)[chosen]
+        start = np.append(0, np.cumsum(counts))
+        bases = np.arange(start[-1]) + np.repeat(self.start[chosen] - start[:-1], counts)
+        return Edits(
+            locus=self.locus[chosen],
+            start=start,
+            offset=self.offset[bases],
+            base=self.base[bases],
+            shifts=None if self.shifts is None else self.shifts.take(chosen),
+        )
 
     def rows_of(self, loci: slice) -> slice:
         """Return the variants of a run of loci."""
@@ -48,12 +113,29 @@ class Edits:
             start=self.start[first : last + 1] - self.start[first],
             offset=self.offset[rows],
             base=self.base[rows],
+            shifts=None if self.shifts is None else self.shifts.take(variants),
         )
 
 
-def single_edits(codes: UInt8[np.ndarray, "loci length"]) -> Edits:
-    """Return every edit of one known base: by locus, offset, then new base in the order A C G T."""
-    locus, offset = np.nonzero(codes != MASKED)
+def editable(
+    codes: UInt8[np.ndarray, "loci length"], within: Bool[np.ndarray, "loci length"] | None = None
+) -> Bool[np.ndarray, "loci length"]:
+    """Return which positions are edited: those of known bases, where `within` is given of these only its own."""
+    known: np.ndarray = codes != MASKED
+    return known if within is None else known & within
+
+
+def single_edits(
+    codes: UInt8[np.ndarray, "loci length"], *, within: Bool[np.ndarray, "loci length"] | None = None
+) -> Edits:
+    """Return every edit of one known base: by locus, offset, then new base in the order A C G T.
+
+    Parameters
+    ----------
+    codes : reference bases of the loci.
+    within : the positions to edit; all by default.
+    """
+    locus, offset = np.nonzero(editable(codes, within))
     other = codes[locus, offset]
     third = np.arange(3, dtype=np.uint8)
     base = third + (third >= other[:, None])
@@ -63,20 +145,26 @@ def single_edits(codes: UInt8[np.ndarray, "loci length"]) -> Edits:
 
 
 def to_dense(
-    delta: Float[np.ndarray, "variants tasks"], codes: UInt8[np.ndarray, "loci length"]
+    delta: Float[np.ndarray, "variants tasks"],
+    codes: UInt8[np.ndarray, "loci length"],
+    *,
+    within: Bool[np.ndarray, "loci length"] | None = None,
 ) -> Float[np.ndarray, "loci tasks length 3"]:
-    """Lay the effects of every single-base edit out by position; masked positions are 0."""
+    """Lay the effects of every single-base edit out by position; positions that are not edited are 0."""
     dense = np.zeros((*codes.shape, 3, delta.shape[1]), dtype=delta.dtype)
-    dense[codes != MASKED] = delta.reshape(-1, 3, delta.shape[1])
+    dense[editable(codes, within)] = delta.reshape(-1, 3, delta.shape[1])
     return np.moveaxis(dense, 3, 1)
 
 
 def from_dense(
-    effect: Float[np.ndarray, "loci *members tasks length 3"], codes: UInt8[np.ndarray, "loci length"]
+    effect: Float[np.ndarray, "loci *members tasks length 3"],
+    codes: UInt8[np.ndarray, "loci length"],
+    *,
+    within: Bool[np.ndarray, "loci length"] | None = None,
 ) -> Float[np.ndarray, "variants *members tasks"]:
     """Undo `to_dense`; member axes between loci and tasks are kept."""
-    known: np.ndarray = np.moveaxis(effect, (-2, -1), (1, 2))[codes != MASKED]
-    return known.reshape(-1, *known.shape[2:])
+    edited: np.ndarray = np.moveaxis(effect, (-2, -1), (1, 2))[editable(codes, within)]
+    return edited.reshape(-1, *edited.shape[2:])
 
 
 def variants_of(edits: Edits, sequences: Sequences, *, variant_id: list[str] | None = None) -> pd.DataFrame:
@@ -84,28 +172,21 @@ def variants_of(edits: Edits, sequences: Sequences, *, variant_id: list[str] | N
 
     Parameters
     ----------
-    edits : the variants, all substitutions of known bases.
+    edits : the variants.
     sequences : the loci that they edit.
     variant_id : names; by default chrom:pos:other_allele:effect_allele, with the locus in place of an unknown chrom.
 
     Notes
     -----
     `pos` is start + offset + 1 where the locus has coordinates, else offset + 1. A variant of several substitutions
-    carries the first position and joins its alleles with commas.
+    carries the first position and joins its alleles with commas. A deletion carries the position of its first base, an
+    insertion that of the base that follows it; the allele without a base is "-".
     """
     loci = sequences.loci
-    placed, start = _starts(sequences)
-    first = edits.offset[edits.start[:-1]]
+    placed, start = placed_starts(sequences)
+    first = edits.first
     pos = start[edits.locus] + first + 1
-    row = np.repeat(edits.locus, np.diff(edits.start))
-    other = sequences.codes[row, edits.offset]
-    columns: dict[str, Any]
-    if len(edits.base) == len(edits):
-        columns = {
-            name: pd.Categorical.from_codes(codes, pd.Index(list(ALPHABET))) for name, codes in _alleles(edits, other)
-        }
-    else:
-        columns = {name: _join(codes, edits.start) for name, codes in _alleles(edits, other)}
+    columns = _alleles(edits, sequences.codes)
     if variant_id is None:
         place = np.where(placed, loci["chrom"], loci["locus"]).tolist()
         parts = zip(edits.locus.tolist(), pos.tolist(), columns["other_allele"], columns["effect_allele"], strict=True)
@@ -122,96 +203,34 @@ def variants_of(edits: Edits, sequences: Sequences, *, variant_id: list[str] | N
     )
 
 
-def _starts(sequences: Sequences) -> tuple[Bool[np.ndarray, "loci"], Int[np.ndarray, "loci"]]:
+def placed_starts(sequences: Sequences) -> tuple[Bool[np.ndarray, "loci"], Int[np.ndarray, "loci"]]:
     """Say which loci have coordinates, and where they start: 0 where they have none."""
     start = sequences.loci["start"].to_numpy(int)
     placed = (start >= 0) & (sequences.loci["chrom"] != "").to_numpy(bool)
     return placed, np.where(placed, start, 0)
 
 
-def _alleles(edits: Edits, other: UInt8[np.ndarray, "substitutions"]) -> list[tuple[str, np.ndarray]]:
-    return [("effect_allele", edits.base), ("other_allele", other)]
+def letters_of(codes: UInt8[np.ndarray, "bases"]) -> str:
+    """Return bases as text, masked ones as N."""
+    return np.frombuffer(f"{ALPHABET}N".encode(), dtype=np.uint8)[codes].tobytes().decode()
 
 
-def _join(codes: UInt8[np.ndarray, "substitutions"], start: Int[np.ndarray, "variants_plus_one"]) -> list[str]:
-    letters = [ALPHABET[code] for code in codes]
-    return [",".join(letters[a:b]) for a, b in itertools.pairwise(start)]
+def _alleles(edits: Edits, codes: UInt8[np.ndarray, "loci length"]) -> dict[str, Any]:
+    """Return the columns effect_allele and other_allele."""
+    row = np.repeat(edits.locus, np.diff(edits.start))
+    inside = np.clip(edits.offset, 0, codes.shape[1] - 1)  # inserted bases replace none: what is read here is not used
+    both = {"effect_allele": edits.base, "other_allele": codes[row, inside]}
+    if edits.shifts is None and len(edits.base) == len(edits):
+        return {name: pd.Categorical.from_codes(bases, pd.Index(list(ALPHABET))) for name, bases in both.items()}
+    columns = {name: _join(letters_of(bases), edits.start) for name, bases in both.items()}
+    if edits.shifts is not None:
+        written = letters_of(edits.base)
+        for i in np.flatnonzero(edits.shifted).tolist():
+            a, n = edits.shifts.cut[i], edits.shifts.deleted[i]
+            columns["effect_allele"][i] = written[edits.start[i] : edits.start[i + 1]] or NOTHING
+            columns["other_allele"][i] = letters_of(codes[edits.locus[i], a : a + n]) or NOTHING
+    return columns
 
 
-def resolve_edits(table: pd.DataFrame, sequences: Sequences) -> tuple[Edits, list[str]]:
-    """Check a table of edits against the sequences and pack it.
-
-    Parameters
-    ----------
-    table : one row a substitution, columns variant_id, locus, other_allele, effect_allele (one base each), and
-        offset (0-based in the locus) or pos (1-based on the chromosome where the locus has coordinates, else in the
-        locus). Rows that share a variant_id are made together.
-    sequences : the loci; other_allele must be their base.
-
-    Returns
-    -------
-    The edits and the variant_id of each, in the order of the loci, then of the table.
-
-    Raises
-    ------
-    InputError
-        For an unknown locus, an allele that is no single base, an offset outside the locus, an other_allele that is
-        not the reference base, and a variant_id that spans loci or edits one position twice.
-    """
-    place = "offset" if "offset" in table.columns else "pos"
-    checks.columns("edits", table.columns, (*EDIT_COLUMNS, place))
-    if table.empty:
-        raise InputError("the table of edits has no row")
-    locus = pd.Index(sequences.loci["locus"].astype(str)).get_indexer(pd.Index(table["locus"].astype(str)))
-    _refuse(table, locus < 0, "locus", f"a locus among the {len(sequences)} sequences")
-    base = {
-        name: table[name].astype(str).str.upper().map(ALPHABET.find).to_numpy()
-        for name in ("effect_allele", "other_allele")
-    }
-    for name, codes in base.items():
-        _refuse(table, (codes < 0) | (table[name].astype(str).str.len() != 1), name, "one base, A C G or T")
-    offset = _offsets(table, place, locus, sequences)
-    other = sequences.codes[locus, offset]
-    letters = np.array([*ALPHABET, "masked"])[other]
-    _refuse(table, other != base["other_allele"], "other_allele", "the base of the sequence", letters)
-    _refuse(table, base["effect_allele"] == base["other_allele"], "effect_allele", "another base than other_allele")
-    group, names = pd.factorize(table["variant_id"].astype(str))
-    leader = np.unique(group, return_index=True)[1]
-    _refuse(table, locus != locus[leader][group], "variant_id", "on one locus")
-    _refuse(table, pd.DataFrame({"g": group, "o": offset}).duplicated(), "variant_id", "one edit a position")
-    rank = np.empty(len(names), dtype=int)
-    by_locus = np.argsort(locus[leader], kind="stable")
-    rank[by_locus] = np.arange(len(names))
-    rows = np.lexsort((offset, rank[group]))
-    edits = Edits(
-        locus=locus[leader][by_locus],
-        start=np.append(0, np.cumsum(np.bincount(rank[group], minlength=len(names)))),
-        offset=offset[rows],
-        base=base["effect_allele"][rows].astype(np.uint8),
-    )
-    return edits, names[by_locus].tolist()
-
-
-def _offsets(
-    table: pd.DataFrame, place: str, locus: Int[np.ndarray, "substitutions"], sequences: Sequences
-) -> Int[np.ndarray, "substitutions"]:
-    values = pd.to_numeric(table[place], errors="coerce").to_numpy(float)
-    _refuse(table, ~(values == np.floor(values)), place, "a whole number")
-    offset = values.astype(int)
-    if place == "pos":
-        offset = offset - 1 - _starts(sequences)[1][locus]
-    outside = (offset < 0) | (offset >= sequences.length)
-    _refuse(table, outside, place, f"inside its locus of {sequences.length} bases")
-    return offset
-
-
-def _refuse(table: pd.DataFrame, bad: object, column: str, needed: str, found: np.ndarray | None = None) -> None:
-    wrong = np.asarray(bad, dtype=bool)
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        variant, value = table["variant_id"].iloc[i], table[column].iloc[i]
-        what = "" if found is None else f", which is {found[i]}"
-        raise InputError(
-            f"edits: {column} of {variant!r} must be {needed}{what}; got {value!r} in row {i + 1}"
-            f" ({int(wrong.sum())} of {len(table)} rows are wrong)"
-        )
+def _join(letters: str, start: Int[np.ndarray, "variants_plus_one"]) -> list[str]:
+    return [",".join(letters[a:b]) for a, b in itertools.pairwise(start.tolist())]

@@ -24,7 +24,7 @@ class LocusEffects:
     Attributes
     ----------
     chrom, start : where it lies, 0-based; "" and -1 where unknown.
-    codes : the reference, 0 to 3 for A C G T, 4 for a masked position.
+    codes : the reference, 0 to 3 for A C G T, 4 for a position that was not edited.
     effect : the last axis is the other three bases in the order A C G T.
     """
 

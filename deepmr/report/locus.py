@@ -22,7 +22,7 @@ LOGO, HEAT, SPREAD, GAP = 1.0, 0.62, 0.15, 0.38  # heights of the rows of a task
 WINDOW = 100  # most bases of a logo
 MAX_COLUMNS = 640  # of a heatmap: more are put together, the largest effect of each group is kept
 FINE = 150  # up to this length, instruments are marked in their cells
-MASK = "#b4bac2"  # of masked positions: no shade of the map of effects
+MASK = "#b4bac2"  # of positions that were not edited: no shade of the map of effects
 
 
 @styled
@@ -42,7 +42,7 @@ def locus_view(
     ----------
     mean : mean effect of the edit to each of the other three bases, in the order A C G T.
     spread : standard deviation of that effect over members.
-    codes : the reference, 0 to 3 for A C G T, 4 for a masked position.
+    codes : the reference, 0 to 3 for A C G T, 4 for a position that was not edited.
     tasks : names of the first axis, one row of panels each.
     chrom : chromosome, empty where unknown.
     start : 0-based start on it.
@@ -93,7 +93,7 @@ def best_window(mean: Float[np.ndarray, "tasks length 3"], width: int) -> int:
 def four_rows(
     values: Float[np.ndarray, "length 3"], codes: UInt8[np.ndarray, "length"]
 ) -> Float[np.ndarray, "4 length"]:
-    """Lay effects out with one row a base A C G T: 0 at the reference base, NaN at masked positions."""
+    """Lay effects out with one row a base A C G T: 0 at the reference base, NaN where nothing was edited."""
     rows = np.zeros((len(codes), 4))
     known = codes != MASKED
     other = np.arange(4) != codes[:, None]
@@ -111,7 +111,7 @@ def draw_logo(
     ----------
     axes : where.
     height : of every base of the locus.
-    codes : every base of the locus; masked ones are left out.
+    codes : every base of the locus; those that were not edited are left out.
     window : the positions to draw.
     base : 1-based position of the first base of the locus.
     """

@@ -81,15 +81,15 @@ def _view(run: Run, plates: Plates, locus: LocusEffects | None) -> list[Plate]:
     )  # fmt: skip
     where = f"; {locus.chrom}:{locus.start:,}-{locus.start + len(locus.codes):,}, 0-based" if locus.chrom else ""
     cut = f" The first {len(tasks)} of {len(run.tasks)} marks." if len(tasks) < len(run.tasks) else ""
-    n_masked = int((locus.codes > 3).sum())
-    masked = f" Grey columns are the {words.count(n_masked, 'masked position')}." if n_masked else ""
+    n_left = int((locus.codes > 3).sum())
+    left = f" Grey columns are the {words.count(n_left, 'position')} not edited." if n_left else ""
     zoom = f" The logo enlarges the {WINDOW} bases in the box." if len(locus.codes) > WINDOW else ""
     return [
         plates.plate(
             figure,
             alt=f"Effects of every edit of locus {locus.locus} on {', '.join(tasks)}, as logo and heatmap.",
             caption=f"Effects of all single-base edits of {locus.locus}.",
-            detail=f"Mean of {words.count(len(effect), 'member')}{where}.{zoom}{masked}{cut}",
+            detail=f"Mean of {words.count(len(effect), 'member')}{where}.{zoom}{left}{cut}",
             reading=words.READING["locus"],
         )
     ]

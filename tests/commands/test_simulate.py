@@ -14,7 +14,7 @@ from deepmr.io.edits import read_edits
 from deepmr.io.fasta import read_fasta
 from deepmr.io.motifs import paper_motifs
 from deepmr.io.targets import read_targets
-from deepmr.ism.variants import resolve_edits
+from deepmr.ism.edit_table import resolve_edits
 from deepmr.simulate.labels import expected_targets
 from deepmr.simulate.options import SimulationOptions
 from deepmr.simulate.truth import DEFINITIONS

@@ -4,8 +4,9 @@ import pandas as pd
 
 from deepmr.io.repack import write_effects
 from deepmr.io.shards import Run, Shards
+from deepmr.ism.edit_table import resolve_edits
 from deepmr.ism.mutate import members_of
-from deepmr.ism.variants import resolve_edits, to_dense
+from deepmr.ism.variants import to_dense
 from tests.ism.stubs import Stub, random_sequences, small_cnn
 
 LENGTH = 30

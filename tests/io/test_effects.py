@@ -151,7 +151,7 @@ def test_wrong_files_are_refused_in_one_line(folder, tmp_path):
         file["x"] = 1
     refused(tmp_path / "other.h5", "its format is None")
     for name, attrs, said in (
-        ("future", {"format_version": "2.0"}, r"version 2.0; this deepmr reads 1.0"),
+        ("future", {"format_version": "2.0"}, r"version 2.0; this deepmr reads 1.1"),
         ("half", {"complete": 0}, "not marked complete"),
     ):
         copy = shutil.copy(folder / "whole.h5", tmp_path / f"{name}.h5")

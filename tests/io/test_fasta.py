@@ -279,7 +279,7 @@ def test_layouts_of_bed(windows, text):
         ("chr1\t9\t8\n", "got 9 and 8"),
         ("chr1\t-2\t8\n", "got -2 and 8"),
         (narrow_peak("chr1", 4, 20, 16), "line 1: the summit is 16 bases from the start of an interval of 16"),
-        (narrow_peak("chr1", 4, 20, "x"), "line 1: needed chrom"),
+        (narrow_peak("chr1", 4, 20, "x"), "line 1: the summit must be a number; got 'x'"),
         ("chr1\t4\t8\nchr1\t5\t7\n", "the window chr1:4-8 occurs more than once"),
         (gzip.compress(b"chr1\t4\t8\n", mtime=0)[:-9], "gzip data are truncated"),
     ],
