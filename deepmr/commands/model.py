@@ -156,7 +156,7 @@ def info(model: Path) -> dict[str, object]:
                 "sha256": member.sha256[:12],
             }
         )
-    measures = [{**m.to_row(), "options": json.dumps(dict(m.options))} for m in about.measures]
+    measures = [{**m.to_row(), "options": json.dumps(dict(m.options)) if m.options else ""} for m in about.measures]
     return {
         "model": str(model),
         "architecture": about.architecture,

@@ -166,7 +166,7 @@ class Ensemble:
         with torch.inference_mode(), full_precision():
             try:
                 output = module(one_hot(torch.tensor(codes, device=self.device), dtype=dtype))
-            except RuntimeError as error:
+            except (RuntimeError, TypeError) as error:
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 first = str(error).splitlines()[0]

@@ -52,15 +52,17 @@ class Measured(nn.Module):
         """Whether some scalar uses the outputs of the unedited sequence."""
         return any(bool(scalar.relative) for scalar in self.scalars)
 
-    def outputs(self, x: Float[torch.Tensor, "batch 4 length"]) -> tuple[torch.Tensor, ...]:
-        """Return what the network returns, before anything is measured."""
-        controls = (x.new_zeros((x.shape[0], *self.control_shape)),) if self.control_shape else ()
-        found = self.network(x, *controls)
+    def outputs(self, x: Float[torch.Tensor, "batch 4 length"]) -> tuple[Any, ...]:
+        """Return what the network returns, tensors of which some are measured."""
+        if self.control_shape:
+            found = self.network(x, x.new_zeros((x.shape[0], *self.control_shape)))
+        else:
+            found = self.network(x)
         values = found.values() if isinstance(found, Mapping) else found if isinstance(found, tuple | list) else [found]
         return tuple(values)
 
     def parts(
-        self, outputs: Sequence[torch.Tensor], reference: Sequence[torch.Tensor] | None = None
+        self, outputs: Sequence[Any], reference: Sequence[Any] | None = None
     ) -> list[Float[torch.Tensor, "batch _"]]:
         """Measure outputs of the network, scalar by scalar.
 
@@ -94,13 +96,13 @@ class Measured(nn.Module):
         return found
 
     def measure(
-        self, outputs: Sequence[torch.Tensor], reference: Sequence[torch.Tensor] | None = None
+        self, outputs: Sequence[Any], reference: Sequence[Any] | None = None
     ) -> Float[torch.Tensor, "batch tasks"]:
         """Measure outputs of the network: `parts` side by side."""
         return torch.cat(self.parts(outputs, reference), dim=1)
 
     def forward(
-        self, x: Float[torch.Tensor, "batch 4 length"], reference: Sequence[torch.Tensor] | None = None
+        self, x: Float[torch.Tensor, "batch 4 length"], reference: Sequence[Any] | None = None
     ) -> Float[torch.Tensor, "batch tasks"]:
         """Predict every task; `reference` is what `outputs` says of each row's unedited sequence, by default of x."""
         return self.measure(self.outputs(x), reference)
@@ -128,7 +130,7 @@ class Reducer(nn.Module):
 
     def __init__(
         self,
-        function: Callable[..., torch.Tensor],
+        function: Callable[..., Any],
         output: int = 0,
         *,
         relative: bool | None = None,
@@ -144,9 +146,7 @@ class Reducer(nn.Module):
         self.scale: Scale = scale or cast("Scale", getattr(function, "scale", "identity"))
         checks.one_of("scale of a reducer", self.scale, ("identity", "log", "logit"))
 
-    def forward(
-        self, value: Float[torch.Tensor, "batch ..."], reference: Float[torch.Tensor, "batch ..."]
-    ) -> Float[torch.Tensor, "batch tasks"]:
+    def forward(self, value: Float[torch.Tensor, "batch ..."], reference: Float[torch.Tensor, "batch ..."]) -> Any:
         """Call the function."""
         return self.function(value, reference) if self.relative else self.function(value)
 

@@ -3,6 +3,10 @@
 They return (profile logits (batch, strands, positions), log counts (batch, 1)): say what is measured of them.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import nn
@@ -94,13 +98,8 @@ class ChromBPNet(nn.Module):
 
     Parameters
     ----------
-    n_filters : channels of the accessibility network.
-    n_layers : residual convolutions of the accessibility network.
-    bias_filters : channels of the bias network.
-    bias_layers : residual convolutions of the bias network.
-    n_outputs : strands of the profile.
-    trimming : bases without a profile at each end; by default 47 and the sum of the accessibility network's dilations.
-    bias_trimming : of the bias network, at most as much; by default 47 and the sum of its own dilations.
+    accessibility : options of the accessibility network; by default 512 filters, 8 layers, one strand, no controls.
+    bias : options of the bias network; by default 128 filters, 4 layers, one strand, no controls.
     length : bases of a sequence, to check that a profile is left; the weights do not depend on it.
 
     Raises
@@ -122,22 +121,19 @@ class ChromBPNet(nn.Module):
 
     def __init__(
         self,
-        n_filters: int = 512,
-        n_layers: int = 8,
-        bias_filters: int = 128,
-        bias_layers: int = 4,
-        n_outputs: int = 1,
-        trimming: int | None = None,
-        bias_trimming: int | None = None,
+        accessibility: Mapping[str, Any] = MappingProxyType({}),
+        bias: Mapping[str, Any] = MappingProxyType({}),
         length: int | None = None,
     ) -> None:
         super().__init__()
-        self.bias = BPNet(bias_filters, bias_layers, n_outputs, 0, trimming=bias_trimming, length=length)
-        self.accessibility = BPNet(n_filters, n_layers, n_outputs, 0, trimming=trimming, length=length)
+        common = {"n_outputs": 1, "n_control_tracks": 0, "length": length}
+        self.bias = BPNet(**{"n_filters": 128, "n_layers": 4, **common, **bias})
+        self.accessibility = BPNet(**{"n_filters": 512, "n_layers": 8, **common, **accessibility})
         self.excess = self.accessibility.trimming - self.bias.trimming
         if self.excess < 0:
             raise InputError(
-                f"bias_trimming must be at most trimming, {self.accessibility.trimming}; got {self.bias.trimming}"
+                f"trimming of the bias network must be at most that of the other, {self.accessibility.trimming}; "
+                f"got {self.bias.trimming}"
             )
 
     def forward(self, x: Float[torch.Tensor, "batch 4 length"]) -> Outputs:

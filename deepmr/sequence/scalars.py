@@ -67,7 +67,7 @@ class Tasks(nn.Module):
         self, reference: Float[torch.Tensor, "loci n"], delta: Float[torch.Tensor, "loci edits n"], start: object = 0
     ) -> Float[torch.Tensor, "loci edits tasks"]:
         """Return the change of the numbers, which is that of the output."""
-        return _pick(self, delta)
+        return _pick(self, delta, axes=3)
 
     def extra_repr(self) -> str:
         """Name the options."""
@@ -109,7 +109,7 @@ class LogCount(nn.Module):
         self, reference: Float[torch.Tensor, "loci n"], delta: Float[torch.Tensor, "loci edits n"], start: object = 0
     ) -> Float[torch.Tensor, "loci edits tasks"]:
         """Return the change of the numbers, which is that of the output."""
-        return _pick(self, delta)
+        return _pick(self, delta, axes=3)
 
     def extra_repr(self) -> str:
         """Name the options."""
@@ -150,7 +150,7 @@ class Logit(nn.Module):
         self, reference: Float[torch.Tensor, "loci n"], delta: Float[torch.Tensor, "loci edits n"], start: object = 0
     ) -> Float[torch.Tensor, "loci edits tasks"]:
         """Return the change of the log odds."""
-        p, d = _pick(self, reference)[:, None], _pick(self, delta)
+        p, d = _pick(self, reference)[:, None], _pick(self, delta, axes=3)
         return torch.log1p(d / p) - torch.log1p(-d / (1 - p))
 
     def extra_repr(self) -> str:
@@ -193,7 +193,7 @@ class Probability(nn.Module):
         self, reference: Float[torch.Tensor, "loci n"], delta: Float[torch.Tensor, "loci edits n"], start: object = 0
     ) -> Float[torch.Tensor, "loci edits tasks"]:
         """Return the change of the probabilities."""
-        z, d = _pick(self, reference)[:, None], _pick(self, delta)
+        z, d = _pick(self, reference)[:, None], _pick(self, delta, axes=3)
         low, high = z + d.clamp(max=0), z + d.clamp(min=0)
         return -torch.sign(d) * torch.expm1(-d.abs()) * torch.sigmoid(high) * torch.sigmoid(-low)
 
@@ -221,9 +221,9 @@ def _checked(columns: Sequence[int] | None) -> tuple[int, ...] | None:
     return tuple(columns)
 
 
-def _pick(scalar: Tasks | LogCount | Logit | Probability, value: torch.Tensor) -> torch.Tensor:
-    """Return the chosen columns of an output (batch, n), or of its change (loci, edits, n)."""
-    if value.ndim not in (2, 3):
+def _pick(scalar: Tasks | LogCount | Logit | Probability, value: torch.Tensor, *, axes: int = 2) -> torch.Tensor:
+    """Return the chosen columns of an output (batch, n), or with three axes of its change (loci, edits, n)."""
+    if value.ndim != axes:
         raise InputError(f"{type(scalar).__name__} reads an output (batch, n); got shape {tuple(value.shape)}")
     if scalar.columns is None:
         return value
