@@ -142,7 +142,8 @@ class _Rows:
         if not (isinstance(self.module, RelativeNetwork) and self.module.needs_reference):
             return self.module(self.onehot_of(rows))
         loci, row = torch.unique(self.locus[rows], return_inverse=True)
-        reference = [value[row] for value in self.module.outputs(self.onehot[loci])]
+        outputs = self.module.outputs(self.onehot[loci])
+        reference = [value[row] if isinstance(value, torch.Tensor) else value for value in outputs]
         return self.module(self.onehot_of(rows), reference)
 
     def onehot_of(self, rows: slice) -> torch.Tensor:

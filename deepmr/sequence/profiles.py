@@ -1,7 +1,6 @@
 """Scores of a profile: a network's logits over the positions of one or more strands, as one number a task.
 
-A profile is (batch, strands, positions). Strands go together in groups of `strands_per_task`: the softmax runs over all
-strands and positions of a group, as BPNet is trained.
+A profile is (batch, strands, positions). The softmax is over all strands and positions of a task, as BPNet is trained.
 """
 
 import math
@@ -25,8 +24,7 @@ class References:
     Attributes
     ----------
     v : logits minus the maximum of their group.
-    mass : sum of e^v.
-    level : mean of v under the softmax.
+    mass, level : sum of e^v, and mean of v under the softmax.
     mass_left, mass_right : log of the sum of e^v left of a position, and from it on; strands together.
     moment_left, moment_right : the same of -v e^v.
     """
@@ -160,13 +158,8 @@ class FixedProfileScore(nn.Module):
 
     Notes
     -----
-    S = sum_i p_i (z_i - mean z) with p = softmax(reference), as contribution scores of BPNet are computed with the
-    softmax detached. An effect is sum_w (p - 1/n) d over the window w where the change d is not zero.
-
-    References
-    ----------
-    Avsec Z, Weilert M, Shrikumar A, et al. (2021). Base-resolution models of transcription-factor binding reveal soft
-    motif syntax. Nat Genet 53:354-366. doi:10.1038/s41588-021-00782-6
+    S = sum_i p_i (z_i - mean z) with p = softmax(reference), as contribution scores of BPNet take the softmax for a
+    constant (cited in `ProfileScore`). An effect is sum_w (p - 1/n) d over the window w where the change d is not zero.
     """
 
     relative: ClassVar[bool] = True
@@ -254,5 +247,4 @@ def _at(running: torch.Tensor, edge: Start) -> torch.Tensor:
 
 def _running(log_values: torch.Tensor) -> torch.Tensor:
     """Return the log of the sum of everything before each edge: (..., positions) -> (..., positions + 1)."""
-    nothing = torch.full_like(log_values[..., :1], -math.inf)
-    return torch.cat([nothing, torch.logcumsumexp(log_values, dim=-1)], dim=-1)
+    return nn.functional.pad(torch.logcumsumexp(log_values, dim=-1), (1, 0), value=-math.inf)

@@ -211,3 +211,13 @@ def test_names():
 def test_what_cannot_be_measured(make, said):
     with pytest.raises(InputError, match=said):
         make()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", PROFILES)
+def test_gpu_agrees_with_cpu(kind):
+    z, d = (values.float() for values in profiles(5, 3, 1, 5))
+    starts = torch.tensor([0, 18, 7, 7, 1])
+    found = kind().effect(z.cuda(), d.cuda(), starts.cuda()).cpu()
+    torch.testing.assert_close(found, kind().effect(z, d, starts), rtol=1e-4, atol=1e-5)
