@@ -14,6 +14,7 @@ _HOMES = {
     "Estimates": "deepmr.types",
     "Task": "deepmr.types",
     "Ensemble": "deepmr.sequence.ensemble",
+    "Measured": "deepmr.sequence.measured",
     "train_ensemble": "deepmr.sequence.training",
     "mutate": "deepmr.ism.mutate",
     "pool_members": "deepmr.ism.members",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from deepmr.meta import pool_estimates
     from deepmr.mr import estimate_effects
     from deepmr.sequence.ensemble import Ensemble
+    from deepmr.sequence.measured import Measured
     from deepmr.sequence.training import train_ensemble
     from deepmr.types import Estimates, Instruments, MemberEffects, Sequences, SummaryStats, Task
 

@@ -98,6 +98,21 @@ class Predictor(Protocol):
         """Predict every task of every locus with every member."""
 
 
+@runtime_checkable
+class RelativeNetwork(Protocol):
+    """A network some of whose tasks compare a sequence with the unedited one; `sequence.Measured` can be one."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether its tasks depend on the outputs of the unedited sequence."""
+
+    def outputs(self, x: Any) -> tuple[Any, ...]:
+        """Return what the network returns for (batch, 4, length), each (batch, ...)."""
+
+    def __call__(self, x: Any, reference: Sequence[Any] | None = None) -> Any:
+        """Predict (batch, tasks), given the outputs of each row's unedited sequence."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberEffects:
     """What every ensemble member says of every edit: predict(edited) - predict(reference).

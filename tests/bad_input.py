@@ -281,6 +281,13 @@ def _(folder):
     return write_code(folder, "y[:, :1]")
 
 
+@case(
+    "a model of several outputs, of which nothing is measured", "member_0 must return one tensor .* returned tuple: say"
+)
+def _(folder):
+    return write_code(folder, "(y, y)")
+
+
 @case("a model whose output depends on batch mates", "batch")
 def _(folder):
     return write_code(folder, "y - y.mean(dim=0)")

@@ -11,10 +11,12 @@ from typing import Any, get_args
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.io.architectures import architecture_file
+from deepmr.io.measures import Measure, measure_of
 from deepmr.sequence.ensemble import MemberInfo
 from deepmr.types import ALPHABET, Scale, Task
 
-FORMAT, FORMAT_VERSION = "deepmr-ensemble", "1.0"
+FORMAT, FORMAT_VERSION = "deepmr-ensemble", "1.1"
+PLAIN_VERSION = "1.0"  # of a directory that needs nothing newer: older releases read it
 DESCRIPTION = "ensemble.toml"
 PICKLES = (".pt", ".pth", ".torch", ".ckpt", ".pkl", ".pickle", ".bin")
 HOW_TO_IMPORT = "convert state dicts with: deepmr model import FILE... --architecture A --task T --length N --out DIR"
@@ -30,8 +32,10 @@ class Description:
     arguments : of the architecture's constructor, beside `n_tasks` and `length`.
     counts : tasks that predict the Anscombe transform of counts.
     files : the members' files, relative to the directory.
+    measures : what is measured of the networks' outputs; none where they return their tasks.
+    control_shape : of the zeros that the networks take as control tracks; empty for none.
     extra : tables that only people read, such as `training`.
-    sha256 : identity: of architecture, arguments, length, tasks and the members' checksums.
+    sha256 : identity: of architecture, arguments, length, tasks, measures and the members' checksums.
     """
 
     architecture: str
@@ -41,6 +45,8 @@ class Description:
     counts: tuple[str, ...]
     members: tuple[MemberInfo, ...]
     files: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    control_shape: tuple[int, ...]
     extra: Mapping[str, Any]
     sha256: str
 
@@ -91,7 +97,15 @@ def read_description(path: Path) -> Description:
         )
     if not tasks or not members:
         raise InputError(f"{where}: needs at least one [[tasks]] and one [[members]]")
+    measures = tuple(
+        measure_of(row, f"{where}: [[measure]] {k + 1}")
+        for k, row in enumerate(_key(about, "measure", list, where, default=[]))
+    )
+    control_shape = tuple(_key(about, "control_shape", list, where, default=[]))
+    if not all(type(n) is int and n > 0 for n in control_shape):
+        raise InputError(f"{where}: control_shape must be a list of positive numbers; got {list(control_shape)}")
     known = {"format", "format_version", "architecture", "arguments", "length", "alphabet", "tasks", "members"}
+    known |= {"measure", "control_shape"}
     description = Description(
         architecture=_key(about, "architecture", str, where),
         arguments=_key(about, "arguments", dict, where, default={}),
@@ -100,6 +114,8 @@ def read_description(path: Path) -> Description:
         counts=tuple(counts),
         members=tuple(members),
         files=tuple(files),
+        measures=measures,
+        control_shape=control_shape,
         extra={key: value for key, value in about.items() if key not in known},
         sha256="",
     )
@@ -121,20 +137,28 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 
 def _identity(about: Description, path: Path) -> str:
-    code = architecture_file(about.architecture, path)
-    if code and code.parent != path:
-        raise InputError(
-            f"{path / DESCRIPTION}: the architecture's file must be in the directory itself; got {about.architecture!r}"
-        )
-    content = {
+    content: dict[str, Any] = {
         "architecture": about.architecture,
-        "code": read_bytes(code, "the architecture's code").hex() if code else "",
+        "code": _code(about.architecture, path, "architecture"),
         "arguments": about.arguments,
         "length": about.length,
         "tasks": [(task.name, task.scale, task.name in about.counts) for task in about.tasks],
         "members": [member.sha256 for member in about.members],
     }
+    # Directories without these keep the identity that they had before there were any.
+    if about.measures:
+        content["measure"] = [(m.scalar, m.output, m.options, _code(m.scalar, path, "scalar")) for m in about.measures]
+    if about.control_shape:
+        content["control_shape"] = about.control_shape
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _code(name: str, path: Path, what: str) -> str:
+    """Return the content of the file that an architecture or a scalar names, as text; empty where it names none."""
+    code = architecture_file(name, path)
+    if code and code.parent != path:
+        raise InputError(f"{path / DESCRIPTION}: the {what}'s file must be in the directory itself; got {name!r}")
+    return read_bytes(code, f"the {what}'s code").hex() if code else ""
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

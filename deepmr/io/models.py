@@ -20,8 +20,17 @@ from torch import nn
 from deepmr.errors import InputError
 from deepmr.io.architectures import find_architecture
 from deepmr.io.directories import atomic_directory, check_directory
-from deepmr.io.ensemble_toml import DESCRIPTION, FORMAT, FORMAT_VERSION, read_bytes, read_description
+from deepmr.io.ensemble_toml import (
+    DESCRIPTION,
+    FORMAT,
+    FORMAT_VERSION,
+    PLAIN_VERSION,
+    read_bytes,
+    read_description,
+)
+from deepmr.io.measures import Measure, measured
 from deepmr.sequence.ensemble import Ensemble, MemberInfo, resolve_device
+from deepmr.sequence.measured import Measured
 from deepmr.sequence.models import build_network
 from deepmr.types import ALPHABET, Task
 
@@ -54,6 +63,7 @@ def read_ensemble(path: Path, *, device: str | torch.device = "auto", trust_code
         with torch.random.fork_rng(devices=[]):  # the first weights are thrown away; the caller's generator stays
             module = build_network(architecture, about.arguments, n_tasks=len(about.tasks), length=about.length)
         load_state(module, read_state(path / file, member.sha256), where=f"{path}: {member.name}")
+        module = measured(module, about.measures, about.control_shape, folder=path, trust_code=trust_code)
         modules.append(module.to(place))
     ensemble = Ensemble(
         modules=tuple(modules),
@@ -81,9 +91,12 @@ def write_ensemble(
     tasks: Sequence[Task],
     members: Sequence[MemberInfo],
     counts: Sequence[str] = (),
+    measures: Sequence[Measure] = (),
+    control_shape: Sequence[int] = (),
     extra: Mapping[str, Any] | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
     code: Path | None = None,
+    measure_code: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> str:
     """Write an ensemble directory; it appears complete or not at all.
@@ -91,16 +104,19 @@ def write_ensemble(
     Parameters
     ----------
     path : directory to make.
-    modules : one network a member; their state dicts are written.
+    modules : one network a member; their state dicts are written, of a `Measured` that of its network.
     architecture : `package.module:Class`, or `file.py:Class` together with `code`.
     arguments : of the class beside `n_tasks` and `length`: numbers, texts, booleans and lists of them.
     length : bases of a sequence.
     tasks : in the order of the output.
     members : names, seeds and held-out chromosomes; the checksums are made here.
     counts : tasks of scale identity that predict the Anscombe transform of counts.
+    measures : what is measured of the networks' outputs, in the order of the tasks; none where they return them.
+    control_shape : of the zeros that the networks take as control tracks.
     extra : tables for people to read, such as {"training": {...}}.
     tables : written as NAME.tsv beside the members.
     code : file to copy into the directory as the architecture's code.
+    measure_code : the same for measures `file.py:Name`.
     overwrite : replace an ensemble directory that is there; nothing else is ever replaced.
 
     Returns
@@ -120,7 +136,8 @@ def write_ensemble(
         rows = []
         for module, member in zip(modules, members, strict=True):
             file = f"members/{member.name}.safetensors"
-            content = safetensors.torch.save({k: v.detach().cpu().clone() for k, v in module.state_dict().items()})
+            state = (module.network if isinstance(module, Measured) else module).state_dict()
+            content = safetensors.torch.save({k: v.detach().cpu().clone() for k, v in state.items()})
             _write(folder / file, content)
             digest = hashlib.sha256(content).hexdigest()
             seed = {} if member.seed is None else {"seed": member.seed}
@@ -132,18 +149,20 @@ def write_ensemble(
         ]
         about = {
             "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION if measures or control_shape else PLAIN_VERSION,
             "architecture": architecture,
             "length": length,
             "alphabet": ALPHABET,
             "arguments": dict(arguments),
+            **({"control_shape": list(control_shape)} if control_shape else {}),
+            **({"measure": [measure.to_row() for measure in measures]} if measures else {}),
             "tasks": marks,
             "members": rows,
             **(extra or {}),
         }
         _write(folder / DESCRIPTION, tomli_w.dumps(about).encode())
-        if code is not None:
-            _write(folder / code.name, code.read_bytes())
+        for source in {*measure_code, *([code] if code else [])}:
+            _write(folder / source.name, source.read_bytes())
         for name, table in (tables or {}).items():
             _write(folder / f"{name}.tsv", table.to_csv(sep="\t", index=False, lineterminator="\n").encode())
         return read_description(folder).sha256

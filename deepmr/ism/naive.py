@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from deepmr.errors import DeepMRError, InputError
 from deepmr.ism.variants import SHIFTS, Edits
 from deepmr.precision import full_precision
+from deepmr.types import RelativeNetwork
 
 log = logging.getLogger(__name__)
 
@@ -135,12 +136,21 @@ class _Rows:
         predicted = []
         with torch.inference_mode(), full_precision():
             for rows in even_batches(len(self.locus), batch_size):
-                output = self.module(self.onehot_of(rows))
+                output = self.output_of(rows)
                 check_output(output, (rows.stop - rows.start, n_tasks))
                 predicted.append(output[:, keep])
                 if progress is not None:
                     progress(rows.stop - rows.start)
             return torch.cat(predicted)
+
+    def output_of(self, rows: slice) -> Any:
+        """Predict a range of rows; a network that compares with the reference is given that of these rows alone."""
+        if not (isinstance(self.module, RelativeNetwork) and self.module.needs_reference):
+            return self.module(self.onehot_of(rows))
+        loci, row = torch.unique(self.locus[rows], return_inverse=True)
+        outputs = self.module.outputs(self.onehot[loci])
+        reference = [value[row] if isinstance(value, torch.Tensor) else value for value in outputs]
+        return self.module(self.onehot_of(rows), reference)
 
     def onehot_of(self, rows: slice) -> torch.Tensor:
         """Make the one-hot sequences (batch, 4, length) of a range of rows."""

@@ -168,13 +168,16 @@ class Ensemble:
         with torch.inference_mode(), full_precision():
             try:
                 output = module(one_hot(torch.tensor(codes, device=self.device), dtype=dtype))
-            except RuntimeError as error:
+            except (RuntimeError, TypeError) as error:
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 first = str(error).splitlines()[0]
                 raise InputError(f"{name} cannot read input of shape (batch, 4, {codes.shape[1]}): {first}") from error
         if not isinstance(output, torch.Tensor):
-            raise InputError(f"{name} must return one tensor (batch, tasks); it returned {type(output).__name__}")
+            raise InputError(
+                f"{name} must return one tensor (batch, tasks); it returned {type(output).__name__}: say what is "
+                "measured of several outputs (--measure; in Python, Measured)"
+            )
         needed = (len(codes), len(self.tasks))
         if tuple(output.shape) != needed:
             raise InputError(f"{name} must return (batch, tasks) = {needed}; it returned {tuple(output.shape)}")
@@ -252,5 +255,8 @@ def _count_tasks(modules: Sequence[nn.Module], length: int, device: torch.device
         output = module(torch.zeros((1, 4, length), dtype=dtype, device=device))
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise InputError(f"a network must return one tensor (batch, tasks); member 0 returned {shape}")
+        raise InputError(
+            f"a network must return one tensor (batch, tasks); member 0 returned {shape}: say what is measured of it "
+            "with Measured"
+        )
     return int(output.shape[1])

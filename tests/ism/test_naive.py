@@ -97,6 +97,57 @@ def test_only_the_chosen_tasks_are_kept():
     np.testing.assert_array_equal(some.reference, every.reference[:, [3, 1]])
 
 
+class FixedWeights(nn.Module):
+    """A profile of one strand, whose score keeps the softmax of the unedited sequence."""
+
+    needs_reference = True
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.profile, self.seen = nn.Conv1d(4, 1, 3).double(), []
+
+    def outputs(self, x):
+        self.seen.append(len(x))
+        return (self.profile(x),)
+
+    def forward(self, x, reference=None):
+        (z,) = self.outputs(x)
+        (r,) = (z,) if reference is None else reference
+        return (torch.softmax(r, 2) * (z - z.mean(2, keepdim=True))).sum(2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_edits_are_compared_with_their_own_reference(batch_size):
+    sequences = random_sequences(4, 6, masked=0.2)
+    module, edits = FixedWeights().eval(), single_edits(sequences.codes)
+    found = predict_edits(module, sequences.codes, edits, n_tasks=1, batch_size=batch_size)
+    assert max(module.seen) <= batch_size
+
+    def profile(codes):
+        x = torch.tensor(codes[None, None] == np.arange(4)[None, :, None]).double()
+        return module.profile(x).detach().numpy().ravel()
+
+    for k, (locus, offset, base) in enumerate(zip(edits.locus, edits.offset, edits.base, strict=True)):
+        edited = sequences.codes[locus].copy()
+        edited[offset] = base
+        z, new = profile(sequences.codes[locus]), profile(edited)
+        weights = np.exp(z) / np.exp(z).sum()
+        expected = weights @ (new - new.mean()) - weights @ (z - z.mean())
+        np.testing.assert_allclose(found.delta[k, 0], expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(found.reference[locus, 0], weights @ (z - z.mean()), rtol=1e-5)
+
+
+def test_only_networks_that_need_references_are_given_them():
+    module = FixedWeights().eval()
+    module.needs_reference = False
+    codes = random_sequences(2, 6).codes
+    found = predict_edits(module, codes, single_edits(codes), n_tasks=1, batch_size=8)
+    assert sum(module.seen) == 2 * 19
+    module.needs_reference = True
+    assert (found.delta != predict_edits(module, codes, single_edits(codes), n_tasks=1, batch_size=8).delta).any()
+
+
 class Hungry(nn.Module):
     """Runs out of memory above a number of sequences."""
 
