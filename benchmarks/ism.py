@@ -79,7 +79,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, help="Markdown file for the table")
     parser.add_argument("--json", type=Path, help="file for every sample")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {options.device}: PyTorch finds no GPU")
+    return options
 
 
 def measure(case: Case, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:

@@ -105,6 +105,7 @@ CASES: dict[str, Case] = {
         build=lambda: Output(bpnet_lite(), 1),
         length=2114,
         heads=(1,),
+        n_sequences=(1, 32),
         goals=goals(60, 25, 8),
         gpu_goal=0.006,
     ),

@@ -24,7 +24,7 @@ class Entry:
     Attributes
     ----------
     build : length -> network.
-    length : bases that it reads by default.
+    length : bases that it reads by default; the profile networks need more than 1114.
     must_fall_back : one of its operations reads every position and changes every position (attention, recurrence,
         statistics over the length), or it cannot be captured. False says that windows can carry it to its end, not
         that an engine has to.
@@ -117,9 +117,9 @@ class BPNet(nn.Module):
 class BPNetLite(nn.Module):
     """BPNet as bpnet-lite has it: the profile is of the middle, and counts read what the profile reads."""
 
-    def __init__(self, length=2114, filters=8, n_dilated=8, n_outputs=2, middle=1000):
+    def __init__(self, filters=8, n_dilated=8, n_outputs=2, trim=557):
         super().__init__()
-        self.trim = (length - middle) // 2
+        self.trim = trim  # 2114 to 1000
         self.iconv = nn.Conv1d(4, filters, 21, padding=10)
         self.irelu = nn.ReLU()
         self.rconvs = nn.ModuleList(
@@ -638,7 +638,7 @@ def flat_entry(build, length=120):
 ZOO: dict[str, Entry] = {
     "paper_cnn": Entry(build=lambda length: PaperCNN(n_tasks=2, length=length), length=100),
     "bpnet": Entry(build=lambda _: BPNet(), length=1000, n_outputs=2),
-    "bpnet_lite": Entry(build=lambda length: BPNetLite(length), length=2114, n_outputs=2),
+    "bpnet_lite": Entry(build=lambda _: BPNetLite(), length=2114, n_outputs=2),
     "chrombpnet": Entry(build=lambda length: ChromBPNet(length), length=2114, n_outputs=2),
     "basset": Entry(build=Basset, length=192),
     "basset_2d": Entry(build=Basset2d, length=192),
