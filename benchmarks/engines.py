@@ -106,8 +106,13 @@ class Setting:
         return [np.arange(start, min(start + batch_size, self.n_edits)) for start in starts]
 
     def tune(self, per_edit: Callable[[int], float]) -> tuple[int, float]:
-        """Return the batch size at which an edit takes least, and that time: larger ones as long as they may help."""
-        best = (1, np.inf)
+        """Return the batch size at which an edit takes least, and that time.
+
+        Sizes grow as long as they may help; those near the best are then timed again, in turn, since on a busy machine
+        one time may mislead.
+        """
+        times: dict[int, list[float]] = {}
+        best = np.inf
         for batch_size in LADDER:
             if batch_size > 2 * self.n_edits:
                 break
@@ -115,13 +120,18 @@ class Setting:
                 found = per_edit(batch_size)
             except torch.OutOfMemoryError:
                 break
-            if found < best[1]:
-                best = (batch_size, found)
+            times[batch_size] = [found]
+            best = min(best, found)
             spent = found * batch_size
-            past_best = batch_size >= 4 * best[0] and found > 1.15 * best[1]
-            if spent > 2 * self.seconds or (past_best and spent > STEADY):
+            if spent > 2 * self.seconds or (found > 1.3 * best and spent > STEADY):
                 break
-        return best
+        near = [batch_size for batch_size, (found,) in times.items() if found < 1.25 * best]
+        for _ in range(3):
+            for batch_size in near:
+                times[batch_size].append(per_edit(batch_size))
+        medians = {batch_size: float(np.median(times[batch_size])) for batch_size in near}
+        chosen = min(near, key=medians.__getitem__)
+        return chosen, medians[chosen]
 
 
 class Passes:
@@ -149,7 +159,7 @@ class Passes:
         """Return the time of an edit in batches of this size."""
         x = self.setting.mutants(np.arange(batch_size) % self.setting.n_edits)[1:]
         self.passes([x])
-        return min(self.setting.timed(lambda: self.passes([x])) for _ in range(3)) / batch_size
+        return min(self.setting.timed(lambda: self.passes([x])) for _ in range(2)) / batch_size
 
     def passes(self, batches: list[torch.Tensor]) -> None:
         """Predict every batch."""
@@ -299,7 +309,7 @@ class TangermemeFast:
         """Return the time of an edit in batches of this size."""
         batches = self.setting.spread(batch_size, 1)
         self.run(batches, batch_size)
-        return min(self.setting.timed(lambda: self.run(batches, batch_size)) for _ in range(3)) / len(batches[0])
+        return min(self.setting.timed(lambda: self.run(batches, batch_size)) for _ in range(2)) / len(batches[0])
 
     def sample(self) -> float:
         """Return seconds per sequence: the activations of its reference, then its edits."""
