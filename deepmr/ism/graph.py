@@ -21,7 +21,7 @@ from deepmr.errors import DeepMRError
 Kind = Literal[
     # local to local
     "input", "alias", "conv", "relu", "map", "scale", "shift", "add", "mul", "max_pool", "avg_pool", "slice", "pad",
-    "flip", "cat", "channels",
+    "flip", "upsample", "cat", "channels",
     # local to full
     "sum", "max", "dense", "whole",
     # full to full
@@ -168,22 +168,30 @@ def operation_name(node: fx.Node) -> str:
     return str(getattr(node.target, "__name__", node.target) if schema is None else schema.name.split("::")[-1])
 
 
-def call(node: fx.Node, values: Mapping[str, Any], **replaced: Any) -> Any:
-    """Run one operation of the trace on the values of its inputs; `replaced` sets keyword arguments."""
+def call(node: fx.Node, values: Mapping[str, Any]) -> Any:
+    """Run one operation of the trace on the values of its inputs."""
     args = fx.map_arg(node.args, lambda source: values[source.name])
     named = fx.map_arg(node.kwargs, lambda source: values[source.name])
-    target: Any = node.target
-    return target(*args, **{**named, **replaced})
+    return target_of(node)(*args, **named)
 
 
-def sizes(graph: Graph, batch: int) -> dict[str, int]:
-    """Evaluate the sizes that the trace computes from the number of sequences."""
-    found: dict[str, int] = {}
+def target_of(node: fx.Node) -> Any:
+    """Return the function of an operation; a view copies where the layout of its input asks for it."""
+    return torch.ops.aten.reshape.default if node.target is torch.ops.aten.view.default else node.target
+
+
+def sized_values(graph: Graph, static: Mapping[str, Any], batch: int) -> dict[str, Any]:
+    """Evaluate what depends on the number of sequences alone: sizes, and tensors made of them."""
+    found: dict[str, Any] = {}
     for node in graph.traced.nodes:
         value = node.meta.get("val")
         if isinstance(value, torch.SymInt):
             expression = value.node.expr
             found[node.name] = int(expression.subs(dict.fromkeys(expression.free_symbols, batch)))
+        elif node.op == "call_function" and node.name not in static:
+            names = [source.name for source in node.all_input_nodes]
+            if names and all(name in found or name in static for name in names):
+                found[node.name] = call(node, {**static, **found})
     return found
 
 

@@ -60,6 +60,8 @@ def reaches(node: Node, changed: Interval) -> Interval:
         found = changed.shift(options["left"])
     elif node.kind == "flip" and options["positions"]:
         found = Interval(node.length - changed.stop, node.length - changed.start)
+    elif node.kind == "upsample":
+        found = Interval(changed.start * options["factor"], changed.stop * options["factor"])
     else:
         found = changed
     return (found & Interval(0, node.length)) or NOTHING
@@ -79,6 +81,8 @@ def reads(node: Node, wanted: Interval, length: int) -> Interval:
         found = wanted.shift(-options["left"])
     elif node.kind == "flip" and options["positions"]:
         found = Interval(length - wanted.stop, length - wanted.start)
+    elif node.kind == "upsample":
+        found = Interval(wanted.start // options["factor"], -(-wanted.stop // options["factor"]))
     elif node.local:
         found = wanted
     else:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import fx, nn
 
 from deepmr.ism import rows
-from deepmr.ism.graph import Graph, Node, operation_name, sizes, static_values
+from deepmr.ism.graph import Graph, Node, operation_name, sized_values, static_values, target_of
 from deepmr.ism.intervals import Interval, needed
 from deepmr.ism.layout import as_rows
 from deepmr.ism.references import References, reference_values
@@ -217,6 +217,13 @@ class Network:
         """Run an operation of the trace for a batch of sequences."""
         return self._call(node, values, batch, {})
 
+    def run_in_double(self, node: Node, values: Mapping[str, torch.Tensor], batch: int) -> torch.Tensor:
+        """Run an operation of the trace in double precision: for vectors, where it costs nothing."""
+        names = [source.name for source in self.traced[node.name].all_input_nodes]
+        static = {name: _double(self.static[name]) for name in names if name in self.static}
+        found: torch.Tensor = self._call(node, {**static, **{k: _double(v) for k, v in values.items()}}, batch, {})
+        return found
+
     def apply(self, node: Node, value: Rows) -> Rows:
         """Run an operation that acts on each position by itself, channels last."""
         found: Rows = self._call(node, {node.inputs[0]: value}, 1, {"dim": -1} if node.options.get("dim") else {})
@@ -236,13 +243,12 @@ class Network:
 
     def _call(self, node: Node, values: Mapping[str, Any], batch: int, replaced: Mapping[str, Any]) -> Any:
         traced = self.traced[node.name]
-        if len(traced.all_input_nodes) > len(node.inputs) and any(
-            isinstance(source.meta.get("val"), torch.SymInt) for source in traced.all_input_nodes
-        ):
-            values = {**values, **sizes(self.graph, batch)}
-        target: Any = traced.target
-        args = list(fx.map_arg(traced.args, lambda source: values.get(source.name, self.static.get(source.name))))
-        named = dict(fx.map_arg(traced.kwargs, lambda source: values.get(source.name, self.static.get(source.name))))
+        known = {**self.static, **values}
+        if any(source.name not in known for source in traced.all_input_nodes):
+            known.update(sized_values(self.graph, self.static, batch))
+        target = target_of(traced)
+        args = list(fx.map_arg(traced.args, lambda source: known[source.name]))
+        named = dict(fx.map_arg(traced.kwargs, lambda source: known[source.name]))
         schema = getattr(target, "_schema", None)
         for k, argument in enumerate(schema.arguments if schema is not None and replaced else ()):
             if argument.name in replaced:
@@ -254,6 +260,10 @@ class Network:
                 else:
                     named[argument.name] = value
         return target(*args, **named)
+
+
+def _double(value: Any) -> Any:
+    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
 def _by_channel(factor: Any) -> bool:

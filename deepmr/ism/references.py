@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 
-from deepmr.ism.graph import Graph, Node, call, sizes
+from deepmr.ism.graph import Graph, Node, call, sized_values
 from deepmr.ism.intervals import Interval
 from deepmr.ism.layout import to_rows
 from deepmr.ism.rows import Rows
@@ -17,7 +17,7 @@ def reference_values(
 ) -> dict[str, torch.Tensor]:
     """Run the network on unedited sequences and keep some of its values, in PyTorch's layout."""
     wanted = set(keep)
-    values: dict[str, Any] = {**static, **sizes(graph, len(onehot)), graph.input.name: onehot}
+    values: dict[str, Any] = {**static, **sized_values(graph, static, len(onehot)), graph.input.name: onehot}
     last = {source.name: node.name for node in graph.traced.nodes for source in node.all_input_nodes}
     for node in graph.traced.nodes:
         if node.op == "call_function" and node.name not in values:

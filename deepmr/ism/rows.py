@@ -46,7 +46,8 @@ def make_taps(
     """Prepare weights: on a CPU PyTorch's convolution is fast in float32 alone; elsewhere a product a tap is."""
     direct = (weight.device.type == "cpu" and weight.dtype == torch.float32) or groups > 1
     matrices = None if direct else weight.permute(2, 1, 0).contiguous()
-    laid = weight.unsqueeze(-1).contiguous(memory_format=torch.channels_last)
+    # A copy: PyTorch takes any stride of the last axis for channels last, and grouped convolutions then misread it.
+    laid = torch.empty_like(weight.unsqueeze(-1), memory_format=torch.channels_last).copy_(weight.unsqueeze(-1))
     return Taps(weight=laid, matrices=matrices, stride=stride, dilation=dilation, left=left, groups=groups)
 
 

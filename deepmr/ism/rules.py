@@ -316,6 +316,28 @@ def concatenation(operation: Operation, x: Node) -> Node | None:
     return operation.make("cat", x.axes, inputs=tuple(s.name for s in sources)) if x.axes[d] == "c" and d >= 0 else None
 
 
+def repeat(operation: Operation, x: Node) -> Node | None:
+    """Take repeats of the channels: the same value several times side by side."""
+    times = list(operation.get("repeats"))
+    channels = 1 + x.axes.index("c") if "c" in x.axes else -1
+    if len(times) != len(x.axes) + 1 or any(n != 1 for d, n in enumerate(times) if d != channels):
+        return None
+    return operation.make("cat", x.axes, inputs=(x.name,) * times[channels])
+
+
+def upsample(operation: Operation, x: Node) -> Node | None:
+    """Take repeats of every position."""
+    if x.axes != ("c", "l") or operation.shape[1] % x.length:
+        return None
+    return operation.make("upsample", x.axes, {"factor": operation.shape[1] // x.length})
+
+
+def prelu(operation: Operation, x: Node) -> Node | None:
+    """Take a leaky ReLU whose slope is learned, the same for every channel."""
+    slope = operation.arguments["weight"].meta["val"]
+    return operation.make("map", x.axes, flat_of(x)) if alone(operation) and slope.numel() == 1 else None
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(IDENTITY, same("alias")),
@@ -342,6 +364,9 @@ RULES: dict[str, Rule] = {
     "layer_norm": channel_norm,
     "slice": part,
     "flip": flip,
+    "repeat": repeat,
+    "upsample_nearest1d": upsample,
+    "prelu": prelu,
     "getitem": getitem,
     "cat": concatenation,
 }

@@ -245,6 +245,12 @@ class Window:
         piece = self.surely(node.inputs[0], span.shift(by), out)
         return Piece(piece.start - by, piece.data, piece.own)
 
+    def _upsample(self, node: Node, span: Interval, out: Rows | None) -> Piece:
+        factor = node.options["factor"]
+        piece = self.surely(node.inputs[0], reads(node, span, node.length // factor))
+        first = span.start - piece.start * factor
+        return Piece(span.start, piece.data.repeat_interleave(factor, dim=0)[first : first + len(span)], True)
+
     def _flip(self, node: Node, span: Interval, out: Rows | None) -> Piece:
         piece = self.surely(node.inputs[0], reads(node, span, node.length))
         dims = [d for d, name in ((0, "positions"), (3, "channels")) if node.options[name]]
@@ -309,23 +315,30 @@ class Window:
     # -- full values -----------------------------------------------------------------------------------------
 
     def _linear(self, node: Node) -> Any:
-        return self.network.homogeneous(node, {name: self.change_of(name) for name in node.inputs}, self._batch())
+        return self.network.homogeneous(node, {name: self.change_of(name) for name in node.inputs}, self.edits * self.loci)
 
     def _call(self, node: Node) -> Any:
-        """Run the operation on edited values and subtract the reference's."""
+        """Run the operation on edited values and subtract the reference's.
+
+        A vector is worth double precision: the logarithm of a sum of counts, say, would lose the digits of its change.
+        """
+        batch = self.edits * self.loci
         if self.network.is_relu(node):
             z = self.references.full(node.inputs[0], self.edits)
             return rows.relu_change(self.change_of(node.inputs[0]).clone(), z.clamp(max=0), -z.clamp(min=0))
-        found = self.network.run(node, {name: self._edited(name) for name in node.inputs}, self._batch())
+        if not node.options["full_length"] and not node.options["raw"] and self.like.device.type != "mps":
+            plain = {name: self.references.full(name, 1) for name in node.inputs}
+            change = self.network.run_in_double(node, {n: self._edited(n, in_double=True) for n in node.inputs}, batch)
+            change = change.unflatten(0, (self.edits, -1)) - self.network.run_in_double(node, plain, self.loci)
+            return change.flatten(0, 1).to(self.like.dtype)
+        found = self.network.run(node, {name: self._edited(name) for name in node.inputs}, batch)
         return found if self.network.is_raw(node.name) else found - self.references.full(node.name, self.edits)
 
-    def _edited(self, name: str) -> Any:
+    def _edited(self, name: str, *, in_double: bool = False) -> Any:
         if self.network.is_raw(name):
             return self.full[name]
-        return self.references.full(name, self.edits) + self.change_of(name)
-
-    def _batch(self) -> int:
-        return self.edits * self.loci
+        reference, change = self.references.full(name, self.edits), self.change_of(name)
+        return reference.double() + change.double() if in_double else reference + change
 
 
 LOCAL: dict[str, Callable[[Window, Node, Interval, Rows | None], Piece]] = {
@@ -340,6 +353,7 @@ LOCAL: dict[str, Callable[[Window, Node, Interval, Rows | None], Piece]] = {
     "slice": Window._moved,
     "pad": Window._moved,
     "flip": Window._flip,
+    "upsample": Window._upsample,
     "cat": Window._cat,
     "channels": Window._channels,
 }
