@@ -105,7 +105,7 @@ def choose(network: Network, *, n_loci: int, per_position: float, memory: int) -
         loci = max(1, min(n_loci, int(memory // _bytes(network, elements, edits))))
         work = multiplied + ELEMENT * elements + CALL * calls / (edits * loci)
         if best is None or work < best[0]:
-            speedup = plain / max(1.0, multiplied + plain * 2 / (per_position * length))
+            speedup = plain / max(1.0, multiplied + plain * 2 / max(1.0, per_position * length))
             best = work, Schedule(width=width, n_loci=loci, speedup=speedup)
     assert best is not None
     return best[1]

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import nn
 
-from deepmr.errors import DeepMRError, InputError
+from deepmr.errors import DeepMRError
 from deepmr.ism.cost import CPU_BYTES, GPU_SHARE, Schedule, choose
-from deepmr.ism.graph import CaptureError, Graph
+from deepmr.ism.graph import CaptureError, Graph, operation_name
 from deepmr.ism.lowering import capture
 from deepmr.ism.naive import EditEffects, input_dtype, out_of_memory
 from deepmr.ism.network import Network
@@ -71,6 +71,7 @@ class WindowedEngine:
         self.n_tasks = n_tasks
         self.device = device
         self.dtype = input_dtype(module)
+        self.columns = columns
         self.keep = None if columns is None else torch.tensor(columns, device=device)
         body = RawOutputs(module) if self.scalars else module
         if graph is None:
@@ -87,6 +88,10 @@ class WindowedEngine:
     def graph(self) -> Graph:
         """What was traced, to hand on to members of the same architecture."""
         return self.network.graph
+
+    def operations_at_full_length(self) -> list[str]:
+        """Name the operations that no rule confines to a window; they compute every position of every mutant."""
+        return [operation_name(self.network.traced[node.name]) for node in self.graph.at_full_length()]
 
     def schedule(self, *, n_loci: int, per_position: float) -> Schedule:
         """Choose how edits are put together, for a job of so many loci and edits a position."""
@@ -226,9 +231,3 @@ class WindowedEngine:
     def _onehot(self, codes: UInt8[np.ndarray, "loci length"]) -> Float[torch.Tensor, "loci 4 length"]:
         channels = torch.arange(4, dtype=torch.uint8, device=self.device)[:, None]
         return (torch.tensor(codes, device=self.device)[:, None] == channels).to(self.dtype)
-
-
-def check_substitutions(edits: Edits) -> None:
-    """Raise `InputError` where an edit changes the length of a sequence: all behind it moves."""
-    if getattr(edits, "substitutions_only", True) is False:
-        raise InputError("deletions and insertions move the rest of the sequence; needed substitutions")

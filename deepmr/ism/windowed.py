@@ -315,7 +315,9 @@ class Window:
     # -- full values -----------------------------------------------------------------------------------------
 
     def _linear(self, node: Node) -> Any:
-        return self.network.homogeneous(node, {name: self.change_of(name) for name in node.inputs}, self.edits * self.loci)
+        return self.network.homogeneous(
+            node, {name: self.change_of(name) for name in node.inputs}, self.edits * self.loci
+        )
 
     def _call(self, node: Node) -> Any:
         """Run the operation on edited values and subtract the reference's.
@@ -329,7 +331,8 @@ class Window:
         if not node.options["full_length"] and not node.options["raw"] and self.like.device.type != "mps":
             plain = {name: self.references.full(name, 1) for name in node.inputs}
             change = self.network.run_in_double(node, {n: self._edited(n, in_double=True) for n in node.inputs}, batch)
-            change = change.unflatten(0, (self.edits, -1)) - self.network.run_in_double(node, plain, self.loci)
+            change = change.view(self.edits, self.loci, *change.shape[1:])
+            change -= self.network.run_in_double(node, plain, self.loci)
             return change.flatten(0, 1).to(self.like.dtype)
         found = self.network.run(node, {name: self._edited(name) for name in node.inputs}, batch)
         return found if self.network.is_raw(node.name) else found - self.references.full(node.name, self.edits)
