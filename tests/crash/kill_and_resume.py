@@ -47,7 +47,7 @@ def make_inputs(folder, *, n_loci, n_members=3, length=100):
     (folder / "peaks.fa").write_text("".join(f">p{i}\n{''.join(row)}\n" for i, row in enumerate(bases)))
 
 
-def command(folder, out, *, block_size):
+def command(folder, out, *, block_size, engine="auto"):
     """Return the command line that makes `out`."""
     words = ["ism", "--model", folder / "ensemble", "--fasta", folder / "peaks.fa", "--out", out, "--device", "cpu"]
     return [sys.executable, "-m", "deepmr", *map(str, [*words, "--threads", 1, "--block-size", block_size])]
