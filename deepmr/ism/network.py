@@ -76,10 +76,10 @@ class Network:
             if before.kind == "conv" and self._alone(node.inputs[0]) and _by_channel(factor):
                 scale = factor.reshape(-1, 1, 1) if isinstance(factor, torch.Tensor) else factor
                 weight = self.taps[before.name].weight[..., 0].double() * scale
-                self.taps[before.name] = self._make_taps(before, weight.to(self._dtype(before)))
+                self.taps[before.name] = self._make_taps(before, weight.to(self._like().dtype))
                 self.source[node.name] = before.name
             else:
-                self.factors[node.name] = factor.to(self._dtype(node)) if isinstance(factor, torch.Tensor) else factor
+                self.factors[node.name] = factor.to(self._like().dtype) if isinstance(factor, torch.Tensor) else factor
         elif node.kind == "avg_pool":
             self.factors[node.name] = rows.pool_counts(
                 self.graph.nodes[node.inputs[0]].length, node.length, width=options["kernel"],
@@ -110,11 +110,8 @@ class Network:
         return 1 / value if "divisor" in options else value
 
     def _like(self) -> torch.Tensor:
-        return next(v for v in self.static.values() if isinstance(v, torch.Tensor) and v.is_floating_point())
-
-    def _dtype(self, node: Node) -> torch.dtype:
-        value = self.traced[node.name].meta["val"]
-        return (value[0] if isinstance(value, tuple | list) else value).dtype
+        values = [v for v in self.static.values() if isinstance(v, torch.Tensor) and v.is_floating_point()]
+        return values[0] if values else torch.zeros(())
 
     def dense_rows(self, node: Node, span: Interval) -> Float[torch.Tensor, "out positions channels"]:
         """Return the weights of a dense layer that a window meets."""

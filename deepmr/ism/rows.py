@@ -9,7 +9,7 @@ so only taps that meet a changed position are multiplied.
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from deepmr.ism.intervals import Interval
 
 MOST_CUT_TAPS = 5
 LARGE_LAYER = 2**15  # weights
+VECTOR = 16  # numbers that a core multiplies at once
 Rows = Float[torch.Tensor, "_ _ _ _"]  # positions, edits, loci, channels
 
 
@@ -32,6 +33,7 @@ class Taps:
     weight : (out, in / groups, width, 1).
     matrices : (width, in, out), for devices where a product a tap is faster; None where it is not.
     left : zeros before the first position.
+    wide : the same convolution, `together` neighbouring positions at once, for few output channels.
     """
 
     weight: Float[torch.Tensor, "out in width 1"]
@@ -40,6 +42,8 @@ class Taps:
     dilation: int
     left: int
     groups: int
+    together: int = 1
+    wide: "Taps | None" = None
 
 
 def make_taps(
@@ -50,7 +54,26 @@ def make_taps(
     matrices = None if direct else weight.permute(2, 1, 0).contiguous()
     # A copy: PyTorch takes any stride of the last axis for channels last, and grouped convolutions then misread it.
     laid = torch.empty_like(weight.unsqueeze(-1), memory_format=torch.channels_last).copy_(weight.unsqueeze(-1))
-    return Taps(weight=laid, matrices=matrices, stride=stride, dilation=dilation, left=left, groups=groups)
+    plain = Taps(weight=laid, matrices=matrices, stride=stride, dilation=dilation, left=left, groups=groups)
+    together = VECTOR // weight.shape[0]
+    if matrices is not None or stride * dilation * groups > 1 or together < 2 or weight.shape[2] < 2 * together:
+        return plain
+    return replace(plain, together=together, wide=_widened(weight, together, left))
+
+
+def _widened(weight: Float[torch.Tensor, "out in width"], together: int, left: int) -> Taps:
+    """Shift the weights to make several positions from one look at the input: a profile head has too few channels.
+
+    Notes
+    -----
+    Positions o, o + 1, ... o + n - 1 become n times the channels of one, read by n copies of the weights, each shifted
+    by one, with stride n: (width + n - 1) / width times the multiplications, in vectors that are full.
+    """
+    out, channels, width = weight.shape
+    wide = weight.new_zeros((together, out, channels, width + together - 1))
+    for k in range(together):
+        wide[k, :, :, k : k + width] = weight
+    return make_taps(wide.flatten(0, 1), stride=together, dilation=1, left=left, groups=1)
 
 
 def convolve(x: Rows, start: int, wanted: Interval, taps: Taps) -> Rows:
@@ -61,6 +84,12 @@ def convolve(x: Rows, start: int, wanted: Interval, taps: Taps) -> Rows:
     x : changes at positions start, start + 1, ...
     wanted : positions of the result; some tap of each block of them meets the window.
     """
+    if taps.wide is not None:
+        together = taps.together
+        blocks = Interval(0, -(-len(wanted) // together))
+        found = convolve(x, start, blocks, replace(taps.wide, left=taps.wide.left - wanted.start))
+        apart = found.reshape(*found.shape[:3], together, -1).permute(0, 3, 1, 2, 4)
+        return apart.flatten(0, 1)[: len(wanted)]
     width, stride, dilation = taps.weight.shape[2], taps.stride, taps.dilation
     stop = start + len(x)
     first, last = wanted.start * stride - taps.left, (wanted.stop - 1) * stride - taps.left
