@@ -63,7 +63,7 @@ def _multiplications(graph: Graph, node: Node, spans: dict[str, Interval]) -> fl
         return pairs * inputs.channels * node.channels / node.options["groups"]
     if node.kind == "dense":
         inputs = graph.nodes[node.inputs[0]]
-        return len(spans[inputs.name]) * inputs.channels * node.shape[0]
+        return float(len(spans[inputs.name]) * inputs.channels * node.shape[0])
     if node.kind in ("linear", "call") and node.inputs:
         return float(_weights(graph, node))
     return 0.0
@@ -72,7 +72,8 @@ def _multiplications(graph: Graph, node: Node, spans: dict[str, Interval]) -> fl
 def _weights(graph: Graph, node: Node) -> float:
     """Return the size of the weights of a dense layer, or of a convolution times the positions that it makes."""
     traced = next(n for n in graph.traced.nodes if n.name == node.name)
-    static = [n.meta["val"].shape for n in traced.all_input_nodes if n.name not in graph.nodes and "val" in n.meta]
+    values = [n.meta.get("val") for n in traced.all_input_nodes if n.name not in graph.nodes]
+    static = [value.shape for value in values if isinstance(value, torch.Tensor)]  # some are numbers of sequences
     numel = max((torch.Size(shape).numel() for shape in static if len(shape) > 1), default=0)
     positions = max(1, _size(node) // static[0][0]) if static and len(static[0]) > 1 and static[0][0] else 1
     return float(numel * positions)
