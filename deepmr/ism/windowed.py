@@ -301,7 +301,7 @@ class Window:
         if not span:
             return self.like.new_zeros((self.edits * self.loci, *node.shape))
         x = self.surely(node.inputs[0], span)
-        return rows.dense(x.data, self.network.dense_rows(node, span)).reshape(-1, *node.shape)
+        return rows.dense(x.data, self.network.dense[node.name][:, span.start : span.stop]).reshape(-1, *node.shape)
 
     def change_of(self, name: str) -> Any:
         """Return the change of a value over all its positions, as PyTorch lays it out: (edits * loci, ...)."""

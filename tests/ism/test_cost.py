@@ -14,6 +14,6 @@ def test_a_schedule_is_chosen_where_operations_read_numbers_of_sequences(name):
     entry = ZOO[name]
     module = entry()
     graph = capture(module, entry.length, dtype=torch.float32, device=torch.device("cpu"))
-    schedule = choose(Network(graph, module), n_loci=10, per_position=3.0, memory=2**28)
+    schedule = choose(Network(graph, module), n_loci=10, per_position=3.0)
     assert 1 <= schedule.n_loci <= 10
     assert schedule.speedup > 0
