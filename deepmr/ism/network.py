@@ -210,6 +210,10 @@ class Network:
             return change if getattr(traced.args[0], "name", "") == node.inputs[0] else factor * change
         if name == "linear" and changes[node.inputs[0]].ndim == 2:
             return rows.multiply(changes[node.inputs[0]], self.static[self.graph.operations[node.name].args[1].name])
+        if name in ("cat", "stack"):  # what does not depend on the sequence has no change
+            others = {source.name for source in self.graph.operations[node.name].all_input_nodes} - set(changes)
+            fixed = {**self.static, **sized_values(self.graph, self.static, batch)} if others else {}
+            changes = {**changes, **{other: torch.zeros_like(fixed[other]) for other in others}}
         return self._call(node, changes, batch, {"bias": None, "running_mean": 0})
 
     def _call(self, node: Node, values: Mapping[str, Any], batch: int, replaced: Mapping[str, Any]) -> Any:
