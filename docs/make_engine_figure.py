@@ -1,4 +1,4 @@
-"""Draw the figure of engines.md, windows that widen through the layers of BPNet: `python docs/make_engine_figure.py`."""
+"""Draw the windows of engines.md, which widen through the layers of BPNet: `python docs/make_engine_figure.py`."""
 
 from pathlib import Path
 
