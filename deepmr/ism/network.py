@@ -199,17 +199,17 @@ class Network:
 
     def homogeneous(self, node: Node, changes: Mapping[str, Any], batch: int) -> Any:
         """Run a linear operation on changes: without its bias or mean."""
-        name = operation_name(self.graph.operations[node.name])
+        traced: Any = self.graph.operations[node.name]
+        name = operation_name(traced)
         if name == "getitem" and isinstance(changes[node.inputs[0]], torch.Tensor):
             return changes[node.inputs[0]]  # of a largest value, which is kept without its place
         if name in ("add", "sub") and len(node.inputs) == 1:
-            traced = self.graph.operations[node.name]
             change = changes[node.inputs[0]]
-            alpha: Any = traced.kwargs.get("alpha", 1)
+            alpha = traced.kwargs.get("alpha", 1)
             factor = -alpha if name == "sub" else alpha
             return change if getattr(traced.args[0], "name", "") == node.inputs[0] else factor * change
         if name == "linear" and changes[node.inputs[0]].ndim == 2:
-            return rows.multiply(changes[node.inputs[0]], self.static[self.graph.operations[node.name].args[1].name])
+            return rows.multiply(changes[node.inputs[0]], self.static[traced.args[1].name])
         return self._call(node, changes, batch, {"bias": None, "running_mean": 0})
 
     def _call(self, node: Node, values: Mapping[str, Any], batch: int, replaced: Mapping[str, Any]) -> Any:
