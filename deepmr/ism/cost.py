@@ -33,7 +33,7 @@ class Machine:
     window: int
 
 
-CPU = Machine(call=2e6, element=20, memory=2**28, window=2**24)
+CPU = Machine(call=2e6, element=20.0, memory=2**28, window=2**24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def machine_of(device: torch.device) -> Machine:
     if device.type != "cuda":
         return CPU
     memory = int(torch.cuda.get_device_properties(device).total_memory * GPU_SHARE)
-    return Machine(call=2e8, element=80, memory=memory, window=memory // 8)
+    return Machine(call=2e8, element=80.0, memory=memory, window=memory // 8)
 
 
 def choose(network: Network, *, n_loci: int, per_position: float, machine: Machine = CPU) -> Schedule:
