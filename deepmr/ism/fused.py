@@ -6,6 +6,8 @@ PyTorch reads or writes the window seven times for that, this kernel three times
 Triton, or DEEPMR_NO_TRITON=1 says so, or it fails, the same sums are done by PyTorch, to the last digit.
 """
 
+from __future__ import annotations  # tl is imported late
+
 import functools
 import inspect
 import logging
@@ -100,7 +102,7 @@ def _compiled() -> Any:
     return triton.jit(inspect.unwrap(_kernel), do_not_specialize=["blocks", "first", "last"])
 
 
-def _kernel(change, below, minus, residual, out, size, row, blocks, first, last, BLOCK: "tl.constexpr"):  # type: ignore[no-untyped-def]
+def _kernel(change, below, minus, residual, out, size, row, blocks, first, last, BLOCK: tl.constexpr):  # type: ignore
     """Take one block of one position: `size` elements a position, the first `row` of which have a reference."""
     position = (tl.program_id(0) // blocks).to(tl.int64)
     at = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
@@ -109,6 +111,6 @@ def _kernel(change, below, minus, residual, out, size, row, blocks, first, last,
     value = tl.load(change + position * size + at, mask=inside) + tl.load(below + reference, mask=inside)
     least = tl.load(minus + reference, mask=inside)
     value = tl.where(value < least, least, value)  # NaN stays
-    covered = inside & (position >= first) & (position < last)
-    value += tl.load(residual + (position - first) * size + at, mask=covered, other=0.0)
+    if (position >= first) & (position < last):
+        value += tl.load(residual + (position - first) * size + at, mask=inside)
     tl.store(out + position * size + at, value, mask=inside)
