@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,12 +26,22 @@ from deepmr.io.models import ensemble_sha256, read_ensemble
 from deepmr.io.provenance import provenance
 from deepmr.io.repack import write_effects
 from deepmr.io.shards import Run, Shards, Unit, remove_strays
-from deepmr.ism.mutate import Member, Precision, members_of
+from deepmr.ism.choice import Engine, EngineReport, Precision, prepare_members
+from deepmr.ism.member import Member, Strands
 from deepmr.ism.variants import Anchor
+from deepmr.sequence.dropout import mc_dropout_ensemble
 
 log = logging.getLogger(__name__)
 CHECKED_LOCI = 8
 MB = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What was computed now: sequences by plain passes that it stands for, and the time it took."""
+
+    passes: int
+    seconds: float
 
 
 def ism(
@@ -48,6 +59,9 @@ def ism(
     step: int = 1,
     anchor: Anchor = "center",
     task: list[str] | None = None,
+    engine: Engine = "auto",
+    strands: Strands = "forward",
+    mc_dropout: int | None = None,
     batch_size: int | None = None,
     block_size: int | None = None,
     precision: Precision = "single",
@@ -77,7 +91,7 @@ def ism(
     sample
         Analyse that many loci, drawn at random.
     seed
-        Of the random draw, and of the random bases of a scan.
+        Of the random draw, of the random bases of a scan and of dropout masks.
     edits
         Table of edits to make instead of every single-base edit.
     within
@@ -93,8 +107,15 @@ def ism(
         What stays in place when bases are deleted or inserted: the longer flank (center), the left or the right one.
     task
         Tasks to keep; all by default.
+    engine
+        auto recomputes only what an edit can change (windowed) where the network allows it, and checks that first;
+        naive predicts whole sequences; gradient is a first look, to first order.
+    strands
+        both averages the effects with those of the reverse complement.
+    mc_dropout
+        Members to make of each network by dropout masks that stay.
     batch_size
-        Sequences at once; by default from the network and the device.
+        Sequences at once in plain passes; by default from the network and the device.
     block_size
         Loci in a unit of work.
     precision
@@ -127,13 +148,16 @@ def ism(
         When units are missing at the end.
     """
     options = {name: value for name, value in locals().items() if name not in {"dry_run", "overwrite"}}
-    for name, value in (("batch_size", batch_size), ("block_size", block_size), ("threads", threads)):
+    counts = {"batch_size": batch_size, "block_size": block_size, "threads": threads, "mc_dropout": mc_dropout}
+    for name, value in counts.items():
         checks.at_least(name, value, 1)
     checks.at_least("seed", seed, 0)
     part = _part(shard, overwrite=overwrite)
     if threads is not None:
         torch.set_num_threads(threads)
     ensemble = read_ensemble(model, device=device, trust_code=trust_code)
+    if mc_dropout is not None:
+        ensemble = mc_dropout_ensemble(ensemble, n_members=mc_dropout, seed=seed)
     sequences = read_sequences(fasta, loci, length=ensemble.length, sample=sample, seed=seed)
     columns = task_columns(ensemble, task)
     choice = choose_edits(
@@ -147,20 +171,33 @@ def ism(
         seed=seed,
     )
     run = make_run(
-        ensemble, choice, columns=columns, sha256=ensemble_sha256(model), precision=precision, size=block_size
-    )
-    members = members_of(
         ensemble,
-        length=sequences.length,
+        choice,
+        columns=columns,
+        sha256=ensemble_sha256(ensemble),
+        precision=precision,
+        engine="windowed",
+        strands=strands,
+        size=block_size,
+    )
+    shifted = 0 if choice.edits is None else int(choice.edits.shifted.sum())
+    members, report = prepare_members(
+        ensemble,
+        choice.sequences,
+        n_variants=run.n_variants,
+        n_shifted=shifted,
+        engine=_continued(out, run) if engine == "auto" else engine,
         batch_size=batch_size,
         precision=precision,
         columns=columns,
         names=run.members["name"].tolist(),
+        strands=strands,
     )
+    run = replace(run, engine=report.engine)
     shards = Shards(out, run)
     if dry_run:
         left = len(shards.missing()) if shards.are_ours() else len(run.units)
-        return describe_work(run, members, left=left) | choice.notes
+        return describe_work(run, members, left=left) | report.to_dict() | choice.notes
     if _is_done(out, run, keep_shards=keep_shards, overwrite=overwrite):
         if not keep_shards and shards.are_ours():
             shards.remove()  # killed between the file and this
@@ -171,18 +208,32 @@ def ism(
         remove_strays(out)  # other parts may be writing theirs
     mine = run.units[part]
     warn_of_full_disk(run, out)
-    seconds = _compute(shards, mine, members)
+    work = _compute(shards, mine, members)
     left = len(shards.missing())
     if left and shard is None:
         raise IncompleteError(f"{left} of {len(run.units)} units of {out} are missing: run the same command again")
     if left:
-        return {"status": f"part {shard} is done; {left} of {len(run.units)} units are left", "seconds": seconds}
+        return {"status": f"part {shard} is done; {left} of {len(run.units)} units are left", "seconds": work.seconds}
     paths = {"fasta": fasta, "loci": loci, "edits": edits, "subregions": subregions}
     inputs = {name: path for name, path in paths.items() if path is not None}
-    drawn = sample is not None or choice.drawn
+    drawn = sample is not None or choice.drawn or mc_dropout is not None
     record = provenance("ism", options=options, inputs=inputs, seed=seed if drawn else None)
-    _finish(out, shards, record, virtual=keep_shards)
-    return {**_result(run, out), **choice.notes, "seconds": seconds}
+    said = report.to_dict() | _measured(report, work)
+    _finish(out, shards, record | {"engine_report": said}, virtual=keep_shards)
+    return {**_result(run, out), **said, **choice.notes, "seconds": work.seconds}
+
+
+def _continued(out: Path, run: Run) -> Engine:
+    """Return the engine of a run that `out` has begun, so that it goes on with the same; else auto."""
+    names: tuple[Engine, ...] = ("naive", "windowed")
+    return next((name for name in names if Shards(out, replace(run, engine=name)).are_ours()), "auto")
+
+
+def _measured(report: EngineReport, work: Work) -> dict[str, object]:
+    """Say how much faster windows were than plain passes, by the time that a plain pass took in the check."""
+    if report.engine != "windowed" or report.check is None or not work.passes:
+        return {}
+    return {"speedup_measured": round(report.check.plain_seconds * work.passes / work.seconds, 2)}
 
 
 def _part(shard: str | None, *, overwrite: bool) -> slice:
@@ -230,22 +281,23 @@ def _is_done(out: Path, run: Run, *, keep_shards: bool, overwrite: bool) -> bool
     return True
 
 
-def _compute(shards: Shards, mine: list[Unit], members: list[Member]) -> float:
-    """Compute the units of ours that are missing; return the seconds it took."""
+def _compute(shards: Shards, mine: list[Unit], members: list[Member]) -> Work:
+    """Compute the units of ours that are missing."""
     run = shards.run
     if swept := shards.sweep(mine):
         log.info("removed %d half-written files of a killed run", swept)
     missing = shards.missing(mine)
     if len(missing) < len(mine):
         log.info("continuing: %d of %d units are there", len(mine) - len(missing), len(mine))
-    passes = sum(u.loci.stop - u.loci.start + len(run.edits_of(u)) for u in missing)
+    strands = 2 if run.strands == "both" else 1
+    passes = strands * sum(u.loci.stop - u.loci.start + len(run.edits_of(u)) for u in missing)
     loci = round(sum(u.loci.stop - u.loci.start for u in missing) / len(members))
     start = time.perf_counter()
     with finish_unit_first() as stop_if_asked, meter(description="mutating", total=loci, unit="loci") as advance:
         for unit in missing:
             _compute_unit(shards, unit, members[unit.member], lambda n: advance(n * loci / passes))
             stop_if_asked()
-    return round(time.perf_counter() - start, 3)
+    return Work(passes=passes, seconds=round(time.perf_counter() - start, 3))
 
 
 def _compute_unit(shards: Shards, unit: Unit, member: Member, progress: Callable[[int], None]) -> None:

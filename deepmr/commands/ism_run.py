@@ -12,7 +12,8 @@ from deepmr.commands.ism_edits import Choice
 from deepmr.errors import InputError
 from deepmr.io.fasta import read_fasta, read_loci, sample_loci
 from deepmr.io.shards import Run
-from deepmr.ism.mutate import ENGINE, Member, Precision
+from deepmr.ism.choice import Precision
+from deepmr.ism.member import EngineName, Member, Strands
 from deepmr.ism.naive import row_bytes
 from deepmr.ism.plan import block_size_of
 from deepmr.sequence.ensemble import Ensemble
@@ -51,6 +52,8 @@ def make_run(
     columns: np.ndarray | None,
     sha256: str,
     precision: Precision,
+    engine: EngineName,
+    strands: Strands,
     size: int | None,
 ) -> Run:
     """Put together what determines the numbers."""
@@ -61,6 +64,7 @@ def make_run(
             "seed": -1 if member.seed is None else member.seed,
             "sha256": member.sha256,
             "held_out": ",".join(member.held_out),
+            **({} if member.mask_seed is None else {"mask_seed": member.mask_seed}),
         }
         for member in ensemble.members
     ]
@@ -72,7 +76,8 @@ def make_run(
         members=pd.DataFrame(members),
         ensemble_sha256=sha256,
         precision=precision,
-        engine=ENGINE,
+        engine=engine,
+        strands=strands,
         block_size=size or 1,
         within=choice.within,
     )
@@ -118,6 +123,6 @@ def describe_run(run: Run) -> dict[str, object]:
         "variants": run.n_variants,
         "members": n_members,
         "tasks": [task.name for task in run.tasks],
-        "passes": (n_loci + run.n_variants) * n_members,
+        "passes": (n_loci + run.n_variants) * n_members * (2 if run.strands == "both" else 1),
         "engine": run.engine,
     }

@@ -81,6 +81,7 @@ def _describe(file: h5py.File, run: Run) -> None:
     """Write what the effects are of: loci, sequences, tasks, members, variants."""
     write_attrs(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "layout": run.layout, "complete": True})
     write_attrs(file, {"run_key": run.key, "run": run.description, "engine": run.engine, "precision": run.precision})
+    write_attrs(file, {"strands": run.strands})
     write_attrs(file, {"block_size": run.block_size, "ensemble_sha256": run.ensemble_sha256})
     write_frame(file, "loci", run.sequences.loci[["locus", "chrom", "start", "end"]])
     write_frame(file, "tasks", pd.DataFrame([{"name": task.name, "scale": task.scale} for task in run.tasks]))

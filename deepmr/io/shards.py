@@ -51,6 +51,7 @@ class Run:
     ensemble_sha256 : checksum of the ensemble's description and weights.
     precision : of the arithmetic in the networks, single or double.
     engine : name of the engine that predicts.
+    strands : forward, or both where they are averaged.
     block_size : loci a block.
     within : positions to which single-base edits are restricted; None for every known base.
     """
@@ -65,6 +66,7 @@ class Run:
     engine: str
     block_size: int
     within: Bool[np.ndarray, "loci length"] | None = None
+    strands: str = "forward"
 
     @property
     def layout(self) -> Layout:
@@ -103,6 +105,7 @@ class Run:
             "layout": self.layout,
             "engine": self.engine,
             "precision": self.precision,
+            "strands": self.strands,
             "block_size": self.block_size,
             "ensemble": self.ensemble_sha256,
             "members": self.members["sha256"].tolist(),

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import nn
 
-from deepmr.errors import DeepMRError, InputError
-from deepmr.ism.cost import CPU_BYTES, GPU_SHARE, Schedule, choose
-from deepmr.ism.graph import CaptureError, Graph
+from deepmr.errors import DeepMRError
+from deepmr.ism.cost import Schedule, choose, machine_of
+from deepmr.ism.graph import CaptureError, Graph, operation_name
 from deepmr.ism.lowering import capture
 from deepmr.ism.naive import EditEffects, input_dtype, out_of_memory
 from deepmr.ism.network import Network
@@ -72,6 +72,7 @@ class WindowedEngine:
         self.n_tasks = n_tasks
         self.device = device
         self.dtype = input_dtype(module)
+        self.columns = columns
         self.keep = None if columns is None else torch.tensor(columns, device=device)
         body = RawOutputs(module) if self.scalars else module
         if graph is None:
@@ -89,12 +90,13 @@ class WindowedEngine:
         """What was traced, to hand on to members of the same architecture."""
         return self.network.graph
 
+    def operations_at_full_length(self) -> list[str]:
+        """Name the operations that no rule confines to a window; they compute every position of every mutant."""
+        return [operation_name(self.graph.operations[node.name]) for node in self.graph.at_full_length()]
+
     def schedule(self, *, n_loci: int, per_position: float) -> Schedule:
         """Choose how edits are put together, for a job of so many loci and edits a position."""
-        memory = CPU_BYTES
-        if self.device.type == "cuda":
-            memory = int(torch.cuda.get_device_properties(self.device).total_memory * GPU_SHARE)
-        return choose(self.network, n_loci=n_loci, per_position=per_position, memory=memory)
+        return choose(self.network, n_loci=n_loci, per_position=per_position, machine=machine_of(self.device))
 
     def predict(
         self,
@@ -186,16 +188,11 @@ class WindowedEngine:
         at = self.positions[scalar.output]
         name, change = self.graph.outputs[at], outputs[at]
         node = self.graph.nodes[name]
-        reference = window.references.of(name)
-        if hasattr(scalar, "effect"):
-            if isinstance(change, Piece):
-                if not len(change.data):
-                    change.data = window.like.new_zeros((0, window.edits, window.loci, node.channels))
-                delta = change.data.permute(2, 1, 3, 0) if node.axes == ("c", "l") else None
-                if delta is not None:
-                    return scalar.effect(reference, delta, change.start).permute(1, 0, 2)
-            else:
+        if hasattr(scalar, "effect") and (node.axes == ("c", "l") or not node.local):
+            reference = window.references.prepared(name, scalar)
+            if not isinstance(change, Piece):
                 return scalar.effect(reference, change.transpose(0, 1), 0).permute(1, 0, 2)
+            return scalar.effect(reference, change.data.permute(2, 1, 3, 0), change.start).permute(1, 0, 2)
         whole = window.change_of(name).reshape(window.edits * window.loci, *node.shape)
         repeated = window.references.full(name, window.edits)
         found = scalar(repeated + whole, repeated) - scalar(repeated, repeated)
@@ -213,9 +210,3 @@ class WindowedEngine:
     def _onehot(self, codes: UInt8[np.ndarray, "loci length"]) -> Float[torch.Tensor, "loci 4 length"]:
         channels = torch.arange(4, dtype=torch.uint8, device=self.device)[:, None]
         return (to_device(codes, self.device)[:, None] == channels).to(self.dtype)
-
-
-def check_substitutions(edits: Edits) -> None:
-    """Raise `InputError` where an edit changes the length of a sequence: all behind it moves."""
-    if getattr(edits, "substitutions_only", True) is False:
-        raise InputError("deletions and insertions move the rest of the sequence; needed substitutions")

@@ -218,21 +218,38 @@ def _line(error: BaseException) -> str:
 
 def row_bytes(module: torch.nn.Module, length: int, *, device: torch.device | str = "cpu") -> int:
     """Measure the largest tensor that one sequence makes on its way through the network's layers, in bytes."""
-    x = torch.zeros((2, 4, length), dtype=input_dtype(module), device=device)
-    sizes = [x.nbytes]
+    outputs = _layer_outputs(module, length, device=device)
+    return max(8 * length * input_dtype(module).itemsize, *(y.nbytes for _, y in outputs)) // 2
 
-    def record(_module: Any, _inputs: Any, output: Any) -> None:
+
+def multiplications(module: torch.nn.Module, length: int, *, device: torch.device | str = "cpu") -> int:
+    """Count the multiplications of one sequence in layers whose weights have rows: convolutions and dense layers."""
+    total = 0
+    for layer, y in _layer_outputs(module, length, device=device):
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, torch.Tensor) and weight.ndim > 1 and y.ndim > 1:
+            total += weight.numel() * (y.numel() // (2 * weight.shape[0]))
+    return total
+
+
+def _layer_outputs(
+    module: torch.nn.Module, length: int, *, device: torch.device | str
+) -> list[tuple[torch.nn.Module, torch.Tensor]]:
+    """Run two blank sequences and return what each layer made of them."""
+    found: list[tuple[torch.nn.Module, torch.Tensor]] = []
+
+    def record(layer: torch.nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
-            sizes.append(output.nbytes)
+            found.append((layer, output))
 
     hooks = [layer.register_forward_hook(record) for layer in module.modules()]
     try:
         with torch.inference_mode():
-            module(x)
+            module(torch.zeros((2, 4, length), dtype=input_dtype(module), device=device))
     finally:
         for hook in hooks:
             hook.remove()
-    return max(sizes) // 2
+    return found
 
 
 def default_batch(module: torch.nn.Module, length: int, *, device: torch.device | str = "cpu") -> int:

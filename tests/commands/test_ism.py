@@ -20,7 +20,8 @@ from deepmr.commands.ism import ism
 from deepmr.errors import DeepMRError, IncompleteError, InputError
 from deepmr.io.effects import open_effects
 from deepmr.io.models import read_ensemble, write_ensemble
-from deepmr.ism.mutate import Member, mutate
+from deepmr.ism.member import Member
+from deepmr.ism.mutate import mutate
 from deepmr.sequence.ensemble import MemberInfo
 from deepmr.sequence.models import PaperCNN
 from deepmr.types import Task

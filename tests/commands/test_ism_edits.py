@@ -18,7 +18,8 @@ from deepmr.errors import InputError
 from deepmr.io.edits import read_edits
 from deepmr.io.effects import open_effects
 from deepmr.io.models import read_ensemble, write_ensemble
-from deepmr.ism.mutate import Member, mutate
+from deepmr.ism.member import Member
+from deepmr.ism.mutate import mutate
 from deepmr.sequence.ensemble import MemberInfo
 from deepmr.sequence.models import PaperCNN
 from deepmr.types import Task

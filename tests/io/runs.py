@@ -4,8 +4,8 @@ import pandas as pd
 
 from deepmr.io.repack import write_effects
 from deepmr.io.shards import Run, Shards
+from deepmr.ism.choice import prepare_members
 from deepmr.ism.edit_table import resolve_edits
-from deepmr.ism.mutate import members_of
 from deepmr.ism.variants import to_dense
 from tests.ism.stubs import Stub, random_sequences, small_cnn
 
@@ -51,7 +51,7 @@ def make_run(*, sequences=SEQUENCES, edits=None, **changes):
 
 def compute(shards, units=None):
     run = shards.run
-    members = members_of(STUB, length=LENGTH)
+    members, _ = prepare_members(STUB, run.sequences, n_variants=run.n_variants, engine="naive")
     attrs = {"device": "cpu", "threads": 1, "torch_version": "2", "seconds": 0.5}
     for unit in run.units if units is None else units:
         sequences = run.sequences.take(unit.loci)

@@ -239,7 +239,7 @@ def test_names_are_those_of_column_4_where_unique(windows, caplog):
     lines = "chr1\t4\t8\t{}\nchr1\t8\t12\t{}\n"
     assert windows(lines.format("a", "b")).loci["locus"].tolist() == ["a", "b"]
     assert windows(lines.format(".", ".")).loci["locus"].tolist() == ["chr1:4-8", "chr1:8-12"]
-    assert caplog.text == ""
+    assert "column 4" not in caplog.text
     for names in (("a", "a"), (".", "b"), ("", "b")):
         assert windows(lines.format(*names)).loci["locus"].tolist() == ["chr1:4-8", "chr1:8-12"]
         assert "not every name in column 4 is there and unique" in caplog.text

@@ -7,7 +7,8 @@ from torch import nn
 
 from deepmr.errors import InputError
 from deepmr.io.models import ensemble_sha256
-from deepmr.ism.mutate import in_precision, mutate
+from deepmr.ism.choice import in_precision
+from deepmr.ism.mutate import mutate
 from deepmr.sequence.dropout import FixedDropout, mask_seed, mc_dropout_ensemble, with_fixed_dropout
 from deepmr.sequence.ensemble import Ensemble, MemberInfo
 from deepmr.types import Task
