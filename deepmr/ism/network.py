@@ -210,27 +210,25 @@ class Network:
             return change if getattr(traced.args[0], "name", "") == node.inputs[0] else factor * change
         if name == "linear" and changes[node.inputs[0]].ndim == 2:
             return rows.multiply(changes[node.inputs[0]], self.static[traced.args[1].name])
-        return self._call(node, changes, batch, {"bias": None, "running_mean": 0})
+        return self._call(node, changes, batch, {"bias": None, "running_mean": self._zero_mean(traced)})
+
+    def _zero_mean(self, traced: Any) -> torch.Tensor | None:
+        """Return a mean of zero where the operation is a batch normalisation, its fourth argument."""
+        return torch.zeros_like(self.static[traced.args[3].name]) if "batch_norm" in operation_name(traced) else None
 
     def _call(self, node: Node, values: Mapping[str, Any], batch: int, replaced: Mapping[str, Any]) -> Any:
-        traced = self.graph.operations[node.name]
+        traced: Any = self.graph.operations[node.name]
         known = {**self.static, **values}
         if any(source.name not in known for source in traced.all_input_nodes):
             known.update(sized_values(self.graph, self.static, batch))
+        args = fx.map_arg(traced.args, lambda source: known[source.name])
+        named = fx.map_arg(traced.kwargs, lambda source: known[source.name])
         target = target_of(traced)
-        args = list(fx.map_arg(traced.args, lambda source: known[source.name]))
-        named = dict(fx.map_arg(traced.kwargs, lambda source: known[source.name]))
         schema = getattr(target, "_schema", None)
-        for k, argument in enumerate(schema.arguments if schema is not None and replaced else ()):
-            if argument.name in replaced:
-                value = replaced[argument.name]
-                old = args[k] if k < len(args) else named.get(argument.name)
-                value = torch.zeros_like(old) if argument.name == "running_mean" and old is not None else value
-                if k < len(args):
-                    args[k] = value
-                else:
-                    named[argument.name] = value
-        return target(*args, **named)
+        if schema is None:
+            return target(*args, **named)
+        given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | named
+        return target(**given | {k: v for k, v in replaced.items() if k in given})
 
 
 def _double(value: Any) -> Any:
