@@ -96,14 +96,14 @@ def _compiled() -> Any:
     try:
         import triton
         from triton import language as tl
-    except ImportError as error:
+    except Exception as error:  # an installation can be broken in many ways
         log.debug("no Triton: %s", error)
         return None
     return triton.jit(inspect.unwrap(_kernel), do_not_specialize=["blocks", "first", "last"])
 
 
 def _kernel(change, below, minus, residual, out, size, row, blocks, first, last, BLOCK: tl.constexpr):  # type: ignore
-    """Take one block of one position: `size` elements a position, the first `row` of which have a reference."""
+    """Take one block of one position: it has `size` elements; its reference has `row`, the same for every edit."""
     position = (tl.program_id(0) // blocks).to(tl.int64)
     at = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
