@@ -31,6 +31,7 @@ print(schedule, torch.cuda.get_device_name(device) if device.type == "cuda" else
 
 
 def run():
+    """Time all edits."""
     start = time.perf_counter()
     found = engine.predict(codes, edits, schedule=schedule)  # ends with a copy to the host, which waits
     return time.perf_counter() - start, found.delta
