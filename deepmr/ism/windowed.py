@@ -16,7 +16,7 @@ import torch
 
 from deepmr.ism import fused, rows
 from deepmr.ism.graph import Node
-from deepmr.ism.intervals import Interval, affected, reads
+from deepmr.ism.intervals import Interval, reads
 from deepmr.ism.layout import to_torch
 from deepmr.ism.network import Network
 from deepmr.ism.references import References
@@ -61,7 +61,7 @@ class Window:
     def __init__(self, network: Network, references: References, window: Interval, change: Rows) -> None:
         self.network = network
         self.references = references
-        self.spans = affected(network.graph, network.needed, window)
+        self.spans = network.spans(window)
         self.edits, self.loci = change.shape[1], change.shape[2]
         self.like = change
         name, start = network.graph.input.name, self.spans[network.graph.input.name].start
