@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from deepmr.ism.engine import WindowedEngine
+from deepmr.ism.placed import place
 from deepmr.ism.schedule import groups_of
 from deepmr.ism.variants import single_edits
 from tests.ism.random_networks import networks
@@ -55,10 +56,9 @@ def windowed_effects(network, codes, edits, *, dtype, width=4, n_loci=2):
         for loci, groups in groups_of(edits, width=width, n_loci=n_loci):
             x = onehot(codes[loci]).to(dtype)
             references = engine.network.references(x)
-            for group in groups:
-                effects = engine.effects(references, engine.numbered_from(group, loci.start), x)
-                used = group.variants >= 0
-                found[group.variants[used]] = effects.double().numpy()[used]
+            for group in place(groups, first=loci.start, device=CPU):
+                effects = engine.effects(references, group, x)
+                found[group.rows] = effects.double().numpy().reshape(-1, 3)[group.used]
     return engine, found
 
 
