@@ -226,6 +226,8 @@ class Network:
 
     def apply(self, node: Node, value: Rows) -> Rows:
         """Run an operation that acts on each position by itself, channels last."""
+        if node.options.get("second"):  # PyTorch wants its channels behind the batch
+            return self._call(node, {node.inputs[0]: value.movedim(-1, 1)}, 1, {}).movedim(1, -1)  # type: ignore[no-any-return]
         found: Rows = self._call(node, {node.inputs[0]: value}, 1, {"dim": -1} if node.options.get("dim") else {})
         return found
 

@@ -333,9 +333,11 @@ def upsample(operation: Operation, x: Node) -> Node | None:
 
 
 def prelu(operation: Operation, x: Node) -> Node | None:
-    """Take a leaky ReLU whose slope is learned, the same for every channel."""
+    """Take a leaky ReLU whose slope is learned, one for all channels or one a channel."""
     slope = operation.arguments["weight"].meta["val"]
-    return operation.make("map", x.axes, flat_of(x)) if alone(operation) and slope.numel() == 1 else None
+    if not alone(operation) or (slope.numel() > 1 and x.axes[0] != "c"):
+        return None
+    return operation.make("map", x.axes, {"second": slope.numel() > 1, **flat_of(x)})
 
 
 RULES: dict[str, Rule] = {
