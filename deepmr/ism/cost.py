@@ -63,7 +63,7 @@ def _multiplications(graph: Graph, node: Node, spans: dict[str, Interval]) -> fl
         return pairs * inputs.channels * node.channels / node.options["groups"]
     if node.kind == "dense":
         inputs = graph.nodes[node.inputs[0]]
-        return len(spans[inputs.name]) * inputs.channels * node.shape[0]
+        return float(len(spans[inputs.name]) * inputs.channels * node.shape[0])
     if node.kind in ("linear", "call") and node.inputs:
         return float(_weights(graph, node))
     return 0.0

@@ -60,10 +60,9 @@ def defined_effects(network, codes, edits, dtype=torch.float64):
         return (network(changed) - network(reference)[edits.locus]).numpy()
 
 
-def engine_of(network, length, *, n_tasks, dtype=torch.float64, graph=None):
-    return WindowedEngine(
-        copy.deepcopy(network).to(dtype), length=length, n_tasks=n_tasks, columns=None, device=CPU, graph=graph
-    )
+def engine_of(network, length, *, n_tasks, dtype=torch.float64, graph=None, device=CPU):
+    module = copy.deepcopy(network).to(device=device, dtype=dtype)
+    return WindowedEngine(module, length=length, n_tasks=n_tasks, columns=None, device=device, graph=graph)
 
 
 def window_effects(engine, codes, edits, *, width=4, n_loci=2):
