@@ -17,28 +17,29 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from benchmarks.channels_last import to_channels_last
-from benchmarks.networks import Case
-from deepmr.ism.naive import default_batch, predict_edits
-from deepmr.ism.variants import single_edits
+from benchmarks.networks import BothHeads, Case
+from deepmr.ism.engine import WindowedEngine
+from deepmr.ism.graph import CaptureError
+from deepmr.ism.variants import Edits, single_edits
+from deepmr.sequence.measured import Measured
+from deepmr.sequence.profiles import ProfileScore
+from deepmr.sequence.scalars import LogCount
 
 LADDER = [2**k for k in range(15)]
 STEADY = 0.05  # seconds of a measurement that is no longer noise
-LONG = 20.0  # seconds after which our engine is not run again
 
 
-def ours(network: nn.Module, codes: np.ndarray) -> np.ndarray:
-    """Return the effects of every single-base edit, in the order of `single_edits`: (edits, tasks).
-
-    THE SINGLE PLACE TO SWAP: what is timed and checked as "ours".
-    """
+def traced(network: nn.Module, length: int) -> WindowedEngine:
+    """Make the windowed engine of a network; two heads are measured as `deepmr` measures them."""
     weight = next(network.parameters())
-    device = weight.device
     with torch.inference_mode():
-        n_tasks = network(torch.zeros(2, 4, codes.shape[1], dtype=weight.dtype, device=device)).shape[1]
-    batch_size = default_batch(network, codes.shape[1], device=device)
-    return predict_edits(
-        network, codes, single_edits(codes), n_tasks=n_tasks, batch_size=batch_size, device=device
-    ).delta
+        n_tasks = network(torch.zeros(2, 4, length, dtype=weight.dtype, device=weight.device)).shape[1]
+    if isinstance(network, BothHeads):
+        with torch.inference_mode():
+            profile = network.network(torch.zeros(2, 4, length, dtype=weight.dtype, device=weight.device))[0]
+        strands = profile.shape[1] // network.n_tasks
+        network = Measured(network.network, [LogCount(1), ProfileScore(0, strands_per_task=strands)]).eval()
+    return WindowedEngine(network, length=length, n_tasks=n_tasks, columns=None, device=weight.device)
 
 
 class UnavailableError(Exception):
@@ -330,34 +331,42 @@ class TangermemeFast:
 
 
 class Ours:
-    """What `ours` does, on whole sequences."""
+    """The windowed engine of `deepmr`, on whole sequences; tracing is not timed, as it is not for tangermeme."""
 
     name: ClassVar[str] = "ours"
     extrapolated: ClassVar[bool] = False
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.found, self.seconds, self.runs = np.empty(0), np.inf, 0
-        self.note = f"{len(setting.codes)} sequences at once"
+        start = time.perf_counter()
+        try:
+            self.engine = traced(setting.network, setting.case.length)
+        except CaptureError as error:
+            raise UnavailableError(line(error)) from error
+        seconds = time.perf_counter() - start
+        codes = setting.codes
+        self.schedule = self.engine.schedule(n_loci=len(codes), per_position=3)
+        full = self.engine.operations_at_full_length()
+        self.note = (
+            f"{len(codes)} sequences, windows of {self.schedule.width} positions, {self.schedule.n_loci} loci at once, "
+            f"{len(full)} operations at full length, traced in {seconds:.1f} s"
+        )
+        self.found = self.predict(single_edits(codes[:1, :1]), codes[:1])
+
+    def predict(self, edits: Edits, codes: np.ndarray) -> np.ndarray:
+        """Return the effects of edits: (edits, tasks)."""
+        return self.engine.predict(codes, edits, schedule=self.schedule).delta
 
     def sample(self) -> float:
-        """Return seconds per sequence; the first run warms up, unless it is long: then it is the only one."""
-        if self.seconds > LONG and self.runs:
-            return self.seconds / len(self.setting.codes)
-        for _ in range(2):
-            self.seconds, self.found = self.setting.timed_result(lambda: ours(self.setting.network, self.setting.codes))
-            self.runs += 1
-            if self.seconds > LONG:
-                self.note = f"{len(self.setting.codes)} sequences at once, one run"
-            if self.runs > 1 or self.seconds > LONG:
-                break
-        return self.seconds / len(self.setting.codes)
+        """Return seconds per sequence."""
+        edits = single_edits(self.setting.codes)
+        seconds, self.found = self.setting.timed_result(lambda: self.predict(edits, self.setting.codes))
+        return seconds / len(self.setting.codes)
 
     def effects(self) -> np.ndarray:
-        """Return the effects of the edits that are checked, from the last run."""
-        if not self.runs:
-            self.sample()
-        return self.found[self.setting.checked]
+        """Return the effects of the edits that are checked."""
+        codes = self.setting.codes[:1]
+        return self.predict(single_edits(codes), codes)[self.setting.checked]
 
 
 ENGINES = {engine.name: engine for engine in (Passes, ChannelsLast, TangermemeFast, TangermemeSlow, Ours)}

@@ -27,7 +27,7 @@ class Case:
     build: Callable[[], nn.Module]
     length: int
     heads: tuple[int, ...]
-    n_sequences: tuple[int, int] = (1, 8)
+    n_sequences: tuple[int, int] = (4, 8)
     goals: dict[str, float] = field(default_factory=dict)
     gpu_goal: float | None = None
     n_jobs: int = 1
@@ -83,7 +83,7 @@ CASES: dict[str, Case] = {
         build=paper,
         length=100,
         heads=(2,),
-        n_sequences=(64, 1024),
+        n_sequences=(256, 1024),
         goals=goals(6, None, 8),
     ),
     "b": Case(
@@ -105,7 +105,7 @@ CASES: dict[str, Case] = {
         build=lambda: Output(bpnet_lite(), 1),
         length=2114,
         heads=(1,),
-        n_sequences=(1, 32),
+        n_sequences=(4, 32),
         goals=goals(60, 25, 8),
         gpu_goal=0.006,
     ),
@@ -121,7 +121,7 @@ CASES: dict[str, Case] = {
         build=basset,
         length=600,
         heads=(164,),
-        n_sequences=(8, 64),
+        n_sequences=(32, 64),
         goals=goals(25, None, 4),
     ),
     "job": Case(

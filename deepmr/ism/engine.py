@@ -192,16 +192,11 @@ class WindowedEngine:
         at = self.positions[scalar.output]
         name, change = self.graph.outputs[at], outputs[at]
         node = self.graph.nodes[name]
-        reference = window.references.of(name)
-        if hasattr(scalar, "effect"):
-            if isinstance(change, Piece):
-                if not len(change.data):
-                    change.data = window.like.new_zeros((0, window.edits, window.loci, node.channels))
-                delta = change.data.permute(2, 1, 3, 0) if node.axes == ("c", "l") else None
-                if delta is not None:
-                    return scalar.effect(reference, delta, change.start).permute(1, 0, 2)
-            else:
+        if hasattr(scalar, "effect") and (node.axes == ("c", "l") or not node.local):
+            reference = window.references.prepared(name, scalar)
+            if not isinstance(change, Piece):
                 return scalar.effect(reference, change.transpose(0, 1), 0).permute(1, 0, 2)
+            return scalar.effect(reference, change.data.permute(2, 1, 3, 0), change.start).permute(1, 0, 2)
         whole = window.change_of(name).reshape(window.edits * window.loci, *node.shape)
         repeated = window.references.full(name, window.edits)
         found = scalar(repeated + whole, repeated) - scalar(repeated, repeated)

@@ -1,5 +1,6 @@
 """One member made ready for windows: weights laid out, the order of computation, and what the reference must keep."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import fx, nn
 
-from deepmr.ism import rows
+from deepmr.ism import rows, weights
 from deepmr.ism.graph import Graph, Node, operation_name, sized_values, static_values, target_of
-from deepmr.ism.intervals import Interval, needed
-from deepmr.ism.layout import as_rows
+from deepmr.ism.intervals import needed
 from deepmr.ism.references import References, reference_values
 from deepmr.ism.rows import Rows, Taps
+
+STILL = ("relu", "map", "scale", "add", "mul")  # positions stay where they are
 
 
 class Step:
@@ -40,12 +42,13 @@ class Network:
         self.users = graph.users()
         self.factors: dict[str, Any] = {}
         self.taps: dict[str, Taps] = {}
-        self.weights: dict[str, Float[torch.Tensor, "positions channels out"]] = {}
+        self.dense: dict[str, Float[torch.Tensor, "out positions channels"]] = {}
         self.source: dict[str, str] = {}
         for node in graph.nodes.values():
             self._prepare(node)
         self.stored = {node.name for node in graph.nodes.values() if self._must_store(node)}
         self.leading: dict[str, Node] = {}
+        self.least: dict[str, int] = {}
         self.steps, self.width = self._order()
         self.kept = self._kept()
         self.workspace = rows.Workspace()
@@ -54,67 +57,26 @@ class Network:
         """Compute the unedited sequences once."""
         return References(self.graph, reference_values(self.graph, self.static, onehot, keep=self.kept))
 
-    # -- weights ---------------------------------------------------------------------------------------------
-
     def _prepare(self, node: Node) -> None:
-        options = node.options
+        """Lay out the weights of an operation, and say which value it computes: a view is its input."""
+        static = self.static
         self.source[node.name] = node.name
         if node.kind == "alias":
             self.source[node.name] = self.source[node.inputs[0]]
         elif node.kind == "conv":
-            weight = self.static[options["weight"]].reshape(
-                -1, self.static[options["weight"]].shape[1], options["kernel"]
-            )
-            self.taps[node.name] = self._make_taps(node, weight)
+            self.taps[node.name] = weights.taps_of(node, static)
         elif node.kind == "scale":
-            factor = self._factor(node)
-            before = self.graph.nodes[self.source[node.inputs[0]]]
-            if before.kind == "conv" and self._alone(node.inputs[0]) and _by_channel(factor):
-                scale = factor.reshape(-1, 1, 1) if isinstance(factor, torch.Tensor) else factor
-                weight = self.taps[before.name].weight[..., 0].double() * scale
-                self.taps[before.name] = self._make_taps(before, weight.to(self._dtype(before)))
-                self.source[node.name] = before.name
+            factor = weights.factor_of(node, static)
+            before = self.source[node.inputs[0]]
+            if before in self.taps and self._alone(node.inputs[0]) and weights.is_by_channel(factor):
+                self.taps[before] = weights.scaled(self.taps[before], factor)
+                self.source[node.name] = before
             else:
-                self.factors[node.name] = factor.to(self._dtype(node)) if isinstance(factor, torch.Tensor) else factor
+                self.factors[node.name] = factor
         elif node.kind == "avg_pool":
-            self.factors[node.name] = rows.pool_counts(
-                self.graph.nodes[node.inputs[0]].length, node.length, width=options["kernel"],
-                stride=options["stride"], left=options["left"], count_padding=options["count_padding"],
-                device=self._like().device, dtype=self._like().dtype,
-            )  # fmt: skip
+            self.factors[node.name] = weights.counts_of(node, self.graph.nodes[node.inputs[0]], static)
         elif node.kind == "dense":
-            x = self.graph.nodes[node.inputs[0]]
-            weight = self.static[options["weight"]]
-            order = (2, 1, 0) if x.axes == ("cl",) else (1, 2, 0)
-            shape = (x.channels, x.length) if x.axes == ("cl",) else (x.length, x.channels)
-            self.weights[node.name] = weight.reshape(len(weight), *shape).permute(order).contiguous()
-
-    def _make_taps(self, node: Node, weight: torch.Tensor) -> Taps:
-        return rows.make_taps(weight, **{name: node.options[name] for name in ("stride", "dilation", "left", "groups")})
-
-    def _factor(self, node: Node) -> Any:
-        options = node.options
-        if "batch_norm" in options:
-            names = options["batch_norm"]
-            scale = (self.static[names["running_var"]].double() + options["eps"]).rsqrt()
-            if names["weight"] is not None:
-                scale = scale * self.static[names["weight"]].double()
-            return as_rows(scale.reshape(1, -1, *[1] * (len(node.shape) - 1)), node)
-        factor = options.get("factor", options.get("divisor"))
-        value = self.static[factor] if isinstance(factor, str) else factor
-        value = as_rows(value.double(), node) if isinstance(value, torch.Tensor) else float(value)
-        return 1 / value if "divisor" in options else value
-
-    def _like(self) -> torch.Tensor:
-        return next(v for v in self.static.values() if isinstance(v, torch.Tensor) and v.is_floating_point())
-
-    def _dtype(self, node: Node) -> torch.dtype:
-        value = self.traced[node.name].meta["val"]
-        return (value[0] if isinstance(value, tuple | list) else value).dtype
-
-    def dense_rows(self, node: Node, span: Interval) -> Float[torch.Tensor, "positions channels out"]:
-        """Return the weights of a dense layer that a window meets."""
-        return self.weights[node.name][span.start : span.stop]
+            self.dense[node.name] = weights.dense_of(node, self.graph.nodes[node.inputs[0]], static)
 
     # -- order -----------------------------------------------------------------------------------------------
 
@@ -165,19 +127,26 @@ class Network:
         return list(steps.values()), width
 
     def _widen(self, node: Node, width: dict[str, float]) -> None:
+        """Follow a value back to what is stored: how wide its rows get, and which convolution is on the way."""
+        kernel, ratio = 1, 1.0
         largest = float(node.channels)
         if node.kind == "conv":
             self.leading[node.name] = node
-        elif node.kind in ("relu", "map", "scale", "add", "mul"):  # positions stay where they are
-            sources = [self.source[name] for name in node.inputs if self.source[name] not in self.stored]
-            leading = [self.leading[name] for name in sources if name in self.leading]
-            if leading:
-                self.leading[node.name] = leading[-1]
-        for name in node.inputs:
-            source = self.graph.nodes[name]
-            if self.source[name] not in self.stored and source.kind != "input" and node.kind != "conv":
-                largest = max(largest, width[name] * source.length / max(1, node.length))
+            kernel = node.options["kernel"]
+        else:
+            for name in node.inputs:
+                source = self.graph.nodes[self.source[name]]
+                if source.name in self.stored or source.kind == "input":
+                    continue
+                ratio = source.length / max(1, node.length)
+                largest = max(largest, width[source.name] * ratio)
+                kernel = max(kernel, self.least[source.name])
+                if source.name in self.leading and node.kind in STILL:
+                    self.leading[node.name] = self.leading[source.name]
         width[node.name] = largest
+        # A convolution of many taps loses more at the edges of small parts than the cache can give.
+        many = kernel > rows.MOST_CUT_TAPS
+        self.least[node.name] = math.ceil((3 if node.kind == "conv" else 1) * kernel / ratio) if many else 1
 
     def _reads(self, node: Node) -> set[str]:
         """Return the stored and full values that a value is computed from."""
@@ -241,6 +210,8 @@ class Network:
             change = changes[node.inputs[0]]
             factor = traced.kwargs.get("alpha", 1) * (-1 if name == "sub" else 1)
             return change if getattr(traced.args[0], "name", "") == node.inputs[0] else factor * change
+        if name == "linear" and changes[node.inputs[0]].ndim == 2:
+            return rows.multiply(changes[node.inputs[0]], self.static[self.traced[node.name].args[1].name])
         return self._call(node, changes, batch, {"bias": None, "running_mean": 0})
 
     def _call(self, node: Node, values: Mapping[str, Any], batch: int, replaced: Mapping[str, Any]) -> Any:
@@ -266,10 +237,6 @@ class Network:
 
 def _double(value: Any) -> Any:
     return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-
-
-def _by_channel(factor: Any) -> bool:
-    return not isinstance(factor, torch.Tensor) or len(factor) == 1
 
 
 def _pointwise(node: Node) -> bool:

@@ -82,6 +82,15 @@ class References:
             value = value[self.chosen]
         return value.expand(edits, *value.shape).reshape(-1, *value.shape[1:])
 
+    def prepared(self, name: str, scalar: Any) -> Any:
+        """Return what a scalar needs of an output's reference."""
+        if self.chosen is not None:
+            return scalar.prepare(self.of(name))
+        key = ("scalar", name, scalar)
+        if key not in self._laid:
+            self._laid[key] = scalar.prepare(self.of(name))
+        return self._laid[key]
+
     def of(self, name: str) -> torch.Tensor:
         """Return a value in PyTorch's layout: (loci, ...)."""
         value: torch.Tensor = self.values[name]

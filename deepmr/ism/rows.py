@@ -8,7 +8,8 @@ so only taps that meet a changed position are multiplied.
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from torch.nn import functional
 from deepmr.ism.intervals import Interval
 
 MOST_CUT_TAPS = 5
+LARGE_LAYER = 2**15  # weights
+VECTOR = 16  # numbers that a core multiplies at once
 Rows = Float[torch.Tensor, "_ _ _ _"]  # positions, edits, loci, channels
 
 
@@ -30,6 +33,7 @@ class Taps:
     weight : (out, in / groups, width, 1).
     matrices : (width, in, out), for devices where a product a tap is faster; None where it is not.
     left : zeros before the first position.
+    wide : the same convolution, `together` neighbouring positions at once, for few output channels.
     """
 
     weight: Float[torch.Tensor, "out in width 1"]
@@ -38,6 +42,8 @@ class Taps:
     dilation: int
     left: int
     groups: int
+    together: int = 1
+    wide: "Taps | None" = None
 
 
 def make_taps(
@@ -48,7 +54,26 @@ def make_taps(
     matrices = None if direct else weight.permute(2, 1, 0).contiguous()
     # A copy: PyTorch takes any stride of the last axis for channels last, and grouped convolutions then misread it.
     laid = torch.empty_like(weight.unsqueeze(-1), memory_format=torch.channels_last).copy_(weight.unsqueeze(-1))
-    return Taps(weight=laid, matrices=matrices, stride=stride, dilation=dilation, left=left, groups=groups)
+    plain = Taps(weight=laid, matrices=matrices, stride=stride, dilation=dilation, left=left, groups=groups)
+    together = VECTOR // weight.shape[0]
+    if matrices is not None or stride * dilation * groups > 1 or together < 2 or weight.shape[2] < 2 * together:
+        return plain
+    return replace(plain, together=together, wide=_widened(weight, together, left))
+
+
+def _widened(weight: Float[torch.Tensor, "out in width"], together: int, left: int) -> Taps:
+    """Shift the weights to make several positions from one look at the input: a profile head has too few channels.
+
+    Notes
+    -----
+    Positions o, o + 1, ... o + n - 1 become n times the channels of one, read by n copies of the weights, each shifted
+    by one, with stride n: (width + n - 1) / width times the multiplications, in vectors that are full.
+    """
+    out, channels, width = weight.shape
+    wide = weight.new_zeros((together, out, channels, width + together - 1))
+    for k in range(together):
+        wide[k, :, :, k : k + width] = weight
+    return make_taps(wide.flatten(0, 1), stride=together, dilation=1, left=left, groups=1)
 
 
 def convolve(x: Rows, start: int, wanted: Interval, taps: Taps) -> Rows:
@@ -59,6 +84,12 @@ def convolve(x: Rows, start: int, wanted: Interval, taps: Taps) -> Rows:
     x : changes at positions start, start + 1, ...
     wanted : positions of the result; some tap of each block of them meets the window.
     """
+    if taps.wide is not None:
+        together = taps.together
+        blocks = Interval(0, -(-len(wanted) // together))
+        found = convolve(x, start, blocks, replace(taps.wide, left=taps.wide.left - wanted.start))
+        apart = found.reshape(*found.shape[:3], together, -1).permute(0, 3, 1, 2, 4)
+        return apart.flatten(0, 1)[: len(wanted)]
     width, stride, dilation = taps.weight.shape[2], taps.stride, taps.dilation
     stop = start + len(x)
     first, last = wanted.start * stride - taps.left, (wanted.stop - 1) * stride - taps.left
@@ -77,12 +108,40 @@ def convolve(x: Rows, start: int, wanted: Interval, taps: Taps) -> Rows:
     edits, loci, channels = x.shape[1:]
     image = inside.reshape(1, len(inside), edits * loci, channels).permute(0, 3, 1, 2)
     weight = taps.weight[:, :, low:high] if high - low < width else taps.weight
-    found = functional.conv2d(
-        image, weight, stride=(stride, 1), padding=(pad, 0), dilation=(dilation, 1), groups=taps.groups
-    )
+    found = _convolve(image, weight, padding=pad, stride=stride, dilation=dilation, groups=taps.groups)
     rows = found.permute(0, 2, 3, 1).reshape(found.shape[2], edits, loci, -1)
     skipped = (pad - before) // stride
     return rows[skipped : skipped + len(wanted)]
+
+
+def _convolve(
+    image: Float[torch.Tensor, "1 channels positions rows"],
+    weight: Float[torch.Tensor, "out in width 1"],
+    *,
+    padding: int = 0,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Float[torch.Tensor, "1 out _ rows"]:
+    """Convolve by oneDNN where it is there: PyTorch itself leaves small and one-tap convolutions to slower code."""
+    if image.dtype == torch.float32 and image.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        found: torch.Tensor = torch.ops.aten.mkldnn_convolution(
+            image, weight, None, [padding, 0], [stride, 1], [dilation, 1], groups
+        )
+        return found
+    return functional.conv2d(
+        image, weight, stride=(stride, 1), padding=(padding, 0), dilation=(dilation, 1), groups=groups
+    )
+
+
+def multiply(
+    x: Float[torch.Tensor, "rows features"], weight: Float[torch.Tensor, "out features"]
+) -> Float[torch.Tensor, "rows out"]:
+    """Multiply vectors with a dense layer: large ones as a convolution, twice as fast on some processors."""
+    if weight.numel() < LARGE_LAYER or x.device.type != "cpu" or x.dtype != torch.float32:
+        return functional.linear(x, weight)
+    found = _convolve(x[None, None].permute(0, 3, 1, 2), weight[..., None, None])
+    return found[0, :, 0].t()
 
 
 def _product_a_tap(x: Rows, start: int, wanted: Interval, taps: Taps, used: range) -> Rows:
@@ -162,15 +221,16 @@ def pool_counts(
     return counts.to(device=device, dtype=dtype).view(-1, 1, 1, 1)
 
 
-def dense(x: Rows, weight: Float[torch.Tensor, "positions channels out"]) -> Float[torch.Tensor, "edits loci out"]:
-    """Multiply a window, flattened, with the rows of a dense layer that belong to it."""
+def dense(x: Rows, weight: Float[torch.Tensor, "out positions channels"]) -> Float[torch.Tensor, "edits loci out"]:
+    """Multiply a window, flattened, with the part of a dense layer that belongs to it."""
     edits, loci, channels = x.shape[1:]
     if x.device.type == "cpu" and x.dtype == torch.float32:
         image = x.reshape(1, len(x), edits * loci, channels).permute(0, 3, 1, 2)
-        kernel = weight.permute(2, 1, 0).unsqueeze(-1)  # out, channels, positions, 1
-        return functional.conv2d(image, kernel)[0, :, 0].t().reshape(edits, loci, -1)
+        kernel = weight.permute(0, 2, 1)[..., None]  # out, channels, positions, 1
+        kernel = torch.empty_like(kernel, memory_format=torch.channels_last).copy_(kernel)
+        return _convolve(image, kernel)[0, :, 0].t().reshape(edits, loci, -1)
     flat = x.permute(1, 2, 0, 3).reshape(edits * loci, -1)
-    return (flat @ weight.reshape(flat.shape[1], -1)).view(edits, loci, -1)
+    return functional.linear(flat, weight.reshape(len(weight), -1)).view(edits, loci, -1)
 
 
 def cuts(taps: Taps, changed: Interval) -> set[int]:
@@ -187,7 +247,7 @@ def cuts(taps: Taps, changed: Interval) -> set[int]:
     return {edge - shift for shift in shifts for edge in (changed.start, changed.stop)}
 
 
-def chunks(span: Interval, size: int, *, at: set[int]) -> list[Interval]:
+def chunks(span: Interval, size: int, *, at: Iterable[int] = ()) -> list[Interval]:
     """Cut an interval at given positions, and what is longer than `size` into equal parts."""
     edges = [span.start, *sorted(edge for edge in at if span.start < edge < span.stop), span.stop]
     found = []
@@ -204,18 +264,23 @@ class Workspace:
         self._free: list[torch.Tensor] = []
 
     def take(self, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-        """Return an uninitialised tensor."""
+        """Return an uninitialised tensor of a shape, of the type and on the device of another."""
         n = math.prod(shape)
-        fitting = [k for k, block in enumerate(self._free) if block.numel() >= n and block.dtype == like.dtype]
-        if not fitting:
-            return like.new_empty(n).view(shape)
-        block = self._free.pop(min(fitting, key=lambda k: self._free[k].numel()))
+        self._free.sort(key=len)
+        fitting = next((k for k, block in enumerate(self._free) if len(block) >= n), None)
+        if fitting is None:
+            if self._free:
+                self._free.pop()  # too small: windows have grown, and what replaces it serves both
+            block = like.new_empty(n + n // 8)
+        else:
+            block = self._free.pop(fitting)
         return block[:n].view(shape)
 
     def give(self, tensor: torch.Tensor) -> None:
         """Hand a tensor from `take` back."""
-        base = tensor._base if tensor._base is not None else tensor
-        self._free.append(base.view(-1) if base.is_contiguous() else base.new_empty(0))
+        storage = tensor.untyped_storage()
+        whole = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage)
+        self._free.append(whole)
 
     def clear(self) -> None:
         """Let go of what nobody uses."""

@@ -22,7 +22,7 @@ from deepmr.ism.network import Network
 from deepmr.ism.references import References
 from deepmr.ism.rows import Rows
 
-CHUNK_BYTES = 2**19  # of one value at a few positions: it should stay in a core's cache
+CHUNK_BYTES = 2**20  # of one value at a few positions: it should stay in a core's cache
 
 
 @dataclass(slots=True)
@@ -111,11 +111,14 @@ class Window:
         if self.like.device.type != "cpu":
             return [span]
         row = self.network.width[node.name] * self.edits * self.loci * self.like.element_size()
-        at: set[int] = set()
+        size = max(self.network.least[node.name], int(CHUNK_BYTES / row))
         leading = self.network.leading.get(self.network.source[node.name])
-        if leading is not None:
-            at = rows.cuts(self.network.taps[leading.name], self.spans[leading.inputs[0]])
-        return rows.chunks(span, max(1, int(CHUNK_BYTES / row)), at=at)
+        if leading is None:
+            return rows.chunks(span, size)
+        taps = self.network.taps[leading.name]
+        parts = rows.chunks(span, size, at=rows.cuts(taps, self.spans[leading.inputs[0]]))
+        # Parts that are a dilation apart read the same inputs: one after the other they find them in the cache.
+        return sorted(parts, key=lambda part: (part.start - span.start) % taps.dilation // size)
 
     def pull(self, name: str, wanted: Interval, out: Rows | None = None) -> Piece | None:
         """Return a value at some positions, from what is stored or computed now; None where nothing changes."""
@@ -298,7 +301,7 @@ class Window:
         if not span:
             return self.like.new_zeros((self.edits * self.loci, *node.shape))
         x = self.surely(node.inputs[0], span)
-        return rows.dense(x.data, self.network.dense_rows(node, span)).reshape(-1, *node.shape)
+        return rows.dense(x.data, self.network.dense[node.name][:, span.start : span.stop]).reshape(-1, *node.shape)
 
     def change_of(self, name: str) -> Any:
         """Return the change of a value over all its positions, as PyTorch lays it out: (edits * loci, ...)."""
