@@ -209,7 +209,8 @@ class Network:
             traced = self.traced[node.name]
             change = changes[node.inputs[0]]
             factor = traced.kwargs.get("alpha", 1) * (-1 if name == "sub" else 1)
-            return change if getattr(traced.args[0], "name", "") == node.inputs[0] else factor * change
+            first, second = (getattr(value, "name", "") == node.inputs[0] for value in traced.args[:2])
+            return change * (first + second * factor)
         if name == "linear" and changes[node.inputs[0]].ndim == 2:
             return rows.multiply(changes[node.inputs[0]], self.static[self.traced[node.name].args[1].name])
         return self._call(node, changes, batch, {"bias": None, "running_mean": 0})

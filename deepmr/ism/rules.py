@@ -147,7 +147,10 @@ def adaptive_pool(kind: Kind) -> Rule:
     def rule(operation: Operation, x: Node) -> Node | None:
         sizes = operation.get("output_size")
         ones = all(n in (1, None) for n in ([sizes] if isinstance(sizes, int) else sizes))
-        return operation.make(kind, (), {"mean": kind == "sum"}) if ones and x.axes[0] == "c" else None
+        if not ones or x.axes[0] != "c":
+            return None
+        operation.shape = (x.shape[0], *[1] * (len(x.shape) - 1))  # of the largest, which comes with its place
+        return operation.make(kind, (), {"mean": kind == "sum"})
 
     return rule
 
@@ -162,8 +165,8 @@ def reduction(kind: Kind) -> Rule:
         if -1 in over or {x.axes[d] for d in over} - {"1"} != {"l"} or operation.get("dtype") is not None:
             return None
         if kind == "max" and operation.name == "max":  # it returns values and places
-            operation.shape = tuple(n for d, n in enumerate(x.shape) if d not in over or operation.get("keepdim"))
-            operation.batch_moved = False
+            kept = [(d, 1 if d in over else n) for d, n in enumerate(x.shape)]
+            operation.shape = tuple(n for d, n in kept if d not in over or operation.get("keepdim"))
         return operation.make(kind, (), {"mean": operation.name == "mean"})
 
     return rule
