@@ -8,7 +8,6 @@ import logging
 import h5py
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from deepmr.commands.info import info
@@ -19,6 +18,7 @@ from deepmr.ism.member import Member
 from deepmr.sequence.ensemble import MemberInfo
 from deepmr.sequence.models import PaperCNN
 from deepmr.types import Task
+from tests.ism.zoo import settle
 
 logging.getLogger("torch").setLevel(logging.ERROR)
 LENGTH, N_LOCI = 40, 5
@@ -54,8 +54,8 @@ def write(folder, modules, architecture="paper_cnn", arguments=ARGUMENTS, **opti
 
 
 def paper_cnn(seed):
-    torch.manual_seed(seed)
-    return PaperCNN(2, LENGTH, **ARGUMENTS).eval()
+    """Make a network whose effects are well above the rounding of its output."""
+    return settle(lambda: PaperCNN(2, LENGTH, **ARGUMENTS), seed, gain=2)
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +86,11 @@ def done(inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done")
 
     @functools.cache
-    def run_once(engine, strands="forward"):
+    def run_once(engine, strands):
         out = folder / f"{engine}_{strands}.h5"
         return run(inputs, out, engine=engine, strands=strands), out
 
-    return run_once
+    return lambda engine, strands="forward": run_once(engine, strands)
 
 
 def arrays(path):
@@ -280,7 +280,7 @@ def test_double_precision(options, done):
     assert_close(options["out"], done("naive")[1])
 
 
-def test_insertions_beside_windows(options, tmp_path):
+def test_a_scan_by_windows(options, tmp_path):
     naive = tmp_path / "naive.h5"
     for out, engine in ((options["out"], "windowed"), (naive, "naive")):
         ism(**options | {"out": out}, engine=engine, scan="substitute:3:random", within=["5:20"])
@@ -294,8 +294,13 @@ def test_dropout_masks_go_through_windows(inputs, tmp_path):
     code.write_text(DROPPING)
     scope: dict[str, type[nn.Module]] = {}
     exec(DROPPING, scope)
-    torch.manual_seed(0)
-    write(tmp_path / "dropping", [scope["Dropping"](2, LENGTH).eval()], "dropping.py:Dropping", {}, code=code)
+    write(
+        tmp_path / "dropping",
+        [settle(lambda: scope["Dropping"](2, LENGTH), 0, gain=2)],
+        "dropping.py:Dropping",
+        {},
+        code=code,
+    )
     out = {engine: tmp_path / f"{engine}.h5" for engine in ("windowed", "naive")}
     for engine, path in out.items():
         summary = run(inputs, path, model=tmp_path / "dropping", engine=engine, mc_dropout=3, seed=5, trust_code=True)
