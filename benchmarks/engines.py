@@ -345,7 +345,7 @@ class Ours:
             raise UnavailableError(line(error)) from error
         seconds = time.perf_counter() - start
         codes = setting.codes
-        self.schedule = self.engine.schedule(n_loci=len(codes), per_position=3)
+        self.schedule = self.engine.schedule(n_loci=len(codes), per_position=3.0)
         full = self.engine.operations_at_full_length()
         self.note = (
             f"{len(codes)} sequences, windows of {self.schedule.width} positions, {self.schedule.n_loci} loci at once, "

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from benchmarks.channels_last import TwoDimensional, to_channels_last
-from benchmarks.engines import Setting, ours
+from benchmarks.engines import Ours, Setting
 from benchmarks.ism import error_of, true_effects
 from benchmarks.networks import CASES, find_cases
+from deepmr.ism.variants import single_edits
 from tests.ism.stubs import random_sequences
 from tests.ism.zoo import ZOO
 
@@ -32,8 +33,11 @@ def test_edits_are_numbered_alike_everywhere():
     setting = Setting(case=case, network=network, codes=codes, device=torch.device("cpu"), seconds=0.1)
     assert {0, case.length - 1} <= set(setting.offsets)
     exact = true_effects(setting)
-    assert error_of(ours(network, codes)[setting.checked], exact, case) < 1e-6
-    assert error_of(ours(network, codes)[setting.checked + 1], exact, case) > 0.1
+    engine = Ours(setting)
+    found = engine.predict(single_edits(codes), codes)
+    np.testing.assert_allclose(engine.effects(), found[setting.checked], rtol=1e-9)
+    assert error_of(engine.effects(), exact, case) < 1e-6
+    assert error_of(found[setting.checked + 1], exact, case) > 0.1
 
 
 def test_errors_are_relative_to_the_largest_effect_of_the_head():

@@ -1,5 +1,6 @@
 """How much arithmetic mutagenesis takes, by plain passes and by windows, before any is done."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,11 +10,30 @@ from deepmr.ism.intervals import Interval, affected
 from deepmr.ism.network import Network
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
-SAMPLED = 5  # windows over the sequence whose cost stands for all
-CALL = 2e6  # what one call of PyTorch costs, in multiplications that could be done meanwhile
-ELEMENT = 12  # the same for an element that is read, changed and written
-CPU_BYTES = 2**28
-GPU_SHARE = 1 / 4
+SAMPLED = 9  # windows over the sequence whose cost stands for all
+REFERENCE_READS = 2  # of a value, while its change passes through an activation
+GPU_SHARE = 1 / 4  # of its memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a kind of device does in the time of one multiplication, from measurements: orders of magnitude will do.
+
+    Attributes
+    ----------
+    call : multiplications that could be done while one operation of PyTorch is called.
+    element : the same while an element of a value is read, changed and written by the passes between convolutions.
+    memory : bytes for references and windows.
+    window : bytes of the largest value of a window; twice as much should stay in the last cache.
+    """
+
+    call: float
+    element: float
+    memory: int
+    window: int
+
+
+CPU = Machine(call=2e6, element=20.0, memory=2**28, window=2**24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,27 +52,86 @@ class Schedule:
     speedup: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowCost:
+    """What one edit takes, on average over the windows of a sequence.
+
+    Attributes
+    ----------
+    multiplications : in convolutions and dense layers.
+    elements : of all values.
+    calls : operations, shared by the edits of a window.
+    bytes : of all values that are held at once.
+    largest : bytes of the largest value.
+    """
+
+    multiplications: float
+    elements: float
+    calls: int
+    bytes: float
+    largest: int
+
+
+def machine_of(device: torch.device) -> Machine:
+    """Return what is known of a device."""
+    if device.type != "cuda":
+        return CPU
+    memory = int(torch.cuda.get_device_properties(device).total_memory * GPU_SHARE)
+    return Machine(call=2e8, element=80.0, memory=memory, window=memory // 8)
+
+
+def choose(network: Network, *, n_loci: int, per_position: float, machine: Machine = CPU) -> Schedule:
+    """Choose the width of windows and the loci at once that cost least.
+
+    Parameters
+    ----------
+    network : with its graph.
+    n_loci : loci that there are at most.
+    per_position : edits at a position, 3 for every single-base edit.
+    machine : that it runs on.
+    """
+    plain = plain_cost(network.graph)
+    options: list[tuple[float, Schedule]] = []
+    for width in WIDTHS:
+        cost = window_cost(network, width)
+        edits = max(1, round(per_position * width))
+        fit = machine.memory // (_reference_bytes(network) + edits * cost.bytes)
+        loci = max(1, min(n_loci, int(fit), machine.window // (edits * cost.largest)))
+        passed = cost.elements * (1 + REFERENCE_READS / edits)  # the edits of a window share their locus's reference
+        work = cost.multiplications + machine.element * passed + machine.call * cost.calls / (edits * loci)
+        references = 2 * plain / max(1.0, per_position * network.graph.length)
+        speedup = plain / max(1.0, cost.multiplications + references)
+        options.append((work, Schedule(width=width, n_loci=loci, speedup=speedup)))
+    return min(options, key=lambda option: option[0])[1]
+
+
 def plain_cost(graph: Graph) -> float:
     """Return the multiplications of one sequence through the network."""
     spans = {node.name: Interval(0, node.length) for node in graph.nodes.values() if node.local}
     return sum(_multiplications(graph, node, spans) for node in graph.nodes.values())
 
 
-def window_cost(network: Network, window: Interval) -> tuple[float, float, float]:
-    """Return multiplications, elements passed over and calls for one edit in a window."""
-    graph = network.graph
-    spans = affected(graph, network.needed, window)
-    multiplied = elements = calls = 0.0
-    for node in graph.nodes.values():
-        if network.source[node.name] != node.name:
-            continue
-        multiplied += _multiplications(graph, node, spans)
-        if node.local:
-            elements += len(spans[node.name]) * node.channels
-        elif node.options.get("full_length"):
-            elements += 4 * _size(node)
-        calls += 1
-    return multiplied, elements, calls
+def window_cost(network: Network, width: int) -> WindowCost:
+    """Return what an edit costs in windows of a width, as the mean over windows spread along the sequence."""
+    graph, length = network.graph, network.graph.length
+    blocks = -(-length // width)
+    starts = sorted({(2 * k + 1) * blocks // (2 * SAMPLED) * width for k in range(SAMPLED)})
+    nodes = [node for node in graph.nodes.values() if network.source[node.name] == node.name]
+    multiplied = elements = 0.0
+    largest = 1
+    for start in starts:
+        spans = affected(graph, network.needed, Interval(start, min(length, start + width)))
+        multiplied += sum(_multiplications(graph, node, spans) for node in nodes)
+        sizes = [_elements(node, spans) for node in nodes]
+        elements += sum(sizes)
+        largest = max(largest, *sizes)
+    size = _itemsize(network)
+    multiplied, elements = multiplied / len(starts), elements / len(starts)
+    # Few values are held at a time: about the two that a layer reads and writes, and what a later layer adds.
+    held = size * (3 * largest + elements / max(1, len(nodes)))
+    return WindowCost(
+        multiplications=multiplied, elements=elements, calls=len(nodes), bytes=held, largest=size * largest
+    )
 
 
 def _multiplications(graph: Graph, node: Node, spans: dict[str, Interval]) -> float:
@@ -64,59 +143,35 @@ def _multiplications(graph: Graph, node: Node, spans: dict[str, Interval]) -> fl
     if node.kind == "dense":
         inputs = graph.nodes[node.inputs[0]]
         return float(len(spans[inputs.name]) * inputs.channels * node.shape[0])
-    if node.kind in ("linear", "call") and node.inputs:
-        return float(_weights(graph, node))
-    return 0.0
+    return float(_weights(graph, node)) if node.kind in ("linear", "call") else 0.0
 
 
-def _weights(graph: Graph, node: Node) -> float:
-    """Return the size of the weights of a dense layer, or of a convolution times the positions that it makes."""
-    traced = next(n for n in graph.traced.nodes if n.name == node.name)
-    static = [n.meta["val"].shape for n in traced.all_input_nodes if n.name not in graph.nodes and "val" in n.meta]
-    numel = max((torch.Size(shape).numel() for shape in static if len(shape) > 1), default=0)
-    positions = max(1, _size(node) // static[0][0]) if static and len(static[0]) > 1 and static[0][0] else 1
-    return float(numel * positions)
+def _weights(graph: Graph, node: Node) -> int:
+    """Return the size of the largest matrix of weights that an operation reads, times the positions that it makes."""
+    values = [source.meta.get("val") for source in graph.operations[node.name].all_input_nodes]
+    shapes = [tuple(value.shape) for value in values if isinstance(value, torch.Tensor)]
+    fixed = [shape for shape in shapes if len(shape) > 1 and all(isinstance(n, int) for n in shape)]  # no batch
+    if not fixed:
+        return 0
+    weight = max(fixed, key=math.prod)
+    return math.prod(weight) * max(1, _size(node) // max(1, weight[0]))
+
+
+def _elements(node: Node, spans: dict[str, Interval]) -> int:
+    if node.local:
+        return len(spans[node.name]) * node.channels
+    return 4 * _size(node) if node.options.get("full_length") else _size(node)
 
 
 def _size(node: Node) -> int:
-    return int(torch.Size(max(0, n) for n in node.shape).numel())
+    return math.prod(max(0, n) for n in node.shape)
 
 
-def choose(network: Network, *, n_loci: int, per_position: float, memory: int) -> Schedule:
-    """Choose the width of windows and the loci at once that cost least.
-
-    Parameters
-    ----------
-    network : with its graph.
-    n_loci : loci that there are at most.
-    per_position : edits at a position, 3 for every single-base edit.
-    memory : bytes to use.
-    """
-    length = network.graph.length
-    best: tuple[float, Schedule] | None = None
-    plain = plain_cost(network.graph)
-    for width in (w for w in WIDTHS if w <= max(1, length)):
-        blocks = -(-length // width)
-        starts = sorted({min(blocks - 1, (2 * k + 1) * blocks // (2 * SAMPLED)) * width for k in range(SAMPLED)})
-        windows = [Interval(a, min(length, a + width)) for a in starts]
-        costs = [window_cost(network, window) for window in windows]
-        multiplied, elements, calls = (sum(cost[k] for cost in costs) / len(costs) for k in range(3))
-        edits = max(1, round(per_position * width))
-        loci = max(1, min(n_loci, int(memory // _bytes(network, elements, edits))))
-        work = multiplied + ELEMENT * elements + CALL * calls / (edits * loci)
-        if best is None or work < best[0]:
-            speedup = plain / max(1.0, multiplied + plain * 2 / max(1.0, per_position * length))
-            best = work, Schedule(width=width, n_loci=loci, speedup=speedup)
-    assert best is not None
-    return best[1]
+def _itemsize(network: Network) -> int:
+    return 8 if any(v.dtype == torch.float64 for v in network.static.values() if isinstance(v, torch.Tensor)) else 4
 
 
-def _bytes(network: Network, elements: float, edits: int) -> float:
-    """Return the bytes that a locus takes: its reference, laid out, and the changes that are held at once."""
-    graph = network.graph
-    size = 8 if any(v.dtype == torch.float64 for v in network.static.values() if isinstance(v, torch.Tensor)) else 4
-    local = [node for node in graph.nodes.values() if node.local]
-    reference = sum(2 * node.channels * node.length for node in local if node.kind in ("relu", "map", "max_pool"))
-    full = sum(_size(node) for node in graph.nodes.values() if node.options.get("full_length"))
-    held = elements / max(1, len(local)) * 6 + 2 * full
-    return size * (reference + edits * held) + 1
+def _reference_bytes(network: Network) -> float:
+    """Return the bytes of what is kept of a locus: activations have two values laid out."""
+    nodes = [node for node in network.graph.nodes.values() if node.kind in ("relu", "map", "max_pool", "mul")]
+    return _itemsize(network) * sum(3.0 * node.channels * node.length for node in nodes) + 1.0

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import nn
 
 from deepmr.errors import DeepMRError
-from deepmr.ism.cost import CPU_BYTES, GPU_SHARE, Schedule, choose
+from deepmr.ism.cost import Schedule, choose, machine_of
 from deepmr.ism.graph import CaptureError, Graph, operation_name
 from deepmr.ism.lowering import capture
 from deepmr.ism.naive import EditEffects, input_dtype, out_of_memory
@@ -91,14 +91,11 @@ class WindowedEngine:
 
     def operations_at_full_length(self) -> list[str]:
         """Name the operations that no rule confines to a window; they compute every position of every mutant."""
-        return [operation_name(self.network.traced[node.name]) for node in self.graph.at_full_length()]
+        return [operation_name(self.graph.operations[node.name]) for node in self.graph.at_full_length()]
 
     def schedule(self, *, n_loci: int, per_position: float) -> Schedule:
         """Choose how edits are put together, for a job of so many loci and edits a position."""
-        memory = CPU_BYTES
-        if self.device.type == "cuda":
-            memory = int(torch.cuda.get_device_properties(self.device).total_memory * GPU_SHARE)
-        return choose(self.network, n_loci=n_loci, per_position=per_position, memory=memory)
+        return choose(self.network, n_loci=n_loci, per_position=per_position, machine=machine_of(self.device))
 
     def predict(
         self,

@@ -11,6 +11,7 @@ no rule knows.
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -93,6 +94,11 @@ class Graph:
     nodes: Mapping[str, Node]
     outputs: tuple[str, ...]
     length: int
+
+    @cached_property
+    def operations(self) -> dict[str, fx.Node]:
+        """PyTorch's operations by name."""
+        return {node.name: node for node in self.traced.nodes}
 
     @property
     def input(self) -> Node:

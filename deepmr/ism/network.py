@@ -38,7 +38,6 @@ class Network:
         self.graph = graph
         self.static = static_values(graph, module)
         self.needed = needed(graph)
-        self.traced = {node.name: node for node in graph.traced.nodes}
         self.users = graph.users()
         self.factors: dict[str, Any] = {}
         self.taps: dict[str, Taps] = {}
@@ -180,7 +179,7 @@ class Network:
 
     def is_relu(self, node: Node) -> bool:
         """Whether a call is a ReLU."""
-        return operation_name(self.traced[node.name]) == "relu"
+        return operation_name(self.graph.operations[node.name]) == "relu"
 
     def run(self, node: Node, values: Mapping[str, Any], batch: int) -> Any:
         """Run an operation of the trace for a batch of sequences."""
@@ -188,7 +187,7 @@ class Network:
 
     def run_in_double(self, node: Node, values: Mapping[str, torch.Tensor], batch: int) -> torch.Tensor:
         """Run an operation of the trace in double precision: for vectors, where it costs nothing."""
-        names = [source.name for source in self.traced[node.name].all_input_nodes]
+        names = [source.name for source in self.graph.operations[node.name].all_input_nodes]
         static = {name: _double(self.static[name]) for name in names if name in self.static}
         found: torch.Tensor = self._call(node, {**static, **{k: _double(v) for k, v in values.items()}}, batch, {})
         return found
@@ -202,38 +201,37 @@ class Network:
 
     def homogeneous(self, node: Node, changes: Mapping[str, Any], batch: int) -> Any:
         """Run a linear operation on changes: without its bias or mean."""
-        name = operation_name(self.traced[node.name])
+        traced: Any = self.graph.operations[node.name]
+        name = operation_name(traced)
         if name == "getitem" and isinstance(changes[node.inputs[0]], torch.Tensor):
             return changes[node.inputs[0]]  # of a largest value, which is kept without its place
         if name in ("add", "sub") and len(node.inputs) == 1:
-            traced = self.traced[node.name]
             change = changes[node.inputs[0]]
-            factor = traced.kwargs.get("alpha", 1) * (-1 if name == "sub" else 1)
+            alpha = traced.kwargs.get("alpha", 1)
+            factor = -alpha if name == "sub" else alpha
             first, second = (getattr(value, "name", "") == node.inputs[0] for value in traced.args[:2])
             return change * (first + second * factor)
         if name == "linear" and changes[node.inputs[0]].ndim == 2:
-            return rows.multiply(changes[node.inputs[0]], self.static[self.traced[node.name].args[1].name])
-        return self._call(node, changes, batch, {"bias": None, "running_mean": 0})
+            return rows.multiply(changes[node.inputs[0]], self.static[traced.args[1].name])
+        return self._call(node, changes, batch, {"bias": None, "running_mean": self._zero_mean(traced)})
+
+    def _zero_mean(self, traced: Any) -> torch.Tensor | None:
+        """Return a mean of zero where the operation is a batch normalisation, its fourth argument."""
+        return torch.zeros_like(self.static[traced.args[3].name]) if "batch_norm" in operation_name(traced) else None
 
     def _call(self, node: Node, values: Mapping[str, Any], batch: int, replaced: Mapping[str, Any]) -> Any:
-        traced = self.traced[node.name]
+        traced: Any = self.graph.operations[node.name]
         known = {**self.static, **values}
         if any(source.name not in known for source in traced.all_input_nodes):
             known.update(sized_values(self.graph, self.static, batch))
+        args = fx.map_arg(traced.args, lambda source: known[source.name])
+        named = fx.map_arg(traced.kwargs, lambda source: known[source.name])
         target = target_of(traced)
-        args = list(fx.map_arg(traced.args, lambda source: known[source.name]))
-        named = dict(fx.map_arg(traced.kwargs, lambda source: known[source.name]))
         schema = getattr(target, "_schema", None)
-        for k, argument in enumerate(schema.arguments if schema is not None and replaced else ()):
-            if argument.name in replaced:
-                value = replaced[argument.name]
-                old = args[k] if k < len(args) else named.get(argument.name)
-                value = torch.zeros_like(old) if argument.name == "running_mean" and old is not None else value
-                if k < len(args):
-                    args[k] = value
-                else:
-                    named[argument.name] = value
-        return target(*args, **named)
+        if schema is None:
+            return target(*args, **named)
+        given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | named
+        return target(**given | {k: v for k, v in replaced.items() if k in given})
 
 
 def _double(value: Any) -> Any:

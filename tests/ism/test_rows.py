@@ -60,6 +60,22 @@ def test_convolution_of_a_window(drawn, dtype, data):
         torch.testing.assert_close(found, expected[wanted.start : wanted.stop])
 
 
+@given(st.sampled_from([1, 2, 3, 5]), st.integers(6, 40), st.integers(0, 20), st.integers(20, 60), st.data())
+@QUICK
+def test_wide_convolution_to_few_channels(out, width, left, length, data):
+    """Several positions are made at once where that fills vectors."""
+    length = max(length, width - 2 * left)
+    a, b = data.draw(windows(length))
+    x, weight = random(b - a, EDITS, LOCI, 4, dtype=torch.float32), random(out, 4, width, seed=1, dtype=torch.float32)
+    expected = as_rows(functional.conv1d(whole(x, a, length), weight, padding=left))
+    taps = rows.make_taps(weight, stride=1, dilation=1, left=left, groups=1)
+    assert (taps.wide is not None) == (width >= 2 * (rows.VECTOR // out))
+    c, d = data.draw(windows(len(expected)))
+    for wanted in (Interval(0, len(expected)), Interval(c, d)):
+        found = rows.convolve(x, a, wanted, taps)
+        torch.testing.assert_close(found, expected[wanted.start : wanted.stop], atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_convolution_where_no_tap_meets_the_window_is_zero(dtype):
     taps = rows.make_taps(random(6, 4, 3, dtype=dtype), stride=1, dilation=1, left=1, groups=1)
@@ -132,10 +148,10 @@ def test_average_pool_of_a_window(length, width, stride, ceil, count_padding, da
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("start", "stop"), [(0, 9), (0, 1), (3, 6), (8, 9)])
 def test_dense_layer_of_a_window(dtype, start, stop):
-    x, weight = random(stop - start, EDITS, LOCI, 4, dtype=dtype), random(9, 4, 5, seed=1, dtype=dtype)
+    x, weight = random(stop - start, EDITS, LOCI, 4, dtype=dtype), random(5, 9, 4, seed=1, dtype=dtype)
     flat = whole(x, start, 9).transpose(1, 2).flatten(1)
-    expected = (flat @ weight.reshape(36, 5)).view(EDITS, LOCI, 5)
-    torch.testing.assert_close(rows.dense(x, weight[start:stop]), expected)
+    expected = functional.linear(flat, weight.flatten(1)).view(EDITS, LOCI, 5)
+    torch.testing.assert_close(rows.dense(x, weight[:, start:stop]), expected)
 
 
 def test_cuts_are_where_another_tap_begins_or_ends_to_meet_the_window():
@@ -164,12 +180,21 @@ def test_workspace_hands_memory_back():
     with torch.inference_mode():
         first = space.take((4, 5), like)
         address = first.data_ptr()
-        space.give(first)
+        space.give(first[1:, :2])
         smaller = space.take((3, 2), like)
         assert smaller.shape == (3, 2)
         assert smaller.data_ptr() == address
         assert space.take((3, 2), like).data_ptr() != address  # that is in use
         space.give(smaller)
-        assert space.take((3, 2), like.double()).dtype == torch.float64
+        assert space.take((4, 5), like).data_ptr() == address  # a part of it gives all of it back
         space.clear()
         assert space.take((2,), like).shape == (2,)
+
+
+def test_workspace_of_growing_windows_keeps_no_more_than_is_used_at_once():
+    like, space = torch.zeros(1), rows.Workspace()
+    for n in range(1, 200):
+        both = [space.take((n, 3), like), space.take((200 - n, 2), like)]
+        for tensor in both:
+            space.give(tensor)
+        assert len(space._free) == 2

@@ -17,7 +17,6 @@ from deepmr.ism.choice import prepare_members
 from deepmr.ism.engine import RawOutputs
 from deepmr.ism.graph import CaptureError, operation_name
 from deepmr.ism.lowering import capture
-from deepmr.ism.network import Network
 from deepmr.sequence.measured import Measured, Reducer
 from deepmr.sequence.scalars import FixedProfileScore, LogCount, ProfileScore
 from tests.ism.definition import (
@@ -98,15 +97,9 @@ def job(name):
     return codes, edits, defined_effects(network_of(name), codes, edits)
 
 
-@pytest.fixture(autouse=True)
-def one_trace_for_both_precisions(monkeypatch):
-    monkeypatch.setattr(Network, "_dtype", lambda self, _node: self._like().dtype)
-
-
 def names_at_full_length(name):
     graph = graph_of(name)
-    traced = {node.name: node for node in graph.traced.nodes}
-    return [operation_name(traced[node.name]) for node in graph.at_full_length()]
+    return [operation_name(graph.operations[node.name]) for node in graph.at_full_length()]
 
 
 @pytest.mark.parametrize("name", [*ONE_OUTPUT, *SEVERAL])
