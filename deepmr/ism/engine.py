@@ -16,9 +16,10 @@ from deepmr.ism.graph import CaptureError, Graph, operation_name
 from deepmr.ism.lowering import capture
 from deepmr.ism.naive import EditEffects, input_dtype, out_of_memory
 from deepmr.ism.network import Network
+from deepmr.ism.placed import Placed, place, to_device
 from deepmr.ism.references import References
 from deepmr.ism.rows import Rows
-from deepmr.ism.schedule import Group, groups_of
+from deepmr.ism.schedule import groups_of
 from deepmr.ism.variants import Edits
 from deepmr.ism.windowed import Piece, Window
 from deepmr.precision import full_precision
@@ -146,12 +147,11 @@ class WindowedEngine:
         for loci, groups in groups_of(edits, width=schedule.width, n_loci=schedule.n_loci):
             onehot = self._onehot(codes[loci])
             references = self.network.references(onehot)
-            for group in groups:
-                effects = self.effects(references, self.numbered_from(group, loci.start), onehot)
-                rows, used = self._where(group)
-                delta[rows] = effects.reshape(-1, n_kept)[used]
+            for group in place(groups, first=loci.start, device=self.device):
+                effects = self.effects(references, group, onehot)
+                delta[group.rows] = effects.reshape(-1, n_kept)[group.used]
                 if progress is not None:
-                    progress(len(rows))
+                    progress(len(group.rows))
         with torch.inference_mode():
             size = max(1, schedule.n_loci)
             for start in range(0, len(codes), size):  # every locus has a reference, edited or not
@@ -164,16 +164,15 @@ class WindowedEngine:
         )
 
     def effects(
-        self, references: References, group: Group, onehot: Float[torch.Tensor, "loci 4 length"]
+        self, references: References, group: Placed, onehot: Float[torch.Tensor, "loci 4 length"]
     ) -> Float[torch.Tensor, "slots chosen tasks"]:
         """Predict the effects of the edits of one group; an empty slot has an effect of 0."""
         everyone = len(group.loci) == len(onehot)
-        chosen = torch.tensor(group.loci, device=self.device)
         found = Window(
             self.network,
-            references if everyone else references.take(chosen),
+            references if everyone else references.take(group.loci),
             group.window,
-            self._change(group, onehot if everyone else onehot[chosen]),
+            self._change(group, onehot if everyone else onehot[group.loci]),
         )
         outputs = found.outputs()
         if not self.scalars:
@@ -199,27 +198,15 @@ class WindowedEngine:
         found = scalar(repeated + whole, repeated) - scalar(repeated, repeated)
         return found.reshape(window.edits, window.loci, -1)
 
-    def _change(self, group: Group, onehot: Float[torch.Tensor, "chosen 4 length"]) -> Rows:
+    @staticmethod
+    def _change(group: Placed, onehot: Float[torch.Tensor, "chosen 4 length"]) -> Rows:
         """Make the change of the one-hot input: 1 at the new base, -1 at the old one."""
-        slots, n = group.variants.shape
-        change = onehot.new_zeros((len(group.window), slots, n, 4))
-        offset, slot, column, base = (
-            torch.tensor(values, device=self.device) for values in (group.offset, group.slot, group.column, group.base)
-        )
+        change = onehot.new_zeros((len(group.window), *group.shape, 4))
+        offset, slot, column, base = group.offset, group.slot, group.column, group.base
         change[offset, slot, column] = -onehot[column, :, offset + group.window.start]
         change[offset, slot, column, base] += 1
         return change
 
-    @staticmethod
-    def numbered_from(group: Group, first: int) -> Group:
-        """Return a group whose loci are counted from the first of those whose references are held."""
-        return replace(group, loci=group.loci - first)
-
-    def _where(self, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
-        flat = group.variants.ravel()
-        used = np.flatnonzero(flat >= 0)
-        return torch.tensor(flat[used], device=self.device), torch.tensor(used, device=self.device)
-
     def _onehot(self, codes: UInt8[np.ndarray, "loci length"]) -> Float[torch.Tensor, "loci 4 length"]:
         channels = torch.arange(4, dtype=torch.uint8, device=self.device)[:, None]
-        return (torch.tensor(codes, device=self.device)[:, None] == channels).to(self.dtype)
+        return (to_device(codes, self.device)[:, None] == channels).to(self.dtype)

@@ -10,11 +10,12 @@ from torch import fx, nn
 
 from deepmr.ism import rows, weights
 from deepmr.ism.graph import Graph, Node, operation_name, sized_values, static_values, target_of
-from deepmr.ism.intervals import needed
+from deepmr.ism.intervals import Interval, affected, needed
 from deepmr.ism.references import References, reference_values
 from deepmr.ism.rows import Rows, Taps
 
 STILL = ("relu", "map", "scale", "add", "mul")  # positions stay where they are
+MOST_WINDOWS = 4096  # whose intervals are remembered: pairs of distant edits make one each
 
 
 class Step:
@@ -51,10 +52,19 @@ class Network:
         self.steps, self.width = self._order()
         self.kept = self._kept()
         self.workspace = rows.Workspace()
+        self._spans: dict[Interval, dict[str, Interval]] = {}
 
     def references(self, onehot: Float[torch.Tensor, "loci 4 length"]) -> References:
         """Compute the unedited sequences once."""
         return References(self.graph, reference_values(self.graph, self.static, onehot, keep=self.kept))
+
+    def spans(self, window: Interval) -> dict[str, Interval]:
+        """Return the positions of every local value that edits inside a window change."""
+        if window not in self._spans:
+            if len(self._spans) >= MOST_WINDOWS:
+                self._spans.clear()
+            self._spans[window] = affected(self.graph, self.needed, window)
+        return self._spans[window]
 
     def _prepare(self, node: Node) -> None:
         """Lay out the weights of an operation, and say which value it computes: a view is its input."""

@@ -56,7 +56,8 @@ def make_taps(
     laid = torch.empty_like(weight.unsqueeze(-1), memory_format=torch.channels_last).copy_(weight.unsqueeze(-1))
     plain = Taps(weight=laid, matrices=matrices, stride=stride, dilation=dilation, left=left, groups=groups)
     together = VECTOR // weight.shape[0]
-    if matrices is not None or stride * dilation * groups > 1 or together < 2 or weight.shape[2] < 2 * together:
+    slow = matrices is not None and weight.device.type == "cpu"  # there a product a tap is bound by multiplications
+    if slow or stride * dilation * groups > 1 or together < 2 or weight.shape[2] < 2 * together:
         return plain
     return replace(plain, together=together, wide=_widened(weight, together, left))
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from deepmr.ism import rows
+from deepmr.ism import fused, rows
 from deepmr.ism.graph import Node
-from deepmr.ism.intervals import Interval, affected, reads
+from deepmr.ism.intervals import Interval, reads
 from deepmr.ism.layout import to_torch
 from deepmr.ism.network import Network
 from deepmr.ism.references import References
@@ -61,7 +61,7 @@ class Window:
     def __init__(self, network: Network, references: References, window: Interval, change: Rows) -> None:
         self.network = network
         self.references = references
-        self.spans = affected(network.graph, network.needed, window)
+        self.spans = network.spans(window)
         self.edits, self.loci = change.shape[1], change.shape[2]
         self.like = change
         name, start = network.graph.input.name, self.spans[network.graph.input.name].start
@@ -159,6 +159,8 @@ class Window:
         return self.like.new_zeros((positions, self.edits, self.loci, channels))
 
     def _relu(self, node: Node, span: Interval, out: Rows | None) -> Piece:
+        if fused.available(self.like.device):
+            return self._relu_and_add(node, span, out, None)
         piece = self.surely(node.inputs[0], span)
         below, minus = self.references.relu(node, span)
         if out is None and not piece.own:
@@ -167,6 +169,16 @@ class Window:
         if piece.own:
             return Piece(span.start, rows.relu_change(change, below, minus, out=out), True)
         return Piece(span.start, torch.maximum(change, minus, out=out), True)
+
+    def _relu_and_add(self, node: Node, span: Interval, out: Rows | None, other: Piece | None) -> Piece:
+        """Compute an activation and add a value within its window, in one pass."""
+        piece = self.surely(node.inputs[0], span)
+        below, minus = self.references.relu(node, span)
+        if out is None:
+            out = piece.data if piece.own else torch.empty_like(piece.data)
+        residual, first = (None, 0) if other is None else (other.data, other.start - span.start)
+        fused.relu_change_add(piece.data, below, minus, residual=residual, first=first, out=out)
+        return Piece(span.start, out, True)
 
     def _map(self, node: Node, span: Interval, out: Rows | None) -> Piece:
         value = self.network.apply(node, self.absolute(node.inputs[0], span))
@@ -193,6 +205,10 @@ class Window:
         order = sorted(range(2), key=lambda k: (self._stored(node.inputs[k]), -len(self.spans[node.inputs[k]] & span)))
         first, second = order
         factors = node.options["factors"]
+        relu = self.network.graph.nodes[self.network.source[node.inputs[first]]]
+        fusible = relu.kind == "relu" and not self._stored(relu.name) and self.spans[relu.name] & span == span
+        if fusible and factors == (1, 1) and fused.available(self.like.device):
+            return self._relu_and_add(relu, span, out, self.pull(node.inputs[second], span))
         if factors[first] != 1:
             first, second = second, first
         piece = self.pull(node.inputs[first], span, out)

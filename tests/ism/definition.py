@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from deepmr.ism.engine import WindowedEngine
+from deepmr.ism.placed import place
 from deepmr.ism.schedule import groups_of
 from deepmr.ism.variants import Edits, single_edits
 
@@ -72,10 +73,9 @@ def window_effects(engine, codes, edits, *, width=4, n_loci=2):
         for loci, groups in groups_of(edits, width=width, n_loci=n_loci):
             x = onehot(codes[loci], engine.dtype)
             references = engine.network.references(x)
-            for group in groups:
-                effects = engine.effects(references, engine.numbered_from(group, loci.start), x)
-                used = group.variants >= 0
-                found[group.variants[used]] = effects.double().numpy()[used]
+            for group in place(groups, first=loci.start, device=CPU):
+                effects = engine.effects(references, group, x)
+                found[group.rows] = effects.double().numpy().reshape(-1, engine.n_tasks)[group.used]
     return found
 
 

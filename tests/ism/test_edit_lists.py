@@ -97,6 +97,15 @@ def test_no_edits_at_all(dtype):
     assert np.ptp(found.reference, axis=0).max() < 1e-6
 
 
+def test_many_different_windows_are_not_all_remembered(monkeypatch):
+    monkeypatch.setattr("deepmr.ism.network.MOST_WINDOWS", 5)
+    codes = random_codes(0, 1, LENGTH)
+    edits = listed(*((0, {k: 0, LENGTH - 1 - 2 * k: 1}) for k in range(12)))
+    found = window_effects(engine(), codes, edits, width=1)
+    assert len(engine().network._spans) <= 5
+    assert largest_error(found, defined_effects(trained(), codes, edits)) < 1e-9
+
+
 def test_progress_counts_every_sequence_once():
     codes, done = random_codes(0, 5, LENGTH, 0.1), []
     edits = single_edits(codes)

@@ -8,6 +8,8 @@ from torch import fx
 from deepmr.ism.graph import Graph, Node
 from deepmr.ism.intervals import NOTHING, Interval, affected, needed, reaches, reads
 
+# Types are checked on a random sample, also where a strategy makes a node.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 
 
