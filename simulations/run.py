@@ -12,10 +12,13 @@ PEAKS = HERE.parents[1] / "shared" / "data" / "chip"
 def main() -> None:
     """Run each study in a process of its own."""
     studies = [["gamma.py", "--out", str(RESULTS / "gamma")]]
+    engines = ["engines.py", "--out", str(RESULTS / "engines")]
     if PEAKS.is_dir():
         studies.append(["ctcf_pu1.py", "--data", str(PEAKS), "--out", str(RESULTS / "ctcf_pu1")])
+        engines += ["--data", str(PEAKS)]
     else:
         print(f"skipped ctcf_pu1.py: {PEAKS} is not there")
+    studies.append(engines)
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 

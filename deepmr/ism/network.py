@@ -223,6 +223,10 @@ class Network:
             return change * (first + second * factor)
         if name == "linear" and changes[node.inputs[0]].ndim == 2:
             return rows.multiply(changes[node.inputs[0]], self.static[traced.args[1].name])
+        if name in ("cat", "stack"):  # what does not depend on the sequence has no change
+            others = {source.name for source in traced.all_input_nodes} - set(changes)
+            fixed = {**self.static, **sized_values(self.graph, self.static, batch)} if others else {}
+            changes = {**changes, **{other: torch.zeros_like(fixed[other]) for other in others}}
         return self._call(node, changes, batch, {"bias": None, "running_mean": self._zero_mean(traced)})
 
     def _zero_mean(self, traced: Any) -> torch.Tensor | None:

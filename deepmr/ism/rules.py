@@ -4,6 +4,7 @@ A rule looks at one traced operation whose inputs all have a position axis and r
 not hold: a reflecting padding, a softmax over positions, a changed number type. Such an operation runs at full length.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -310,13 +311,16 @@ def quotient(operation: Operation, x: Node) -> Node | None:
 
 
 def concatenation(operation: Operation, x: Node) -> Node | None:
-    """Take channels side by side."""
+    """Take channels side by side; those that do not depend on the sequence have no change."""
     sources = operation.arguments["tensors"]
     d = axis_number(x, operation.get("dim", 0))
-    known = {node.name for node in operation.inputs}
-    if any(node.axes != x.axes for node in operation.inputs) or any(source.name not in known for source in sources):
+    if d < 0 or x.axes[d] != "c" or any(node.axes != x.axes for node in operation.inputs):
         return None
-    return operation.make("cat", x.axes, inputs=tuple(s.name for s in sources)) if x.axes[d] == "c" and d >= 0 else None
+    known = {node.name for node in operation.inputs}
+    starts = [0, *itertools.accumulate(source.meta["val"].shape[d + 1] for source in sources)]
+    placed = [(source.name, start) for source, start in zip(sources, starts, strict=False) if source.name in known]
+    options = {"starts": tuple(start for _, start in placed)}
+    return operation.make("cat", x.axes, options, inputs=tuple(name for name, _ in placed))
 
 
 def repeat(operation: Operation, x: Node) -> Node | None:
@@ -325,7 +329,8 @@ def repeat(operation: Operation, x: Node) -> Node | None:
     channels = 1 + x.axes.index("c") if "c" in x.axes else -1
     if len(times) != len(x.axes) + 1 or any(n != 1 for d, n in enumerate(times) if d != channels):
         return None
-    return operation.make("cat", x.axes, inputs=(x.name,) * times[channels])
+    starts = tuple(k * x.channels for k in range(times[channels]))
+    return operation.make("cat", x.axes, {"starts": starts}, inputs=(x.name,) * times[channels])
 
 
 def upsample(operation: Operation, x: Node) -> Node | None:

@@ -280,13 +280,11 @@ class Window:
 
     def _cat(self, node: Node, span: Interval, out: Rows | None) -> Piece:
         joined = self._zeros(len(span), node.channels)
-        at = 0
-        for name in node.inputs:
-            channels = self.network.graph.nodes[name].channels
+        for name, at in zip(node.inputs, node.options["starts"], strict=True):
             piece = self.pull(name, span)
             if piece is not None:
-                joined[piece.start - span.start : piece.span.stop - span.start, ..., at : at + channels] = piece.data
-            at += channels
+                part = joined[piece.start - span.start : piece.span.stop - span.start]
+                part[..., at : at + piece.data.shape[-1]] = piece.data
         return Piece(span.start, joined, True)
 
     def _channels(self, node: Node, span: Interval, out: Rows | None) -> Piece:

@@ -82,7 +82,8 @@ class BPNet(nn.Module):
         start, end = self.trimming, x.shape[2] - self.trimming
         counted = slice(max(start - LAST // 2, 0), end + LAST // 2)
         if controls is None and self.n_control_tracks:
-            controls = x.new_zeros((x.shape[0], self.n_control_tracks, x.shape[2]))
+            shape = (x.shape[0], self.n_control_tracks, x.shape[2])
+            controls = torch.zeros(shape, dtype=x.dtype, device=x.device)  # not x.new_zeros: it would seem to need x
         x = self.irelu(self.iconv(x))
         for convolution, relu in zip(self.rconvs, self.rrelus, strict=True):
             x = x + relu(convolution(x))

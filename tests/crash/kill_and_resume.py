@@ -1,6 +1,6 @@
 """Kill `deepmr ism` with SIGKILL at random moments, resume it, and compare with an uninterrupted run bit by bit.
 
-    python tests/crash/kill_and_resume.py --kills 10
+    python tests/crash/kill_and_resume.py --kills 10 --engine windowed
 
 Exits with 1 when a finished unit was lost or changed, a half-written file appeared under its final name, or the final
 arrays differ from those of the uninterrupted run.
@@ -47,10 +47,11 @@ def make_inputs(folder, *, n_loci, n_members=3, length=100):
     (folder / "peaks.fa").write_text("".join(f">p{i}\n{''.join(row)}\n" for i, row in enumerate(bases)))
 
 
-def command(folder, out, *, block_size):
+def command(folder, out, *, block_size, engine="auto"):
     """Return the command line that makes `out`."""
     words = ["ism", "--model", folder / "ensemble", "--fasta", folder / "peaks.fa", "--out", out, "--device", "cpu"]
-    return [sys.executable, "-m", "deepmr", *map(str, [*words, "--threads", 1, "--block-size", block_size])]
+    words += ["--engine", engine, "--threads", 1, "--block-size", block_size]
+    return [sys.executable, "-m", "deepmr", *map(str, words)]
 
 
 def finished_units(out):
@@ -114,6 +115,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--loci", type=int, default=400)
+    parser.add_argument("--engine", choices=["auto", "windowed", "naive"], default="auto")
     parser.add_argument("--seed", type=int, default=None, help="of the random moments; by default the clock")
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -122,10 +124,10 @@ def main():
         make_inputs(folder, n_loci=options.loci)
         whole, out = folder / "whole.h5", folder / "killed.h5"
         start = time.perf_counter()
-        subprocess.run(command(folder, whole, block_size=4), check=True)
+        subprocess.run(command(folder, whole, block_size=4, engine=options.engine), check=True)
         seconds = time.perf_counter() - start
         moments = [rng.uniform(0.1 * seconds, seconds) for _ in range(options.kills)]
-        line = command(folder, out, block_size=4)
+        line = command(folder, out, block_size=4, engine=options.engine)
         wrong, kills = torture(folder, whole=whole, line=line, out=out, moments=moments)
     print(f"uninterrupted: {seconds:.1f} s")
     for moment, n_units, complete in kills:

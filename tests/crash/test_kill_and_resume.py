@@ -10,10 +10,12 @@ from deepmr.commands.ism import ism
 from tests.crash.kill_and_resume import command, finished_units, kill_after, make_inputs, torture
 
 
-def test_killed_twice_and_resumed_gives_the_same_bits(tmp_path):
+@pytest.mark.parametrize("engine", ["naive", "windowed"])
+def test_killed_twice_and_resumed_gives_the_same_bits(tmp_path, engine):
     make_inputs(tmp_path, n_loci=60)
     whole, out = tmp_path / "whole.h5", tmp_path / "killed.h5"
-    ism(model=tmp_path / "ensemble", fasta=tmp_path / "peaks.fa", out=whole, device="cpu", threads=1, block_size=1)
+    fixed = {"device": "cpu", "threads": 1, "block_size": 1, "engine": engine}
+    ism(model=tmp_path / "ensemble", fasta=tmp_path / "peaks.fa", out=whole, **fixed)
 
     def kill_after_units(line, n_units):
         """Kill once so many more units are finished: a moment that is sure to lie within the work."""
@@ -26,7 +28,7 @@ def test_killed_twice_and_resumed_gives_the_same_bits(tmp_path):
         process.wait()
         return True
 
-    line = command(tmp_path, out, block_size=1)
+    line = command(tmp_path, out, block_size=1, engine=engine)
     wrong, kills = torture(tmp_path, whole=whole, line=line, out=out, moments=[5, 30], kill=kill_after_units)
     assert wrong == []
     (_, first, _), (_, second, complete) = kills

@@ -11,6 +11,7 @@ from deepmr.ism.lowering import capture
 from deepmr.ism.naive import multiplications
 from deepmr.ism.network import Network
 from tests.ism.definition import CPU as CPU_DEVICE
+from tests.ism.zoo import ZOO
 
 LENGTH = 200
 PLAIN = {
@@ -92,3 +93,13 @@ def test_what_mixes_positions_costs_the_same_in_every_window():
     assert window_cost(network, 1).multiplications == window_cost(network, 16).multiplications
     assert window_cost(network, 1).multiplications == plain_cost(graph)
     assert choose(network, n_loci=10, per_position=3.0).speedup < 1
+
+
+@pytest.mark.parametrize("name", ["paper_cnn", "danq", "enformer", "explainn", "bpnet_lite", "adaptive_pool"])
+def test_a_schedule_is_chosen_where_operations_read_numbers_of_sequences(name):
+    entry = ZOO[name]
+    module = entry()
+    graph = capture(module, entry.length, dtype=torch.float32, device=torch.device("cpu"))
+    schedule = choose(Network(graph, module), n_loci=10, per_position=3.0)
+    assert 1 <= schedule.n_loci <= 10
+    assert schedule.speedup > 0
