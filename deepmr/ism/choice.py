@@ -207,10 +207,16 @@ def _checked_engine(member: Member, codes: np.ndarray, graph: Graph | None) -> t
                 device=torch.device(member.device),
                 graph=trace,
             )
+            check = check_engine(engine, member.module, codes, batch_size=member.batch_size)
         except CaptureError as error:
             reason = error
             continue
-        check = check_engine(engine, member.module, codes, batch_size=member.batch_size)
+        except InputError:
+            raise
+        except Exception as error:  # an operation that no rule foresaw, or too little memory: plain passes may take it
+            said = next(iter(str(error).strip().splitlines()), "")[:200]
+            reason = CaptureError(f"windows of {member.name} fail ({type(error).__name__}: {said})")
+            continue
         if check.passed or trace is None:
             return engine, check
     raise reason

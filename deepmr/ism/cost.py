@@ -174,4 +174,4 @@ def _itemsize(network: Network) -> int:
 def _reference_bytes(network: Network) -> float:
     """Return the bytes of what is kept of a locus: activations have two values laid out."""
     nodes = [node for node in network.graph.nodes.values() if node.kind in ("relu", "map", "max_pool", "mul")]
-    return _itemsize(network) * sum(3.0 * node.channels * node.length for node in nodes) + 1
+    return _itemsize(network) * sum(3.0 * node.channels * node.length for node in nodes) + 1.0

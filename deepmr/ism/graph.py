@@ -183,7 +183,8 @@ def call(node: fx.Node, values: Mapping[str, Any]) -> Any:
 
 def target_of(node: fx.Node) -> Any:
     """Return the function of an operation; a view copies where the layout of its input asks for it."""
-    return torch.ops.aten.reshape.default if node.target is torch.ops.aten.view.default else node.target
+    views = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
+    return torch.ops.aten.reshape.default if node.target in views else node.target
 
 
 def sized_values(graph: Graph, static: Mapping[str, Any], batch: int) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from deepmr.ism.rules import RULES, alone
 # Homogeneous and linear in what depends on the sequence: the change of the result is the operation on the change.
 LINEAR = {
     *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "t"),
-    *("slice", "select", "expand", "sum", "mean", "cat", "stack", "neg", "avg_pool1d", "avg_pool2d", "flip", "split"),
+    *("slice", "select", "expand", "sum", "mean", "neg", "avg_pool1d", "avg_pool2d", "flip", "split"),
     *("split_with_sizes", "chunk", "unbind", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "repeat", "roll", "movedim"),
-    *("upsample_nearest1d", "constant_pad_nd", "tile", "narrow", "swapaxes", "index_select"),
+    *("upsample_nearest1d", "tile", "narrow", "swapaxes", "index_select"),
 }
 
 
@@ -95,7 +95,7 @@ def _lower(operation: Operation) -> Node:
 
 def _full(operation: Operation) -> Node:
     """Run the operation on whole tensors: on their change where it is linear, else on both and take the difference."""
-    raw = operation.batch_moved
+    raw = operation.raw
     long = any((node.local and node.length > 1) or node.options.get("full_length") for node in operation.inputs)
     linear = not raw and not any(node.options.get("raw") for node in operation.inputs) and _is_linear(operation)
     options = {"full_length": long and not (linear and operation.vector), "raw": raw}
@@ -105,6 +105,10 @@ def _full(operation: Operation) -> Node:
 def _is_linear(operation: Operation) -> bool:
     """Whether the change of the result is the operation, without its bias, on the changes of the inputs."""
     name, first = operation.name, operation.inputs[0]
+    if name in ("cat", "stack"):
+        return len(operation.inputs) == len(operation.node.all_input_nodes)  # a constant beside them would not change
+    if name == "constant_pad_nd":
+        return not operation.get("value")
     if name in LINEAR:
         return True
     if name == "getitem":
@@ -116,5 +120,9 @@ def _is_linear(operation: Operation) -> bool:
     if name in ("mul", "matmul", "mm"):
         return alone(operation)
     if name in ("div", "linear", "conv1d", "conv2d"):
-        return alone(operation) and operation.get("self", operation.get("input")) == first.name
+        return (
+            operation.get("rounding_mode") is None
+            and alone(operation)
+            and operation.get("self", operation.get("input")) == first.name
+        )
     return name in ("batch_norm", "_native_batch_norm_legit_no_training") and not operation.get("training")

@@ -15,6 +15,7 @@ from deepmr.ism.references import References, reference_values
 from deepmr.ism.rows import Rows, Taps
 
 STILL = ("relu", "map", "scale", "add", "mul")  # positions stay where they are
+MOST_WINDOWS = 4096  # whose intervals are remembered: pairs of distant edits make one each
 
 
 class Step:
@@ -60,6 +61,8 @@ class Network:
     def spans(self, window: Interval) -> dict[str, Interval]:
         """Return the positions of every local value that edits inside a window change."""
         if window not in self._spans:
+            if len(self._spans) >= MOST_WINDOWS:
+                self._spans.clear()
             self._spans[window] = affected(self.graph, self.needed, window)
         return self._spans[window]
 
@@ -201,6 +204,8 @@ class Network:
 
     def apply(self, node: Node, value: Rows) -> Rows:
         """Run an operation that acts on each position by itself, channels last."""
+        if node.options.get("second"):  # PyTorch wants its channels behind the batch
+            return self._call(node, {node.inputs[0]: value.movedim(-1, 1)}, 1, {}).movedim(1, -1)  # type: ignore[no-any-return]
         found: Rows = self._call(node, {node.inputs[0]: value}, 1, {"dim": -1} if node.options.get("dim") else {})
         return found
 
@@ -214,7 +219,8 @@ class Network:
             change = changes[node.inputs[0]]
             alpha = traced.kwargs.get("alpha", 1)
             factor = -alpha if name == "sub" else alpha
-            return change if getattr(traced.args[0], "name", "") == node.inputs[0] else factor * change
+            first, second = (getattr(value, "name", "") == node.inputs[0] for value in traced.args[:2])
+            return change * (first + second * factor)
         if name == "linear" and changes[node.inputs[0]].ndim == 2:
             return rows.multiply(changes[node.inputs[0]], self.static[traced.args[1].name])
         if name in ("cat", "stack"):  # what does not depend on the sequence has no change

@@ -17,7 +17,8 @@ class Operation:
     inputs : the values it reads that depend on the sequence, each once.
     arguments : by their names in PyTorch's schema.
     shape : of its result, without the batch.
-    batch_moved : whether the result is not one tensor whose first axis is the batch.
+    raw : whether the result has no change to speak of: several tensors, one whose first axis is not the batch, or whole
+        numbers or booleans.
     vector : whether the result is (batch, features).
     """
 
@@ -36,7 +37,8 @@ class Operation:
             value = value[0]  # the others are statistics that it does not compute
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
         self.shape = tuple(n if isinstance(n, int) else -1 for n in shape[1:])
-        self.batch_moved = not shape or not isinstance(shape[0], torch.SymInt) or not shape[0].node.expr.is_symbol
+        moved = not shape or not isinstance(shape[0], torch.SymInt) or not shape[0].node.expr.is_symbol
+        self.raw = moved or not value.is_floating_point()
         self.vector = len(shape) == 2
 
     def reads(self, name: str) -> int:

@@ -148,7 +148,10 @@ def adaptive_pool(kind: Kind) -> Rule:
     def rule(operation: Operation, x: Node) -> Node | None:
         sizes = operation.get("output_size")
         ones = all(n in (1, None) for n in ([sizes] if isinstance(sizes, int) else sizes))
-        return operation.make(kind, (), {"mean": kind == "sum"}) if ones and x.axes[0] == "c" else None
+        if not ones or x.axes[0] != "c":
+            return None
+        operation.shape = (x.shape[0], *[1] * (len(x.shape) - 1))  # of the largest, which comes with its place
+        return operation.make(kind, (), {"mean": kind == "sum"})
 
     return rule
 
@@ -163,8 +166,8 @@ def reduction(kind: Kind) -> Rule:
         if -1 in over or {x.axes[d] for d in over} - {"1"} != {"l"} or operation.get("dtype") is not None:
             return None
         if kind == "max" and operation.name == "max":  # it returns values and places
-            operation.shape = tuple(n for d, n in enumerate(x.shape) if d not in over or operation.get("keepdim"))
-            operation.batch_moved = False
+            kept = [(d, 1 if d in over else n) for d, n in enumerate(x.shape)]
+            operation.shape = tuple(n for d, n in kept if d not in over or operation.get("keepdim"))
         return operation.make(kind, (), {"mean": operation.name == "mean"})
 
     return rule
@@ -338,9 +341,11 @@ def upsample(operation: Operation, x: Node) -> Node | None:
 
 
 def prelu(operation: Operation, x: Node) -> Node | None:
-    """Take a leaky ReLU whose slope is learned, the same for every channel."""
+    """Take a leaky ReLU whose slope is learned, one for all channels or one a channel."""
     slope = operation.arguments["weight"].meta["val"]
-    return operation.make("map", x.axes, flat_of(x)) if alone(operation) and slope.numel() == 1 else None
+    if not alone(operation) or (slope.numel() > 1 and x.axes[0] != "c"):
+        return None
+    return operation.make("map", x.axes, {"second": slope.numel() > 1, **flat_of(x)})
 
 
 RULES: dict[str, Rule] = {

@@ -89,7 +89,10 @@ class Window:
     def _output(self, node: Node) -> Any:
         if node.local:
             return self.values.get(self.network.source[node.name]) or Piece(0, self._zeros(0, node.channels), True)
-        return self.full[node.name].reshape(self.edits, self.loci, *node.shape)
+        found = self.full[node.name]
+        if self.network.is_raw(node.name):
+            found = found.to(self.like.dtype) - self.references.full(node.name, self.edits).to(self.like.dtype)
+        return found.reshape(self.edits, self.loci, *node.shape)
 
     # -- local values ----------------------------------------------------------------------------------------
 

@@ -1,4 +1,7 @@
-"""The zoo is what it says: every network reacts to edits, in evaluation mode, the same for the same seed."""
+"""The zoo is what it says: every network reacts to edits, in evaluation mode, the same for the same seed.
+
+`test_zoo_windows.py` traces them.
+"""
 
 import pytest
 import torch
@@ -37,17 +40,3 @@ def test_network_is_what_its_entry_says(name):
         assert (y[2] != y[0]).any()
     if entry.n_outputs == 1:
         assert found[0].dim() == 2
-
-
-@pytest.mark.parametrize("name", ZOO)
-def test_capture_is_as_its_entry_says(name):
-    entry = ZOO[name]
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    x = one_hot(entry.length, n=3, dtype=torch.float32)
-    if entry.captured:
-        module = torch.export.export(entry(), (x,), dynamic_shapes=({0: batch},)).module()
-        for got, expected in zip(outputs(module, x), outputs(entry(), x), strict=True):
-            torch.testing.assert_close(got, expected)
-    else:
-        with pytest.raises(Exception, match="data-dependent"):
-            torch.export.export(entry(), (x,), dynamic_shapes=({0: batch},))
