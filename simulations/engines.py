@@ -111,7 +111,8 @@ def prepare(data: Path | None, out: Path, *, seed: int) -> list[Case]:
     """Train what is not there, and return trained networks first, then random ones."""
     cases = [simulation_case(out / "simulation", seed=seed)]
     if data is None or not (data / "ctcf.fa.gz").is_file():
-        print(f"skipped the networks of CTCF and PU.1: {data or 'no --data'} does not hold ctcf.fa.gz")
+        why = "--data was not given" if data is None else f"{data} does not hold ctcf.fa.gz"
+        print(f"skipped the networks of CTCF and PU.1: {why}")
     else:
         cases = [*(peaks_case(data, out / "peaks", name, seed=seed) for name in ARCHITECTURES), *cases]
     return [*cases, *(random_case(name, cases[0].sequences) for name in ARCHITECTURES), random_bpnet()]
