@@ -27,7 +27,7 @@ class Case:
     build: Callable[[], nn.Module]
     length: int
     heads: tuple[int, ...]
-    n_sequences: tuple[int, int] = (4, 8)
+    n_sequences: tuple[int, int] = (8, 8)
     goals: dict[str, float] = field(default_factory=dict)
     gpu_goal: float | None = None
     n_jobs: int = 1
@@ -105,7 +105,7 @@ CASES: dict[str, Case] = {
         build=lambda: Output(bpnet_lite(), 1),
         length=2114,
         heads=(1,),
-        n_sequences=(4, 32),
+        n_sequences=(8, 32),
         goals=goals(60, 25, 8),
         gpu_goal=0.006,
     ),
@@ -129,7 +129,7 @@ CASES: dict[str, Case] = {
         build=lambda: Output(bpnet(), 1),
         length=1000,
         heads=(8,),
-        n_sequences=(1, 16),
+        n_sequences=(8, 16),
         goals=goals(12, 6, 5.5),
         gpu_goal=60,
         n_jobs=10_000,

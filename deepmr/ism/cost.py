@@ -24,7 +24,7 @@ class Machine:
     call : multiplications that could be done while one operation of PyTorch is called.
     element : the same while an element of a value is read, changed and written by the passes between convolutions.
     memory : bytes for references and windows.
-    window : bytes of the largest value of a window; twice as much should stay in the last cache.
+    window : bytes of the largest value of a window.
     """
 
     call: float
@@ -33,7 +33,7 @@ class Machine:
     window: int
 
 
-CPU = Machine(call=2e6, element=20.0, memory=2**28, window=2**24)
+CPU = Machine(call=3e6, element=20.0, memory=2**28, window=2**26)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,13 +22,13 @@ from deepmr.errors import DeepMRError
 Kind = Literal[
     # local to local
     "input", "alias", "conv", "relu", "map", "scale", "shift", "add", "mul", "max_pool", "avg_pool", "slice", "pad",
-    "flip", "upsample", "cat", "channels",
+    "flip", "upsample", "cat", "channels", "cells",
     # local to full
     "sum", "max", "dense", "whole",
     # full to full
     "linear", "call",
 ]  # fmt: skip
-Axes = tuple[str, ...]  # what each dimension after the batch is: c, l, 1, or a flattened cl or lc
+Axes = tuple[str, ...]  # what each dimension after the batch is: c, l, 1, a flattened cl or lc, or l in cells of k
 BATCH = 2  # sequences in the example that a network is traced with; the trace holds for any number
 
 
@@ -73,7 +73,8 @@ class Node:
     def _size(self, letter: str) -> int:
         if "flat" in self.options:
             return int(self.options["flat"]["cl".index(letter)])
-        return self.shape[self.axes.index(letter)] if letter in self.axes else 1
+        cells = self.shape[self.axes.index("k")] if letter == "l" and "k" in self.axes else 1
+        return cells * self.shape[self.axes.index(letter)] if letter in self.axes else 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,10 @@ class Interval:
             return self or other
         return Interval(min(self.start, other.start), max(self.stop, other.stop))
 
+    def outward(self, cell: int) -> "Interval":
+        """Return the whole cells that an interval meets."""
+        return Interval(self.start // cell * cell, -(-self.stop // cell) * cell)
+
     def shift(self, by: int) -> "Interval":
         """Return the interval moved to the right."""
         return Interval(self.start + by, self.stop + by)
@@ -62,6 +66,8 @@ def reaches(node: Node, changed: Interval) -> Interval:
         found = Interval(node.length - changed.stop, node.length - changed.start)
     elif node.kind == "upsample":
         found = Interval(changed.start * options["factor"], changed.stop * options["factor"])
+    elif node.kind == "cells":
+        found = changed.outward(options["cell"])
     else:
         found = changed
     return (found & Interval(0, node.length)) or NOTHING
@@ -83,6 +89,8 @@ def reads(node: Node, wanted: Interval, length: int) -> Interval:
         found = Interval(length - wanted.stop, length - wanted.start)
     elif node.kind == "upsample":
         found = Interval(wanted.start // options["factor"], -(-wanted.stop // options["factor"]))
+    elif node.kind == "cells":
+        found = wanted.outward(options["cell"])
     elif node.local:
         found = wanted
     else:

@@ -12,13 +12,13 @@ from deepmr.ism.rules import FLAT
 def to_torch(x: Float[torch.Tensor, "positions rows channels"], node: Node) -> torch.Tensor:
     """Lay rows out as PyTorch does for a node: (rows, *shape)."""
     order = {"c": 2, "l": 0}
-    letters = [letter for axis in node.axes or () for letter in axis if letter != "1"]
+    letters = _letters(node)
     return x.permute(1, *(order[letter] for letter in letters)).reshape(x.shape[1], *node.shape)
 
 
 def to_rows(value: Float[torch.Tensor, "batch *shape"], node: Node) -> Float[torch.Tensor, "positions batch channels"]:
     """Lay a local value out with positions first and channels last."""
-    letters = [letter for axis in node.axes or () for letter in axis if letter != "1"]
+    letters = _letters(node)
     sizes_of = {"c": node.channels, "l": node.length}
     plain = value.reshape(len(value), *(sizes_of[letter] for letter in letters))
     if letters == ["c"]:
@@ -26,6 +26,11 @@ def to_rows(value: Float[torch.Tensor, "batch *shape"], node: Node) -> Float[tor
     if letters == ["l"]:
         plain, letters = plain.unsqueeze(1), ["c", "l"]
     return plain.permute(1 + letters.index("l"), 0, 1 + letters.index("c")).contiguous()
+
+
+def _letters(node: Node) -> list[str]:
+    """Return c and l in the order of the axes; positions in cells are positions still, cell by cell."""
+    return [letter for axis in node.axes for letter in axis if letter not in "1k"]
 
 
 def as_rows(value: torch.Tensor, node: Node) -> Any:

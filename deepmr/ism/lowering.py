@@ -9,7 +9,7 @@ from torch.export.graph_signature import InputKind
 
 from deepmr.ism.graph import CaptureError, Graph, Node, trace
 from deepmr.ism.operation import Operation
-from deepmr.ism.rules import RULES, alone
+from deepmr.ism.rules import CELL_RULES, RULES, alone
 
 # Homogeneous and linear in what depends on the sequence: the change of the result is the operation on the change.
 LINEAR = {
@@ -88,7 +88,8 @@ def _needed(graph: Graph) -> dict[str, Node]:
 
 
 def _lower(operation: Operation) -> Node:
-    rule = RULES.get(operation.name)
+    in_cells = any("k" in node.axes for node in operation.inputs)
+    rule = (CELL_RULES if in_cells else RULES).get(operation.name)
     found = rule(operation, operation.inputs[0]) if rule and all(node.local for node in operation.inputs) else None
     return found or _full(operation)
 

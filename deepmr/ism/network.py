@@ -12,7 +12,7 @@ from deepmr.ism import rows, weights
 from deepmr.ism.graph import Graph, Node, operation_name, sized_values, static_values, target_of
 from deepmr.ism.intervals import Interval, affected, needed
 from deepmr.ism.references import References, reference_values
-from deepmr.ism.rows import Rows, Taps
+from deepmr.ism.rows import Taps
 
 STILL = ("relu", "map", "scale", "add", "mul")  # positions stay where they are
 MOST_WINDOWS = 4096  # whose intervals are remembered: pairs of distant edits make one each
@@ -174,7 +174,7 @@ class Network:
         for node in self.graph.nodes.values():
             if node.kind in ("relu", "mul", "max"):
                 found.update(node.inputs)
-            elif node.kind in ("map", "max_pool"):
+            elif node.kind in ("map", "max_pool", "cells"):
                 found.update((*node.inputs, node.name))
             elif node.kind == "call":
                 found.update(name for name in node.inputs if not self.is_raw(name))
@@ -202,12 +202,12 @@ class Network:
         found: torch.Tensor = self._call(node, {**static, **{k: _double(v) for k, v in values.items()}}, batch, {})
         return found
 
-    def apply(self, node: Node, value: Rows) -> Rows:
-        """Run an operation that acts on each position by itself, channels last."""
-        if node.options.get("second"):  # PyTorch wants its channels behind the batch
-            return self._call(node, {node.inputs[0]: value.movedim(-1, 1)}, 1, {}).movedim(1, -1)  # type: ignore[no-any-return]
-        found: Rows = self._call(node, {node.inputs[0]: value}, 1, {"dim": -1} if node.options.get("dim") else {})
-        return found
+    def apply(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+        """Run an operation that acts on each position by itself, or along one axis; channels come last."""
+        dim = {"dim": node.options["dim"]} if "dim" in node.options else {}
+        second = bool(node.options.get("second"))  # PyTorch wants its channels behind the batch
+        found: torch.Tensor = self._call(node, {node.inputs[0]: value.movedim(-1, 1) if second else value}, 1, dim)
+        return found.movedim(1, -1) if second else found
 
     def homogeneous(self, node: Node, changes: Mapping[str, Any], batch: int) -> Any:
         """Run a linear operation on changes: without its bias or mean."""

@@ -8,7 +8,7 @@ so only taps that meet a changed position are multiplied.
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ class Taps:
     weight : (out, in / groups, width, 1).
     matrices : (width, in, out), for devices where a product a tap is faster; None where it is not.
     left : zeros before the first position.
+    some : weights of some neighbouring taps, the first to the last excluded, laid out alike; all of them where few.
     wide : the same convolution, `together` neighbouring positions at once, for few output channels.
     """
 
@@ -42,6 +43,7 @@ class Taps:
     dilation: int
     left: int
     groups: int
+    some: Mapping[tuple[int, int], Float[torch.Tensor, "out in _ 1"]]
     together: int = 1
     wide: "Taps | None" = None
 
@@ -54,7 +56,10 @@ def make_taps(
     matrices = None if direct else weight.permute(2, 1, 0).contiguous()
     # A copy: PyTorch takes any stride of the last axis for channels last, and grouped convolutions then misread it.
     laid = torch.empty_like(weight.unsqueeze(-1), memory_format=torch.channels_last).copy_(weight.unsqueeze(-1))
-    plain = Taps(weight=laid, matrices=matrices, stride=stride, dilation=dilation, left=left, groups=groups)
+    width = weight.shape[2]
+    few = itertools.combinations(range(width + 1), 2) if width <= MOST_CUT_TAPS else [(0, width)]
+    some = {(a, b): laid[:, :, a:b].contiguous(memory_format=torch.channels_last) for a, b in few}
+    plain = Taps(weight=laid, matrices=matrices, stride=stride, dilation=dilation, left=left, groups=groups, some=some)
     together = VECTOR // weight.shape[0]
     slow = matrices is not None and weight.device.type == "cpu"  # there a product a tap is bound by multiplications
     if slow or stride * dilation * groups > 1 or together < 2 or weight.shape[2] < 2 * together:
@@ -108,7 +113,7 @@ def convolve(x: Rows, start: int, wanted: Interval, taps: Taps) -> Rows:
     inside = x[max(first, start) - start : min(last, stop) - start]
     edits, loci, channels = x.shape[1:]
     image = inside.reshape(1, len(inside), edits * loci, channels).permute(0, 3, 1, 2)
-    weight = taps.weight[:, :, low:high] if high - low < width else taps.weight
+    weight = taps.some[low, high] if (low, high) in taps.some else taps.weight[:, :, low:high]
     found = _convolve(image, weight, padding=pad, stride=stride, dilation=dilation, groups=taps.groups)
     rows = found.permute(0, 2, 3, 1).reshape(found.shape[2], edits, loci, -1)
     skipped = (pad - before) // stride

@@ -114,7 +114,7 @@ def channel_norm(operation: Operation, x: Node) -> Node | None:
 def channel_softmax(operation: Operation, x: Node) -> Node | None:
     """Take a softmax over the channels of each position."""
     over = x.axes[axis_number(x, operation.get("dim"))]
-    return operation.make("map", x.axes, {"dim": True}) if over == "c" else None
+    return operation.make("map", x.axes, {"dim": -1}) if over == "c" else None
 
 
 def pool(kind: Kind) -> Rule:
@@ -249,9 +249,16 @@ def view(operation: Operation, x: Node) -> Node | None:
         return operation.make("alias", tuple(axes), flat_of(x)) if d >= 0 else None
     found = _viewed(x, operation.shape)
     if not found:
-        return None
+        return split_into_cells(operation, x)
     flat = {"flat": (x.channels, x.length)} if {"cl", "lc"} & set(found) else {}
     return operation.make("alias", found, flat)
+
+
+def split_into_cells(operation: Operation, x: Node) -> Node | None:
+    """Take the view of positions as cells of neighbours, (channels, cells, neighbours)."""
+    shape = operation.shape
+    whole = x.axes == ("c", "l") and len(shape) == 3 and shape[0] == x.channels and shape[1] * shape[2] == x.length
+    return operation.make("alias", ("c", "l", "k")) if whole and shape[2] > 1 else None
 
 
 def _viewed(x: Node, shape: tuple[int, ...]) -> Axes:
@@ -348,10 +355,54 @@ def prelu(operation: Operation, x: Node) -> Node | None:
     return operation.make("map", x.axes, {"second": slope.numel() > 1, **flat_of(x)})
 
 
+# -- positions in cells, as pooling with weights from a softmax among neighbours has them ---------------------------
+
+
+def pointwise(operation: Operation, x: Node) -> Node | None:
+    """Take a convolution of single positions."""
+    kernel = operation.arguments["weight"].meta["val"].shape[2:]
+    plain = all(n == 1 for n in kernel) and set(operation.get("stride")) == {1}
+    return convolution(operation, x) if plain else None
+
+
+def cell_softmax(operation: Operation, x: Node) -> Node | None:
+    """Take a softmax among the neighbours of a cell."""
+    if x.axes[axis_number(x, operation.get("dim"))] != "k":
+        return None
+    return operation.make("cells", x.axes, {"cell": x.shape[x.axes.index("k")], "dim": 1})
+
+
+def cell_sum(operation: Operation, x: Node) -> Node | None:
+    """Take the sum or mean of the neighbours of a cell."""
+    dims = operation.get("dim")
+    dims = [dims] if isinstance(dims, int) else list(dims or [])
+    if len(dims) != 1 or x.axes[axis_number(x, dims[0])] != "k" or operation.get("keepdim"):
+        return None
+    cell = x.shape[x.axes.index("k")]
+    pool = {"kernel": cell, "stride": cell, "dilation": 1, "left": 0, "count_padding": True}
+    return operation.make("avg_pool", ("c", "l"), {**pool, "total": operation.name == "sum"})
+
+
+def between(rule: Rule) -> Rule:
+    """Return a rule for two values in cells; a constant may differ from neighbour to neighbour."""
+    return lambda operation, x: rule(operation, x) if len(operation.inputs) == 2 else None
+
+
+CELL_RULES: dict[str, Rule] = {
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    **dict.fromkeys(IDENTITY, same("alias")),
+    **dict.fromkeys(("softmax", "_softmax", "log_softmax"), cell_softmax),
+    **dict.fromkeys(("sum", "mean"), cell_sum),
+    **dict.fromkeys(("add", "sub"), between(sum_of_two)),
+    "mul": between(product),
+    "conv2d": pointwise,
+    "relu": same("relu"),
+}
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(IDENTITY, same("alias")),
-    **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "squeeze", "unsqueeze"), view),
+    **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"), view),
     **dict.fromkeys(("permute", "transpose"), view),
     **dict.fromkeys(("_to_copy", "to"), cast),
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), batch_norm),

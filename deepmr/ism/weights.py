@@ -68,6 +68,8 @@ def is_by_channel(factor: Factor) -> bool:
 def counts_of(node: Node, source: Node, static: Static) -> Float[torch.Tensor, "positions 1 1 1"]:
     """Return what an average pool divides by at each of its positions."""
     like = next((v for v in static.values() if isinstance(v, torch.Tensor) and v.is_floating_point()), torch.zeros(()))
+    if node.options.get("total"):
+        return like.new_ones((node.length, 1, 1, 1))
     return rows.pool_counts(
         source.length,
         node.length,

@@ -22,7 +22,7 @@ from deepmr.ism.network import Network
 from deepmr.ism.references import References
 from deepmr.ism.rows import Rows
 
-CHUNK_BYTES = 2**20  # of one value at a few positions: it should stay in a core's cache
+CHUNK_BYTES = 2**21  # of one value at a few positions: it should stay in a core's cache
 
 
 @dataclass(slots=True)
@@ -183,6 +183,15 @@ class Window:
     def _map(self, node: Node, span: Interval, out: Rows | None) -> Piece:
         value = self.network.apply(node, self.absolute(node.inputs[0], span))
         return Piece(span.start, torch.sub(value, self.references.rows(node.name, span), out=out), True)
+
+    def _cells(self, node: Node, span: Interval, out: Rows | None) -> Piece:
+        """Compute whole cells of neighbouring positions, among which the operation runs."""
+        cell = node.options["cell"]
+        whole = span.outward(cell)
+        value = self.absolute(node.inputs[0], whole)
+        found = self.network.apply(node, value.view(-1, cell, *value.shape[1:])).flatten(0, 1)
+        part = found[span.start - whole.start : span.stop - whole.start]
+        return Piece(span.start, part - self.references.rows(node.name, span), True)
 
     def _scale(self, node: Node, span: Interval, out: Rows | None) -> Piece:
         piece = self.surely(node.inputs[0], span)
@@ -379,6 +388,7 @@ LOCAL: dict[str, Callable[[Window, Node, Interval, Rows | None], Piece]] = {
     "upsample": Window._upsample,
     "cat": Window._cat,
     "channels": Window._channels,
+    "cells": Window._cells,
 }
 FULL: dict[str, Callable[[Window, Node], Any]] = {
     "sum": Window._sum,

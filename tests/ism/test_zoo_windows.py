@@ -125,7 +125,6 @@ def test_effects_are_those_of_the_definition(name):
                 assert error < max(most, rounded), (dtype, width, task)
 
 
-@pytest.mark.xfail(strict=True, reason="pooling with weights from a softmax among neighbours has no rule")
 def test_only_attention_needs_every_position():
     found = names_at_full_length("enformer")
     assert "scaled_dot_product_attention" in found
