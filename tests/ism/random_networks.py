@@ -101,8 +101,21 @@ class Heads(nn.Module):
 
 LAYERS = (
     *("conv", "strided", "grouped", "norm", "activation", "max_pool", "avg_pool", "residual", "gate", "branches"),
-    *("channel_norm", "pad", "both", "dropout", "scale"),
+    *("channel_norm", "pad", "both", "dropout", "scale", "soft_pool", "upsample"),
 )
+
+
+class SoftPool(nn.Module):
+    """A mean of neighbours with weights from a softmax among them."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.logits = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x):
+        x = x[:, :, : x.shape[2] // self.size * self.size].unflatten(2, (-1, self.size))
+        return (x * self.logits(x).softmax(dim=-1)).sum(dim=-1)
 
 
 class Scale(nn.Module):
@@ -183,4 +196,6 @@ def layer_of(draw, kind: str, channels: int, length: int):
         "both": Both,
         "dropout": nn.Dropout,
         "scale": lambda: Scale(channels),
+        "soft_pool": lambda: SoftPool(channels, draw(st.integers(2, 3))),
+        "upsample": lambda: nn.Upsample(scale_factor=2),
     }[kind]()
