@@ -113,9 +113,10 @@ class Network:
         readers = self.readers(node.name)
         wide = any((reader.kind == "conv" and not _pointwise(reader)) or reader.kind == "mul" for reader in readers)
         twice = any([self.source[name] for name in reader.inputs].count(node.name) > 1 for reader in readers)
-        return wide or twice or len(readers) > 1 or self._is_output(node.name)
+        return wide or twice or len(readers) > 1 or self.is_output(node.name)
 
-    def _is_output(self, name: str) -> bool:
+    def is_output(self, name: str) -> bool:
+        """Whether a value is what the network returns, perhaps through views."""
         return any(self.source[output] == name for output in self.graph.outputs)
 
     def _order(self) -> tuple[list[Step], dict[str, float]]:
@@ -131,7 +132,7 @@ class Network:
                 for name in self._reads(node):
                     last[name] = node.name
         for name, step in last.items():
-            if not self._is_output(name):
+            if not self.is_output(name):
                 steps[step].done.append(name)
         return list(steps.values()), width
 

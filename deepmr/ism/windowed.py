@@ -22,7 +22,7 @@ from deepmr.ism.network import Network
 from deepmr.ism.references import References
 from deepmr.ism.rows import Rows
 
-CHUNK_BYTES = 2**21  # of one value at a few positions: it should stay in a core's cache
+CHUNK_BYTES = 2**21  # of one value at a few positions, for each thread: it should stay in a core's cache
 
 
 @dataclass(slots=True)
@@ -101,7 +101,10 @@ class Window:
         span = self.spans[node.name]
         if not span:
             return
-        stored = self.network.workspace.take((len(span), self.edits, self.loci, node.channels), self.like)
+        shape = (len(span), self.edits, self.loci, node.channels)
+        # An output leaves the window, and with it memory that would not come back.
+        leaves = self.network.is_output(node.name)
+        stored = self.like.new_empty(shape) if leaves else self.network.workspace.take(shape, self.like)
         for part in self.chunks(node, span):
             out = stored[part.start - span.start : part.stop - span.start]
             piece = self.compute(node, part, out)
@@ -114,7 +117,7 @@ class Window:
         if self.like.device.type != "cpu":
             return [span]
         row = self.network.width[node.name] * self.edits * self.loci * self.like.element_size()
-        size = max(self.network.least[node.name], int(CHUNK_BYTES / row))
+        size = max(self.network.least[node.name], int(CHUNK_BYTES * torch.get_num_threads() / row))
         leading = self.network.leading.get(self.network.source[node.name])
         if leading is None:
             return rows.chunks(span, size)
