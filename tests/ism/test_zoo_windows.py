@@ -44,7 +44,7 @@ AT_FULL_LENGTH = {
     "circular": "pad",
     "reflected": "pad",
     "positional": "einsum",
-    "enformer": "view",  # its pooling; see below
+    "enformer": "transpose",  # what attention begins with
     "explainn": "conv1d",  # a few values a filter, once positions have become channels
 }
 
