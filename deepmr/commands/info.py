@@ -26,7 +26,18 @@ def info(effects: Path) -> dict[str, object]:
         When it points to shards that are missing.
     """
     with open_effects(effects) as file:
-        made = ("engine", "precision", "device", "batch_size", "threads", "seconds", "deepmr_version", "created_utc")
+        made = (
+            "engine",
+            "engine_report",
+            "strands",
+            "precision",
+            "device",
+            "batch_size",
+            "threads",
+            "seconds",
+            "deepmr_version",
+            "created_utc",
+        )
         return {
             "file": str(effects),
             "format_version": file.attrs["format_version"],

@@ -27,7 +27,7 @@ from deepmr.io.provenance import provenance
 from deepmr.io.repack import write_effects
 from deepmr.io.shards import Run, Shards, Unit, remove_strays
 from deepmr.ism.choice import Engine, EngineReport, Precision, prepare_members
-from deepmr.ism.member import Member, Strands
+from deepmr.ism.member import EngineName, Member, Strands
 from deepmr.ism.variants import Anchor
 from deepmr.sequence.dropout import mc_dropout_ensemble
 
@@ -180,28 +180,33 @@ def ism(
         strands=strands,
         size=block_size,
     )
+    begun = _begun(out, run)
+    if begun and engine in ("auto", begun) and not dry_run:
+        same = replace(run, engine=begun)
+        if _is_done(out, same, keep_shards=keep_shards, overwrite=overwrite):
+            return _already(out, same, keep_shards=keep_shards) | choice.notes
     shifted = 0 if choice.edits is None else int(choice.edits.shifted.sum())
     members, report = prepare_members(
         ensemble,
         choice.sequences,
         n_variants=run.n_variants,
         n_shifted=shifted,
-        engine=_continued(out, run) if engine == "auto" else engine,
+        engine=begun or engine if engine == "auto" else engine,
         batch_size=batch_size,
         precision=precision,
         columns=columns,
         names=run.members["name"].tolist(),
         strands=strands,
     )
+    if begun and engine == "auto" and report.engine == "naive":
+        report = replace(report, reason="plain passes, as the run was begun")
     run = replace(run, engine=report.engine)
     shards = Shards(out, run)
     if dry_run:
         left = len(shards.missing()) if shards.are_ours() else len(run.units)
         return describe_work(run, members, left=left) | report.to_dict() | choice.notes
     if _is_done(out, run, keep_shards=keep_shards, overwrite=overwrite):
-        if not keep_shards and shards.are_ours():
-            shards.remove()  # killed between the file and this
-        return {"status": "already complete, nothing to do", **_result(run, out), **choice.notes}
+        return _already(out, run, keep_shards=keep_shards) | choice.notes
     ensemble.check(run.sequences.codes[:CHECKED_LOCI])
     shards.claim(overwrite=overwrite)
     if shard is None:
@@ -223,10 +228,20 @@ def ism(
     return {**_result(run, out), **said, **choice.notes, "seconds": work.seconds}
 
 
-def _continued(out: Path, run: Run) -> Engine:
-    """Return the engine of a run that `out` has begun, so that it goes on with the same; else auto."""
-    names: tuple[Engine, ...] = ("naive", "windowed")
-    return next((name for name in names if Shards(out, replace(run, engine=name)).are_ours()), "auto")
+def _begun(out: Path, run: Run) -> EngineName | None:
+    """Return the engine of the same run where `out` has begun or finished it, so that it goes on with that."""
+    names: tuple[EngineName, ...] = ("naive", "windowed", "gradient")
+    finished = identify(out).run_key if out.exists() else ""
+    same = {name: replace(run, engine=name) for name in names}
+    return next((name for name, other in same.items() if Shards(out, other).are_ours() or other.key == finished), None)
+
+
+def _already(out: Path, run: Run, *, keep_shards: bool) -> dict[str, object]:
+    """Say that nothing is to do, and remove what a process left that was killed just before it was done."""
+    shards = Shards(out, run)
+    if not keep_shards and shards.are_ours():
+        shards.remove()
+    return {"status": "already complete, nothing to do", **_result(run, out)}
 
 
 def _measured(report: EngineReport, work: Work) -> dict[str, object]:

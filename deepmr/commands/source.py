@@ -1,5 +1,6 @@
 """Effects of edits, whichever file they are in: what the commands after `deepmr ism` read."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from deepmr.ism.calibration import Calibration
 from deepmr.ism.members import pool_members
 from deepmr.types import MemberEffects, SummaryStats, Task
 
+log = logging.getLogger(__name__)
 BLOCK = 64  # loci in memory at a time
 
 
@@ -53,6 +55,8 @@ def open_source(path: Path) -> Iterator[Source]:
     """
     if path.suffix in {".h5", ".hdf5"} or (path.is_file() and h5py.is_hdf5(path)):
         with open_effects(path) as file:
+            if file.attrs.get("engine") == "gradient":
+                log.warning("%s holds effects to first order, a first look: no ground for estimates", path)
             yield Source(
                 tasks=file.tasks,
                 loci=tuple(file.loci["locus"]),

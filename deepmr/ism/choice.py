@@ -27,6 +27,7 @@ Precision = Literal["single", "double"]
 SMALL_JOB = 5e10  # multiplications, about a second of one core: below, tracing a network takes longer than it can save
 FIRST_ORDER_POSITIONS = 40  # at which effects to first order are compared with exact ones
 LEAST_SPEEDUP = 1.2  # in multiplications
+LEAST_WITH_FULL_LENGTH = 2.0  # the same where operations run at full length: their values are made whole first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ def prepare_members(
             predictor.modules, names or [f"member {k}" for k in range(len(predictor.modules))], strict=True
         )
     ]
-    report = _decide(members, sequences, n_variants, engine)
+    report = _decide(members, sequences, n_variants - n_shifted, n_shifted, engine)
     for member in members:
         member.engine = report.engine
     (log.warning if engine == "windowed" and report.at_full_length else log.info)(report.sentence())
@@ -147,19 +148,26 @@ def in_precision(module: nn.Module, precision: Precision) -> nn.Module:
     return module if precision == "single" else copy.deepcopy(module).double()
 
 
-def _decide(members: list[Member], sequences: Sequences, n_variants: int, engine: Engine) -> EngineReport:
+def _decide(
+    members: list[Member], sequences: Sequences, n_variants: int, n_shifted: int, engine: Engine
+) -> EngineReport:
+    """Decide for so many substitutions, and so many deletions and insertions, which go by plain passes in any case."""
     if engine == "naive":
         return EngineReport(engine="naive", reason="plain passes, as asked for")
     if engine == "gradient":
         return EngineReport(
             engine="gradient", reason="first order, as asked for", gradient=_first_order(members, sequences)
         )
+    if n_shifted and not n_variants:
+        return EngineReport(engine="naive", reason="deletions and insertions go by plain passes")
     passes = n_variants * len(members)
     work = passes * multiplications(members[0].module, sequences.length, device=members[0].device)
     if engine == "auto" and work < SMALL_JOB:
         return EngineReport(engine="naive", reason=f"{passes} plain passes take less time than tracing would")
     try:
-        return _try_windows(members, sequences, n_variants, insist=engine == "windowed")
+        report = _try_windows(members, sequences, n_variants, insist=engine == "windowed")
+        left = n_variants / report.predicted_speedup + n_shifted
+        return replace(report, predicted_speedup=(n_variants + n_shifted) / left) if left else report
     except CaptureError as error:
         if engine == "windowed":
             raise InputError(f"engine windowed cannot be used: {members[0].name}: {error}") from error
@@ -183,7 +191,7 @@ def _try_windows(members: list[Member], sequences: Sequences, n_variants: int, *
         graph, names = graph or windows.graph, names or windows.operations_at_full_length()
         checked.append(check)
         speedups.append(member.schedule.speedup)
-    if min(speedups) < LEAST_SPEEDUP and not insist:
+    if min(speedups) < (LEAST_WITH_FULL_LENGTH if names else LEAST_SPEEDUP) and not insist:
         raise CaptureError(f"windows would save too little, {min(speedups):.2f} times the multiplications")
     return EngineReport(
         engine="windowed",

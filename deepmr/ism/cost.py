@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from deepmr.ism.graph import Graph, Node
+from deepmr.ism.graph import Graph, Node, operation_name
 from deepmr.ism.intervals import Interval, affected
 from deepmr.ism.network import Network
 
@@ -13,6 +13,7 @@ WIDTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 SAMPLED = 9  # windows over the sequence whose cost stands for all
 REFERENCE_READS = 2  # of a value, while its change passes through an activation
 GPU_SHARE = 1 / 4  # of its memory
+PAIRED = ("scaled_dot_product_attention", "bmm", "baddbmm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +149,18 @@ def _multiplications(graph: Graph, node: Node, spans: dict[str, Interval]) -> fl
 
 def _weights(graph: Graph, node: Node) -> int:
     """Return the size of the largest matrix of weights that an operation reads, times the positions that it makes."""
-    values = [source.meta.get("val") for source in graph.operations[node.name].all_input_nodes]
+    operation = graph.operations[node.name]
+    values = [source.meta.get("val") for source in operation.all_input_nodes]
     shapes = [tuple(value.shape) for value in values if isinstance(value, torch.Tensor)]
+    if operation_name(operation) in PAIRED:  # every position with every other
+        first, second = ([n for n in shape[1:] if isinstance(n, int)] for shape in shapes[:2])
+        return 2 * math.prod(first) * max(1, *second[-2:])
     fixed = [shape for shape in shapes if len(shape) > 1 and all(isinstance(n, int) for n in shape)]  # no batch
     if not fixed:
         return 0
+    if node.options.get("raw"):  # recurrent layers: all their weights at every position
+        steps = [math.prod(n for n in shape[1:-1] if isinstance(n, int)) for shape in shapes if shape not in fixed]
+        return sum(math.prod(shape) for shape in fixed) * max(1, *steps, 1)
     weight = max(fixed, key=math.prod)
     return math.prod(weight) * max(1, _size(node) // max(1, weight[0]))
 

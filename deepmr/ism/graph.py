@@ -8,8 +8,11 @@ window of it. It is *full* once positions have been summed, flattened into a den
 no rule knows.
 """
 
+import io
+import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -134,13 +137,31 @@ def trace(module: nn.Module, length: int, *, dtype: torch.dtype, device: torch.d
     attempts: list[Callable[[], nn.Module]] = [lambda: module, lambda: fx.symbolic_trace(module)]
     for attempt in attempts:
         try:
-            with warnings.catch_warnings(), torch.no_grad():
-                warnings.simplefilter("ignore")
+            with _quiet(), torch.no_grad():
                 exported = torch.export.export(attempt(), example, dynamic_shapes=shapes, strict=False)
                 return exported.run_decompositions({})  # functional; what PyTorch calls one operation stays one
         except Exception as error:  # tracing fails in as many ways as there are networks
-            reasons.append(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:200]}")
+            reasons.append(_reason(error))
     raise CaptureError(f"{type(module).__name__} cannot be traced ({reasons[0]})")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch from printing the half-made graph of a network that it cannot trace."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _reason(error: Exception) -> str:
+    if "data-dependent" in str(error).lower():
+        return "its control flow or its shapes depend on the data"
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:200]}"
 
 
 def static_values(graph: Graph, module: nn.Module) -> dict[str, Any]:

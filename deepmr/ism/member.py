@@ -79,7 +79,7 @@ class Member:
         if edits.substitutions_only:
             return self._by_windows(sequences, edits, progress)
         shifted = edits.shifted
-        moved = self._plain(sequences, edits.take(shifted), progress)
+        moved = self._plain(sequences, edits.take(shifted), _without(len(sequences), progress))
         rest = self._by_windows(sequences, edits.take(~shifted), progress)
         delta = np.empty((len(edits), rest.delta.shape[1]), dtype=rest.delta.dtype)
         delta[shifted], delta[~shifted] = moved.delta, rest.delta
@@ -106,3 +106,18 @@ class Member:
         )
         self.batch_size = effects.batch_size
         return effects
+
+
+def _without(n: int, progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """Return a count of progress that leaves the first n out: references that are counted elsewhere."""
+    if progress is None:
+        return None
+    left = n
+
+    def count(done: int) -> None:
+        nonlocal left
+        taken = min(left, done)
+        left -= taken
+        progress(done - taken)
+
+    return count

@@ -64,6 +64,9 @@ def mutate(
     >>> effects.delta.shape  # members, variants, tasks  # doctest: +SKIP
     (5, 30000, 2)
     """
+    length = getattr(predictor, "length", None)
+    if length is not None and length != sequences.length:
+        raise InputError(f"the networks read sequences of {length} bases; got {sequences.length}")
     packed, names = _packed(sequences, edits, within=within, anchor=anchor)
     blocks = split(len(sequences), block_size_of(len(sequences), len(packed), sequences.length, len(predictor.tasks)))
     members, _ = prepare_members(
