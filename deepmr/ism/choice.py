@@ -139,7 +139,8 @@ def prepare_members(
     report = _decide(members, sequences, n_variants - n_shifted, n_shifted, engine)
     for member in members:
         member.engine = report.engine
-    (log.warning if engine == "windowed" and report.at_full_length else log.info)(report.sentence())
+    loud = report.engine == "gradient" or (engine == "windowed" and bool(report.at_full_length))
+    log.log(logging.WARNING if loud else logging.INFO, report.sentence())
     return members, report
 
 
