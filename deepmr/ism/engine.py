@@ -1,6 +1,5 @@
 """The windowed engine for one member: blocks of loci and edits in, effects out, as `naive.predict_edits` gives them."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,11 +9,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import nn
 
-from deepmr.errors import DeepMRError
 from deepmr.ism.cost import Schedule, choose, machine_of
 from deepmr.ism.graph import CaptureError, Graph, operation_name
 from deepmr.ism.lowering import capture
-from deepmr.ism.naive import EditEffects, input_dtype, out_of_memory
+from deepmr.ism.naive import EditEffects, halved_until_it_fits, input_dtype
 from deepmr.ism.network import Network
 from deepmr.ism.placed import Placed, place, to_device
 from deepmr.ism.references import References
@@ -23,8 +21,6 @@ from deepmr.ism.schedule import groups_of
 from deepmr.ism.variants import Edits
 from deepmr.ism.windowed import Piece, Window
 from deepmr.precision import full_precision
-
-log = logging.getLogger(__name__)
 
 
 class RawOutputs(nn.Module):
@@ -75,10 +71,10 @@ class WindowedEngine:
         self.columns = columns
         self.keep = None if columns is None else torch.tensor(columns, device=device)
         body = RawOutputs(module) if self.scalars else module
+        measured = sorted({scalar.output for scalar in self.scalars})
+        self.positions = {k: at for at, k in enumerate(measured)}
         if graph is None:
-            wanted = sorted({scalar.output for scalar in self.scalars}) if self.scalars else None
-            graph = capture(body, length, dtype=self.dtype, device=device, outputs=wanted)
-        self.positions = {k: at for at, k in enumerate(sorted({scalar.output for scalar in self.scalars}))}
+            graph = capture(body, length, dtype=self.dtype, device=device, outputs=measured or None)
         if not self.scalars and (len(graph.outputs) != 1 or graph.nodes[graph.outputs[0]].shape != (n_tasks,)):
             shapes = [("batch", *graph.nodes[name].shape) for name in graph.outputs]
             raise CaptureError(f"it returns {shapes}; needed one tensor (batch, {n_tasks})")
@@ -120,19 +116,17 @@ class WindowedEngine:
         DeepMRError
             When memory runs out with a single locus.
         """
-        while True:
-            try:
-                with torch.inference_mode(), full_precision():
-                    return self._predict(codes, edits, schedule, progress)
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                if schedule.n_loci == 1:
-                    raise DeepMRError(f"out of memory on {self.device} with the windows of one locus") from error
-                log.warning("out of memory with %d loci at once; trying %d", schedule.n_loci, schedule.n_loci // 2)
-            schedule = replace(schedule, n_loci=schedule.n_loci // 2)
-            self.network.workspace.clear()
-            torch.cuda.empty_cache()
+
+        def predict(n_loci: int) -> EditEffects:
+            if n_loci < schedule.n_loci:  # memory ran out
+                self.network.workspace.clear()
+            with torch.inference_mode(), full_precision():
+                return self._predict(codes, edits, replace(schedule, n_loci=n_loci), progress)
+
+        effects, _ = halved_until_it_fits(
+            predict, schedule.n_loci, many="loci at once", one=f"on {self.device} with the windows of one locus"
+        )
+        return effects
 
     def _predict(
         self,
@@ -152,13 +146,12 @@ class WindowedEngine:
                 delta[group.rows] = effects.reshape(-1, n_kept)[group.used]
                 if progress is not None:
                     progress(len(group.rows))
-        with torch.inference_mode():
-            size = max(1, schedule.n_loci)
-            for start in range(0, len(codes), size):  # every locus has a reference, edited or not
-                part = self.module(self._onehot(codes[start : start + size]))
-                reference[start : start + size] = part if self.keep is None else part[:, self.keep]
-                if progress is not None:
-                    progress(len(part))
+        size = max(1, schedule.n_loci)
+        for start in range(0, len(codes), size):  # every locus has a reference, edited or not
+            part = self.module(self._onehot(codes[start : start + size]))
+            reference[start : start + size] = part if self.keep is None else part[:, self.keep]
+            if progress is not None:
+                progress(len(part))
         return EditEffects(
             reference=reference.float().cpu().numpy(), delta=delta.float().cpu().numpy(), batch_size=schedule.n_loci
         )

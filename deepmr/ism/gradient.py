@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from deepmr import checks
-from deepmr.errors import DeepMRError, InputError
-from deepmr.ism.naive import EditEffects, check_output, even_batches, input_dtype, out_of_memory
+from deepmr.errors import InputError
+from deepmr.ism.naive import EditEffects, check_output, even_batches, halved_until_it_fits, input_dtype
 from deepmr.ism.variants import Edits
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.precision import full_precision
@@ -68,23 +68,17 @@ def gradient_edits(
     Simonyan K, Vedaldi A, Zisserman A (2014). Deep inside convolutional networks: visualising image classification
     models and saliency maps. arXiv:1312.6034
     """
-    while True:
-        try:
-            batches = [
-                batch.effects(module, n_tasks=n_tasks, columns=columns, progress=progress)
-                for rows in even_batches(len(codes), batch_size)
-                for batch in [_Batch(codes[rows], edits.of_loci(rows), device=torch.device(device))]
-            ]
-            break
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            if batch_size == 1:
-                first = next(iter(str(error).splitlines()), type(error).__name__)
-                raise DeepMRError(f"out of memory on {device} with one locus at a time: {first}") from error
-            log.warning("out of memory with %d loci at once; trying %d", batch_size, batch_size // 2)
-        batch_size //= 2  # outside the handler: the traceback would keep the failed batch alive
-        torch.cuda.empty_cache()
+
+    def differentiate(size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [
+            batch.effects(module, n_tasks=n_tasks, columns=columns, progress=progress)
+            for rows in even_batches(len(codes), size)
+            for batch in [_Batch(codes[rows], edits.of_loci(rows), device=torch.device(device))]
+        ]
+
+    batches, batch_size = halved_until_it_fits(
+        differentiate, batch_size, many="loci at once", one=f"on {device} with one locus at a time"
+    )
     references, deltas = zip(*batches, strict=True)
     return EditEffects(reference=np.concatenate(references), delta=np.concatenate(deltas), batch_size=batch_size)
 

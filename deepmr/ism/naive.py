@@ -8,7 +8,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from deepmr.precision import full_precision
 from deepmr.types import RelativeNetwork
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 # Largest tensor of one batch. On a CPU it should stay near the caches: twice as much made the dilated network slower.
 CPU_BYTES = 8 * 2**20
@@ -79,24 +80,51 @@ def predict_edits(
     its edits go through the same kernels: activations that an edit does not reach are equal bit by bit and cancel.
     TF32 is off and cuDNN is held to its deterministic algorithms.
     """
-    while True:
-        try:
-            rows = _Rows(module, codes, edits, device=torch.device(device))
-            predicted = rows.predict(n_tasks=n_tasks, columns=columns, batch_size=batch_size, progress=progress)
-            break
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            if batch_size == 1:
-                raise DeepMRError(f"out of memory on {device} with one sequence at a time: {_line(error)}") from error
-            log.warning("out of memory with %d sequences at once; trying %d", batch_size, batch_size // 2)
-        batch_size //= 2  # outside the handler: the traceback would keep the failed batch alive
-        torch.cuda.empty_cache()
+
+    def predict(size: int) -> torch.Tensor:
+        rows = _Rows(module, codes, edits, device=torch.device(device))
+        return rows.predict(n_tasks=n_tasks, columns=columns, batch_size=size, progress=progress)
+
+    predicted, batch_size = halved_until_it_fits(
+        predict, batch_size, many="sequences at once", one=f"on {device} with one sequence at a time"
+    )
     reference, edited = predicted[: len(codes)], predicted[len(codes) :]
     delta = edited - reference[torch.tensor(edits.locus, device=predicted.device)]
     return EditEffects(
         reference=reference.float().cpu().numpy(), delta=delta.float().cpu().numpy(), batch_size=batch_size
     )
+
+
+def halved_until_it_fits(work: Callable[[int], Result], size: int, *, many: str, one: str) -> tuple[Result, int]:
+    """Do work of a size, halved as often as memory runs out.
+
+    Parameters
+    ----------
+    work : called with the size.
+    size : to begin with.
+    many, one : what a size counts, and where memory ran out with a size of 1, for messages.
+
+    Returns
+    -------
+    What the work returned, and the size at which it did.
+
+    Raises
+    ------
+    DeepMRError
+        When memory runs out with a size of 1.
+    """
+    while True:
+        try:
+            return work(size), size
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if size == 1:
+                said = next(iter(str(error).splitlines()), type(error).__name__)
+                raise DeepMRError(f"out of memory {one}: {said}") from error
+            log.warning("out of memory with %d %s; trying %d", size, many, size // 2)
+        size //= 2  # outside the handler: the traceback would keep what failed alive
+        torch.cuda.empty_cache()
 
 
 class _Rows:
@@ -210,10 +238,6 @@ def out_of_memory(error: BaseException) -> bool:
     said = str(error).lower()
     signs = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in said for sign in signs)
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def row_bytes(module: torch.nn.Module, length: int, *, device: torch.device | str = "cpu") -> int:

@@ -64,10 +64,7 @@ class Window:
         self.spans = network.spans(window)
         self.edits, self.loci = change.shape[1], change.shape[2]
         self.like = change
-        name, start = network.graph.input.name, self.spans[network.graph.input.name].start
-        self.values: dict[str, Piece] = {
-            name: Piece(window.start, change, False) if self.spans[name] else Piece(start, change[:0], False)
-        }
+        self.values: dict[str, Piece] = {network.graph.input.name: Piece(window.start, change, False)}
         self.full: dict[str, Any] = {}
 
     def outputs(self) -> tuple[Any, ...]:
@@ -166,12 +163,9 @@ class Window:
             return self._relu_and_add(node, span, out, None)
         piece = self.surely(node.inputs[0], span)
         below, minus = self.references.relu(node, span)
-        if out is None and not piece.own:
-            return Piece(span.start, torch.maximum(piece.data + below, minus), True)
-        change = piece.data if piece.own else piece.data + below
         if piece.own:
-            return Piece(span.start, rows.relu_change(change, below, minus, out=out), True)
-        return Piece(span.start, torch.maximum(change, minus, out=out), True)
+            return Piece(span.start, rows.relu_change(piece.data, below, minus, out=out), True)
+        return Piece(span.start, torch.maximum(piece.data + below, minus, out=out), True)
 
     def _relu_and_add(self, node: Node, span: Interval, out: Rows | None, other: Piece | None) -> Piece:
         """Compute an activation and add a value within its window, in one pass."""
@@ -224,8 +218,8 @@ class Window:
         if factors[first] != 1:
             first, second = second, first
         piece = self.pull(node.inputs[first], span, out)
-        if piece is not None and piece.span == span and piece.own:
-            total = piece.data
+        if piece is not None and piece.span == span:
+            total = piece.data if piece.own else piece.data.clone() if out is None else out.copy_(piece.data)
         else:
             total = self._zeros(len(span), node.channels) if out is None else out.zero_()
             if piece is not None:
