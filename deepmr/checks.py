@@ -41,6 +41,18 @@ def shape(name: str, values: np.ndarray, expected: tuple[int, ...]) -> None:
         raise InputError(f"{name} must have shape {expected}; got {values.shape}")
 
 
+def correlation(name: str, values: np.ndarray, size: int) -> None:
+    """Raise `InputError` unless `values` is a symmetric matrix of this size, 1 on the diagonal and within -1 to 1."""
+    shape(name, values, (size, size))
+    finite(name, values)
+    if not np.allclose(values, values.T, atol=1e-8):
+        raise InputError(f"{name} must be symmetric; it is not")
+    if not np.allclose(np.diagonal(values), 1.0, atol=1e-6):
+        raise InputError(f"{name} must be 1 on its diagonal; it has {np.diagonal(values).min():g}")
+    if size and np.abs(values).max() > 1 + 1e-6:
+        raise InputError(f"{name} must lie between -1 and 1; it has {values.flat[np.abs(values).argmax()]:g}")
+
+
 def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     """Raise `InputError` unless `value` is among `allowed`."""
     choices = list(allowed)

@@ -192,6 +192,11 @@ class Instruments:
     loci : names, also of loci that have no instrument.
     variants : one row an instrument, columns of `schema.VARIANTS`.
     error_factors : as in `SummaryStats`; the last axis is the exposures, then the outcome.
+    error_corr : correlation of the errors of these traits at one instrument, exposures first, as overlapping samples
+        make them; None for separate samples. Beside `error_factors`, it is of the part that members do not share.
+    correlation : correlation of the instruments of each locus (linkage disequilibrium), in the order of the rows and
+        for their effect alleles, a matrix a locus; None for independent instruments.
+    n : sample sizes, exposures first, or None.
     """
 
     loci: tuple[str, ...]
@@ -204,6 +209,9 @@ class Instruments:
     beta_outcome: Float[np.ndarray, "instruments"]
     se_outcome: Float[np.ndarray, "instruments"]
     error_factors: Float[np.ndarray, "factors instruments traits"] | None = None
+    error_corr: Float[np.ndarray, "traits traits"] | None = None
+    correlation: tuple[Float[np.ndarray, "_ _"], ...] | None = None
+    n: Float[np.ndarray, "instruments traits"] | None = None
     estimand: Estimand = "model"
 
     def __post_init__(self) -> None:
@@ -223,6 +231,16 @@ class Instruments:
         if self.error_factors is not None:
             expected = (self.error_factors.shape[0], rows, len(self.exposures) + 1)
             checks.shape("error_factors", self.error_factors, expected)
+        if self.error_corr is not None:
+            checks.correlation("error_corr", self.error_corr, len(self.exposures) + 1)
+        if self.correlation is not None:
+            if len(self.correlation) != len(self.loci):
+                raise InputError(f"correlation needs a matrix a locus, {len(self.loci)}; got {len(self.correlation)}")
+            for locus, matrix, count in zip(self.loci, self.correlation, np.diff(self.offsets), strict=True):
+                checks.correlation(f"correlation of the instruments of {locus}", matrix, int(count))
+        if self.n is not None:
+            checks.shape("n", self.n, (rows, len(self.exposures) + 1))
+            checks.positive("n", self.n)
 
     @property
     def counts(self) -> Int[np.ndarray, "loci"]:
@@ -236,16 +254,29 @@ class Instruments:
 
     def take(self, rows: Bool[np.ndarray, "instruments"]) -> "Instruments":
         """Return the instruments that a boolean mask selects; every locus stays, also one left without any."""
-        kept = np.concatenate([[0], np.cumsum(rows)])
+        return self.pick(np.flatnonzero(rows))
+
+    def pick(self, rows: Int[np.ndarray, "picked"]) -> "Instruments":
+        """Return the instruments of these row numbers, in this order, which keeps loci together; every locus stays."""
+        home = np.repeat(np.arange(len(self.loci)), self.counts)[rows]
+        if np.any(np.diff(home) < 0):
+            raise InputError("rows must keep the order of the loci")
+        offsets = np.searchsorted(home, np.arange(len(self.loci) + 1))
+        matrices = self.correlation
+        if matrices is not None:
+            own = [rows[a:b] - start for a, b, start in zip(offsets[:-1], offsets[1:], self.offsets[:-1], strict=True)]
+            matrices = tuple(matrix[np.ix_(i, i)] for matrix, i in zip(matrices, own, strict=True))
         return replace(
             self,
-            offsets=kept[self.offsets],
-            variants=self.variants[rows].reset_index(drop=True),
+            offsets=offsets,
+            variants=self.variants.iloc[rows].reset_index(drop=True),
             beta_exposure=self.beta_exposure[rows],
             se_exposure=self.se_exposure[rows],
             beta_outcome=self.beta_outcome[rows],
             se_outcome=self.se_outcome[rows],
             error_factors=None if self.error_factors is None else self.error_factors[:, rows],
+            correlation=matrices,
+            n=None if self.n is None else self.n[rows],
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -115,7 +115,11 @@ def test_every_method_file_is_in_methods():
     from deepmr.mr import METHODS
 
     homes = {inspect.unwrap(getattr(f, "func", f)).__module__ for f in METHODS.values()}
-    kernels = {"deepmr.mr.lines", "deepmr.mr.robust"}  # regression kernels that methods share
+    kernels = {  # what methods share
+        "deepmr.mr.lines",
+        "deepmr.mr.members",
+        "deepmr.mr.robust",
+    }
     files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}
     assert files - kernels == homes
 

@@ -1,12 +1,15 @@
 """Summary-data Mendelian randomization: one file a method, all loci at once."""
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
 from deepmr.mr.egger import egger, egger_robust
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
+
+_log = logging.getLogger(__name__)
 
 # Every method takes (instruments, *, min_instruments, level) and, each with a default, options of its own.
 METHODS: dict[str, Callable[..., Estimates]] = {
@@ -18,6 +21,11 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "egger": egger,
     "egger_robust": egger_robust,
 }
+
+
+# Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
+USES_CORRELATION: frozenset[str] = frozenset()
+USES_ERROR_CORR: frozenset[str] = frozenset()
 
 
 def estimate_effects(
@@ -61,6 +69,26 @@ def estimate_effects(
     for name in methods:
         checks.one_of("method", name, METHODS)
     pairs = [instruments] if isinstance(instruments, Instruments) else instruments
+    pairs = _told(pairs, methods)
     return concat_estimates(
         METHODS[name](pair, min_instruments=min_instruments, level=level) for pair in pairs for name in methods
     )
+
+
+def _told(pairs: Iterable[Instruments], methods: Sequence[str]) -> Iterator[Instruments]:
+    """Pass the pairs on; say once which methods take no notice of a correlation that the instruments carry."""
+    said = set()
+    for pair in pairs:
+        for given, users, words in (
+            (
+                pair.correlation,
+                USES_CORRELATION,
+                "take instruments as independent, although their correlation is given",
+            ),
+            (pair.error_corr, USES_ERROR_CORR, "take samples as separate, although the correlation of errors is given"),
+        ):
+            deaf = [name for name in methods if name not in users]
+            if given is not None and deaf and words not in said:
+                said.add(words)
+                _log.warning("%s %s", ", ".join(deaf), words)
+        yield pair

@@ -71,7 +71,6 @@ def ivw_fixed(
     min_instruments: int = 3,
     level: float = 0.95,
     weights: Weights = "simple",
-    error_corr: float = 0.0,
 ) -> Estimates:
     """Estimate the causal effect by inverse-variance weights, taking one effect to underlie all instruments.
 
@@ -80,8 +79,8 @@ def ivw_fixed(
     instruments : one exposure.
     min_instruments : loci with fewer are skipped.
     level : of the confidence interval.
-    weights, error_corr : see `deepmr.mr.lines.inverse_variances`; `delta` leaves out instruments with a zero exposure
-        effect.
+    weights : see `deepmr.mr.lines.inverse_variances`; `delta` leaves out instruments with a zero exposure effect, and
+        heeds `error_corr`.
 
     Returns
     -------
@@ -100,7 +99,7 @@ def ivw_fixed(
     return origin_estimates(
         "ivw_fixed",
         used,
-        inverse_variances(used, weights=weights, error_corr=error_corr),
+        inverse_variances(used, weights=weights),
         scatter="fixed",
         distribution="normal",
         reason=too_few(used, max(min_instruments, 1)),
@@ -114,7 +113,6 @@ def ivw_random(
     min_instruments: int = 3,
     level: float = 0.95,
     weights: Weights = "simple",
-    error_corr: float = 0.0,
     floor: bool = True,
     distribution: Distribution = "normal",
 ) -> Estimates:
@@ -125,7 +123,7 @@ def ivw_random(
     instruments : one exposure.
     min_instruments : loci with fewer are skipped. With one instrument the estimate is its Wald ratio.
     level : of the confidence interval.
-    weights, error_corr : as for `ivw_fixed`.
+    weights : as for `ivw_fixed`.
     floor : never let a small scatter make the standard error smaller than the fixed-effect one. MendelianRandomization
         and TwoSampleMR's `mr_ivw` do so; TwoSampleMR's `mr_ivw_mre` does not.
     distribution : of independent errors; both packages use the normal.
@@ -148,7 +146,7 @@ def ivw_random(
     return origin_estimates(
         "ivw_random",
         used,
-        inverse_variances(used, weights=weights, error_corr=error_corr),
+        inverse_variances(used, weights=weights),
         scatter="floored" if floor else "random",
         distribution=distribution,
         reason=too_few(used, max(min_instruments, 1)),

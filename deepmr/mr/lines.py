@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from deepmr.errors import InputError
 from deepmr.inference import TotalError, chi2_tail, total_error
@@ -51,31 +52,50 @@ def oriented(instruments: Instruments) -> Instruments:
     """Return the instruments with alleles swapped where needed to make every exposure effect positive."""
     x, _ = exposure_of(instruments)
     sign = np.where(x < 0, -1.0, 1.0)
-    factors = instruments.error_factors
+    factors, matrices = instruments.error_factors, instruments.correlation
+    if matrices is not None:
+        signs = [sign[start:end, None] for start, end in pairwise(instruments.offsets)]
+        matrices = tuple(s * matrix * s.T for s, matrix in zip(signs, matrices, strict=True))
     return replace(
         instruments,
         beta_exposure=np.abs(x)[:, None],
         beta_outcome=instruments.beta_outcome * sign,
         error_factors=None if factors is None else factors * sign[:, None],
+        correlation=matrices,
     )
 
 
-def inverse_variances(
-    instruments: Instruments, *, weights: Weights = "simple", error_corr: float = 0.0
-) -> Float[np.ndarray, "rows"]:
+def canonical_order(instruments: Instruments) -> Int[np.ndarray, "rows"]:
+    """Return row numbers that sort the instruments of every locus by oriented exposure effect, then outcome effect.
+
+    Neither the order, nor the coding, nor the units of the instruments change the sorted ones. Methods that draw random
+    numbers hand them out in this order, so that the answer belongs to the data alone.
+    """
+    x, se_x = exposure_of(instruments)
+    home = np.repeat(np.arange(len(instruments.loci)), instruments.counts)
+    y = instruments.beta_outcome * np.where(x < 0, -1.0, 1.0)
+    return np.lexsort((instruments.se_outcome, se_x, y, np.abs(x), home))
+
+
+def overlap(instruments: Instruments) -> float:
+    """Return the correlation of the errors of the exposure's and the outcome's effect; 0 for separate samples."""
+    return 0.0 if instruments.error_corr is None else float(instruments.error_corr[0, -1])
+
+
+def inverse_variances(instruments: Instruments, *, weights: Weights = "simple") -> Float[np.ndarray, "rows"]:
     """Return the weights of the outcome effects.
 
     Parameters
     ----------
-    weights : `simple`, 1 / se_y^2; `delta`, 1 / (se_y^2 + r^2 se_x^2 - 2 error_corr r se_x se_y) with r = y / x, which
-        also counts the error of the exposure effects and needs every one of them to differ from zero.
-    error_corr : correlation of the errors of exposure and outcome effects; 0 for separate samples.
+    weights : `simple`, 1 / se_y^2; `delta`, 1 / (se_y^2 + r^2 se_x^2 - 2 rho r se_x se_y) with r = y / x and rho from
+        `error_corr`, which also counts the error of the exposure effects and needs every one of them to differ from
+        zero.
     """
     x, se_x = exposure_of(instruments)
     variance = np.square(instruments.se_outcome, dtype=float)
     if weights == "delta":
         shift = instruments.beta_outcome / x * se_x
-        variance = variance + shift**2 - 2 * error_corr * shift * instruments.se_outcome
+        variance = variance + shift**2 - 2 * overlap(instruments) * shift * instruments.se_outcome
     return 1 / variance
 
 

@@ -10,8 +10,11 @@ from deepmr import schema
 from deepmr.types import Instruments
 
 
-def pack(x, y, se_x=0.1, se_y=0.1, *, counts=None, factors=None):
-    """Instruments of one exposure; `counts` says how many rows each locus has (default: all rows are one locus)."""
+def pack(x, y, se_x=0.1, se_y=0.1, *, counts=None, factors=None, correlation=None, overlap=None, n=None):
+    """Instruments of one exposure; `counts` says how many rows each locus has (default: all rows are one locus).
+
+    `overlap` is the correlation of the errors of x and y; `n` sample sizes of exposure and outcome.
+    """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     counts = np.array([len(x)] if counts is None else counts)
     loci = tuple(f"locus{i}" for i in range(len(counts)))
@@ -28,6 +31,9 @@ def pack(x, y, se_x=0.1, se_y=0.1, *, counts=None, factors=None):
         beta_outcome=y,
         se_outcome=np.broadcast_to(np.asarray(se_y, dtype=float), x.shape).copy(),
         error_factors=factors,
+        error_corr=None if overlap is None else np.array([[1.0, overlap], [overlap, 1.0]]),
+        correlation=None if correlation is None else tuple(np.asarray(c, dtype=float) for c in correlation),
+        n=None if n is None else np.tile(np.asarray(n, dtype=float), (len(x), 1)),
     )
 
 
@@ -53,25 +59,15 @@ def locus(instruments, i):
     rows = np.zeros(len(instruments.variants), dtype=bool)
     rows[instruments.offsets[i] : instruments.offsets[i + 1]] = True
     alone = instruments.take(rows)
-    return replace(alone, loci=(instruments.loci[i],), offsets=np.array([0, rows.sum()]))
+    matrices = None if alone.correlation is None else (alone.correlation[i],)
+    return replace(alone, loci=(instruments.loci[i],), offsets=np.array([0, rows.sum()]), correlation=matrices)
 
 
 def reordered(instruments, seed=0):
     """The same instruments, shuffled within their loci."""
     rng = np.random.default_rng(seed)
-    starts = instruments.offsets
-    order = np.concatenate([rng.permutation(np.arange(a, b)) for a, b in pairwise(starts)])
-    order = order.astype(int)
-    factors = instruments.error_factors
-    return replace(
-        instruments,
-        variants=instruments.variants.iloc[order].reset_index(drop=True),
-        beta_exposure=instruments.beta_exposure[order],
-        se_exposure=instruments.se_exposure[order],
-        beta_outcome=instruments.beta_outcome[order],
-        se_outcome=instruments.se_outcome[order],
-        error_factors=None if factors is None else factors[:, order],
-    )
+    order = np.concatenate([rng.permutation(np.arange(a, b)) for a, b in pairwise(instruments.offsets)])
+    return instruments.pick(order.astype(int))
 
 
 def rescaled(instruments, *, exposure=1.0, outcome=1.0):
@@ -81,6 +77,11 @@ def rescaled(instruments, *, exposure=1.0, outcome=1.0):
     if factors is not None:
         scales = np.stack(np.broadcast_arrays(exposure, outcome), axis=-1)
         factors = factors * scales
+    matrices = instruments.correlation
+    if matrices is not None:
+        signs = np.broadcast_to(np.sign(exposure), len(instruments.variants))
+        parts = [signs[a:b] for a, b in pairwise(instruments.offsets)]
+        matrices = tuple(np.outer(s, s) * matrix for s, matrix in zip(parts, matrices, strict=True))
     return replace(
         instruments,
         beta_exposure=instruments.beta_exposure * column,
@@ -88,4 +89,5 @@ def rescaled(instruments, *, exposure=1.0, outcome=1.0):
         beta_outcome=instruments.beta_outcome * outcome,
         se_outcome=instruments.se_outcome * np.abs(outcome),
         error_factors=factors,
+        correlation=matrices,
     )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -71,7 +73,8 @@ def test_delta_weights_leave_out_what_has_no_ratio():
 
 def test_correlated_errors_shrink_delta_weights():
     given = simulated(counts=(20,), slope=1.0)
-    apart, together = (ivw_fixed(given, weights="delta", error_corr=r).table["se"][0] for r in (0.0, 0.9))
+    shared = replace(given, error_corr=np.array([[1.0, 0.9], [0.9, 1.0]]))
+    apart, together = (ivw_fixed(g, weights="delta").table["se"][0] for g in (given, shared))
     assert together < apart
 
 
