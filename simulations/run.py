@@ -18,7 +18,7 @@ def main() -> None:
         engines += ["--data", str(PEAKS)]
     else:
         print(f"skipped ctcf_pu1.py: {PEAKS} is not there")
-    studies.append(engines)
+    studies += [engines, ["estimators.py", "--out", str(RESULTS / "estimators")]]
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 
