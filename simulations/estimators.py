@@ -125,8 +125,9 @@ def draw(table: pd.DataFrame, out: Path) -> None:
     """Draw coverage as colours and bias as numbers, a row a method, a column a scenario."""
     scenarios = [s for s in LABELS if s in set(table["scenario"])]
     methods = list(dict.fromkeys(table["method"]))
-    coverage = table.pivot(index="method", columns="scenario", values="coverage").loc[methods, scenarios].to_numpy()
-    bias = table.pivot(index="method", columns="scenario", values="bias_median").loc[methods, scenarios].to_numpy()
+    cells = table.set_index(["method", "scenario"]).reindex(pd.MultiIndex.from_product([methods, scenarios]))
+    shape = len(methods), len(scenarios)
+    coverage, bias = (cells[name].to_numpy(float).reshape(shape) for name in ("coverage", "bias_median"))
     figure = Figure(figsize=(1.15 * len(scenarios) + 2.6, 0.27 * len(methods) + 1.6), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(coverage, vmin=0, vmax=1, cmap="cividis", aspect="auto")
