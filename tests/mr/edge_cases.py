@@ -36,9 +36,9 @@ def _dominant():
     given = _plain(20)
     se = given.se_outcome.copy()
     se[3] /= 1e4
-    return replace(
-        given, se_outcome=se, beta_outcome=np.where(se < 1e-4, 0.4 * given.beta_exposure[:, 0], given.beta_outcome)
-    )
+    y = given.beta_outcome.copy()
+    y[3] = 0.4 * given.beta_exposure[3, 0]
+    return replace(given, se_outcome=se, beta_outcome=y)
 
 
 def _exact():
