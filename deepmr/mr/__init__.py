@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from deepmr import checks
 from deepmr.mr.egger import egger, egger_robust
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.median import median_penalised, median_simple, median_weighted
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -20,12 +21,15 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "ivw_random": ivw_random,
     "egger": egger,
     "egger_robust": egger_robust,
+    "median_simple": median_simple,
+    "median_weighted": median_weighted,
+    "median_penalised": median_penalised,
 }
 
 
 # Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
 USES_CORRELATION: frozenset[str] = frozenset()
-USES_ERROR_CORR: frozenset[str] = frozenset()
+USES_ERROR_CORR: frozenset[str] = frozenset({"median_simple", "median_weighted", "median_penalised"})
 
 
 def estimate_effects(

@@ -13,6 +13,9 @@ METHOD_NAMES = {
     "wald_weighted": "Wald, weighted",
     "egger": "MR-Egger",
     "egger_robust": "MR-Egger, robust",
+    "median_simple": "Median",
+    "median_weighted": "Median, weighted",
+    "median_penalised": "Median, penalised",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -22,6 +25,9 @@ METHOD_MEANINGS = {
     "wald_weighted": "inverse-variance weighted mean of the ratios",
     "egger": "slope with an intercept, which takes up a direct effect common to all instruments",
     "egger_robust": "the same by a regression that outlying instruments do not move",
+    "median_simple": "median of the ratios: right while more than half of the instruments are valid",
+    "median_weighted": "median of the ratios, weighted: right while valid instruments have more than half of the weight",
+    "median_penalised": "the weighted median, with little weight for outlying ratios",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
