@@ -28,7 +28,9 @@ def canonical(instruments: Instruments) -> Instruments:
     return coded.pick(canonical_order(coded))
 
 
-def standard_normals(n_boot: int, width: int, *, seed: int) -> Iterator[tuple[slice, Float[np.ndarray, "2 draws width"]]]:
+def standard_normals(
+    n_boot: int, width: int, *, seed: int
+) -> Iterator[tuple[slice, Float[np.ndarray, "2 draws width"]]]:
     """Yield two independent standard normal numbers a draw and instrument, some draws at a time.
 
     Parameters
@@ -77,7 +79,9 @@ def effect_draws(
         shared = v if rho == 0 else rho * u + own * v
         for block in blocks(instruments.offsets, loci=loci, depth=_CACHE * len(u)):
             shape = (len(block.loci), len(u), block.rows.shape[1])
-            if buffers[0].size < np.prod(shape):  # kept from block to block: fresh memory costs more than the arithmetic
+            if buffers[0].size < np.prod(
+                shape
+            ):  # kept from block to block: fresh memory costs more than the arithmetic
                 buffers = (np.empty(shape).ravel(), np.empty(shape).ravel())
             drawn = []
             for buffer, effect, se, noise in zip(buffers, (x, y), (se_x, se_y), (u, shared), strict=True):
@@ -123,14 +127,12 @@ def weight_draws(
     return result
 
 
-def sampling_variance(
-    variance: Float[np.ndarray, "loci"], instruments: Instruments
-) -> Float[np.ndarray, "loci"]:
+def sampling_variance(variance: Float[np.ndarray, "loci"], instruments: Instruments) -> Float[np.ndarray, "loci"]:
     """Return the variance over `weight_draws`, corrected for few instruments.
 
     Notes
     -----
-    The draws' variance of a mean of J numbers is sum (r - mean)^2 / (J (J + 1)); times (J + 1) / (J - 1) it is unbiased.
+    The variance over draws of a mean of J numbers is sum (r - mean)^2 / (J (J + 1)); (J + 1) / (J - 1) corrects it.
     """
     counts = np.maximum(instruments.counts, 2)
     return variance * (counts + 1) / (counts - 1)

@@ -3,12 +3,21 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.draws import canonical, effect_draws, sampling_variance, weight_draws
-from deepmr.mr.lines import Distribution, error_extras, exposure_of, mean_f, overlap, standard_error, too_few, with_ratio
+from deepmr.mr.lines import (
+    Distribution,
+    error_extras,
+    exposure_of,
+    mean_f,
+    overlap,
+    standard_error,
+    too_few,
+    with_ratio,
+)
 from deepmr.mr.members import member_factors
 from deepmr.packed import Block, blocks
 from deepmr.types import Estimates, Instruments, make_estimates
@@ -130,7 +139,16 @@ def median_penalised(
     Bowden J et al. Genet Epidemiol 2016. https://doi.org/10.1002/gepi.21965
     """
     return _median(
-        "median_penalised", instruments, min_instruments, level, "penalised", weights, penalty, distribution, n_boot, seed
+        "median_penalised",
+        instruments,
+        min_instruments,
+        level,
+        "penalised",
+        weights,
+        penalty,
+        distribution,
+        n_boot,
+        seed,
     )
 
 
@@ -143,6 +161,15 @@ def ratio_variances(instruments: Instruments, *, order: Order) -> Float[np.ndarr
         shift = instruments.beta_outcome / x * se_x / x
         variance = variance + shift**2 - 2 * overlap(instruments) * shift * se_y / x
     return variance
+
+
+def relative_weights(
+    variances: Float[np.ndarray, "rows"], offsets: Int[np.ndarray, "loci_plus_one"]
+) -> Float[np.ndarray, "rows"]:
+    """Return inverse variances over their mean in the locus, which hang on no unit."""
+    weights = 1 / variances
+    mean = divide(segment_sum(weights, offsets), np.diff(offsets).astype(float), otherwise=1.0)
+    return weights / segment_repeat(mean, offsets)
 
 
 def ratio_reason(given: Instruments, used: Instruments, min_instruments: int) -> list[str]:
@@ -232,14 +259,14 @@ def _weights(instruments: Instruments, kind: _Kind, order: Order, penalty: float
     x, _ = exposure_of(instruments)
     if kind == "simple":
         return np.ones(len(x))
-    weights = 1 / ratio_variances(instruments, order=order)
-    # Relative to the locus's mean: the sums that follow then neither overflow nor hang on units.
-    mean = divide(segment_sum(weights, instruments.offsets), instruments.counts.astype(float), otherwise=1.0)
-    relative = weights / segment_repeat(mean, instruments.offsets)
+    variances = ratio_variances(instruments, order=order)
+    relative = relative_weights(variances, instruments.offsets)
     if kind == "weighted":
         return relative
     centre = segment_repeat(_point(instruments, relative), instruments.offsets)
-    return relative * np.minimum(1.0, penalty * chi2_tail(weights * (instruments.beta_outcome / x - centre) ** 2, 1.0))
+    return relative * np.minimum(
+        1.0, penalty * chi2_tail((instruments.beta_outcome / x - centre) ** 2 / variances, 1.0)
+    )
 
 
 def _point(instruments: Instruments, weights: Float[np.ndarray, "rows"]) -> Float[np.ndarray, "loci"]:
@@ -255,7 +282,7 @@ def _effect_medians(
     instruments: Instruments,
     weights: Float[np.ndarray, "rows"],
     centre: Float[np.ndarray, "loci"],
-    wanted: np.ndarray,
+    wanted: Bool[np.ndarray, "loci"],
     n_boot: int,
     seed: int,
 ) -> Float[np.ndarray, "loci draws"]:
@@ -284,7 +311,7 @@ def _instrument_medians(
     instruments: Instruments,
     weights: Float[np.ndarray, "rows"],
     centre: Float[np.ndarray, "loci"],
-    wanted: np.ndarray,
+    wanted: Bool[np.ndarray, "loci"],
     n_boot: int,
     seed: int,
 ) -> Float[np.ndarray, "loci draws"]:

@@ -16,6 +16,9 @@ METHOD_NAMES = {
     "median_simple": "Median",
     "median_weighted": "Median, weighted",
     "median_penalised": "Median, penalised",
+    "mode_simple": "Mode",
+    "mode_weighted": "Mode, weighted",
+    "mode_penalised": "Mode, penalised",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -26,8 +29,11 @@ METHOD_MEANINGS = {
     "egger": "slope with an intercept, which takes up a direct effect common to all instruments",
     "egger_robust": "the same by a regression that outlying instruments do not move",
     "median_simple": "median of the ratios: right while more than half of the instruments are valid",
-    "median_weighted": "median of the ratios, weighted: right while valid instruments have more than half of the weight",
+    "median_weighted": "median of the ratios, weighted: right while more than half of the weight is valid",
     "median_penalised": "the weighted median, with little weight for outlying ratios",
+    "mode_simple": "mode of the ratios: right while the largest group with one ratio is that of the valid instruments",
+    "mode_weighted": "mode of the ratios, weighted: right while the group with most weight is the valid one",
+    "mode_penalised": "the weighted mode, with little weight for ratios far from it",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
