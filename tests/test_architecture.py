@@ -118,6 +118,7 @@ def test_every_method_file_is_in_methods():
     kernels = {  # what methods share
         "deepmr.mr.density",
         "deepmr.mr.draws",
+        "deepmr.mr.labels",
         "deepmr.mr.lines",
         "deepmr.mr.members",
         "deepmr.mr.robust",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
 from deepmr.mr.egger import egger, egger_robust
+from deepmr.mr.heterogeneity_penalised import heterogeneity_penalised
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
 from deepmr.mr.median import median_penalised, median_simple, median_weighted
 from deepmr.mr.mode import mode_penalised, mode_simple, mode_weighted
@@ -28,6 +29,7 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "mode_simple": mode_simple,
     "mode_weighted": mode_weighted,
     "mode_penalised": mode_penalised,
+    "heterogeneity_penalised": heterogeneity_penalised,
 }
 
 
@@ -35,6 +37,7 @@ METHODS: dict[str, Callable[..., Estimates]] = {
 USES_CORRELATION: frozenset[str] = frozenset()
 USES_ERROR_CORR: frozenset[str] = frozenset(
     {"median_simple", "median_weighted", "median_penalised", "mode_simple", "mode_weighted", "mode_penalised"}
+    | {"heterogeneity_penalised"}
 )
 
 

@@ -19,6 +19,7 @@ METHOD_NAMES = {
     "mode_simple": "Mode",
     "mode_weighted": "Mode, weighted",
     "mode_penalised": "Mode, penalised",
+    "heterogeneity_penalised": "Mode, heterogeneity-penalised",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -34,6 +35,7 @@ METHOD_MEANINGS = {
     "mode_simple": "mode of the ratios: right while the largest group with one ratio is that of the valid instruments",
     "mode_weighted": "mode of the ratios, weighted: right while the group with most weight is the valid one",
     "mode_penalised": "the weighted mode, with little weight for ratios far from it",
+    "heterogeneity_penalised": "mode of an average over all subsets of instruments, those that agree counting most",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
