@@ -9,6 +9,7 @@ from deepmr.mr.heterogeneity_penalised import heterogeneity_penalised
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
 from deepmr.mr.median import median_penalised, median_simple, median_weighted
 from deepmr.mr.mode import mode_penalised, mode_simple, mode_weighted
+from deepmr.mr.mode_bayesian import mode_bayesian
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -29,6 +30,7 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "mode_simple": mode_simple,
     "mode_weighted": mode_weighted,
     "mode_penalised": mode_penalised,
+    "mode_bayesian": mode_bayesian,
     "heterogeneity_penalised": heterogeneity_penalised,
 }
 
@@ -37,7 +39,7 @@ METHODS: dict[str, Callable[..., Estimates]] = {
 USES_CORRELATION: frozenset[str] = frozenset()
 USES_ERROR_CORR: frozenset[str] = frozenset(
     {"median_simple", "median_weighted", "median_penalised", "mode_simple", "mode_weighted", "mode_penalised"}
-    | {"heterogeneity_penalised"}
+    | {"mode_bayesian", "heterogeneity_penalised"}
 )
 
 

@@ -1,4 +1,4 @@
-"""Valid and invalid instruments as hidden labels: the ratio on which most valid weight agrees, for many loci at once."""
+"""Valid and invalid instruments as hidden labels: the effect on which most of the valid weight agrees."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _EPS = 1e-14
 class Labels:
     """Ratios r_j with variances v_j, and the log odds that j is valid were its ratio exactly the effect.
 
-    At an effect b, instrument j is valid with log odds `log_odds` - (r_j - b)^2 / (2 v_j). Padding has log odds of -inf.
+    At an effect b, instrument j is valid with log odds `log_odds` - (r_j - b)^2 / (2 v_j). Padding has -inf.
     """
 
     ratios: Float[np.ndarray, "block width"]

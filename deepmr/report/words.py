@@ -19,6 +19,7 @@ METHOD_NAMES = {
     "mode_simple": "Mode",
     "mode_weighted": "Mode, weighted",
     "mode_penalised": "Mode, penalised",
+    "mode_bayesian": "Mode, Bayesian",
     "heterogeneity_penalised": "Mode, heterogeneity-penalised",
 }
 METHOD_MEANINGS = {
@@ -35,6 +36,7 @@ METHOD_MEANINGS = {
     "mode_simple": "mode of the ratios: right while the largest group with one ratio is that of the valid instruments",
     "mode_weighted": "mode of the ratios, weighted: right while the group with most weight is the valid one",
     "mode_penalised": "the weighted mode, with little weight for ratios far from it",
+    "mode_bayesian": "posterior mean where most instruments agree, the others taken as invalid",
     "heterogeneity_penalised": "mode of an average over all subsets of instruments, those that agree counting most",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
