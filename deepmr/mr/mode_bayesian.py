@@ -15,7 +15,7 @@ from deepmr.packed import Block, blocks
 from deepmr.types import Estimates, Instruments, make_estimates
 
 _VALID = (0.1, 0.3, 0.5, 0.7, 0.9)  # prior shares of valid instruments, equally likely
-_WIDTHS = (0.5, 1.0, 2.0)  # prior widths of invalid ratios, in units of their spread, equally likely
+_WIDTHS = (1.0, 2.0, 4.0)  # prior widths of invalid ratios, in units of their spread, equally likely
 _REACH, _POINTS = 8.0, 81  # the grid about the mode: standard errors to either side, and points
 
 
@@ -46,7 +46,7 @@ def mode_bayesian(
     No package defines this method; the definition is ours, after the contamination mixture. A ratio r_j of variance v_j
     is N(b, v_j) with probability p, else N(m, v_j + psi^2) with m the inverse-variance mean of all ratios: unlike a
     background about b, or about zero, this one neither pulls b nor prefers an effect of zero. The prior of b is flat;
-    p is 0.1, 0.3, ... 0.9 and psi 0.5, 1 or 2 times the ratios' spread, all equally likely. The posterior is summed on
+    p is 0.1, 0.3, ... 0.9 and psi 1, 2 or 4 times the ratios' spread, all equally likely. The posterior is summed on
     a grid of 8 standard errors to either side of the mode at p = 0.5: `beta` is its mean and `se` its standard
     deviation there, and a second mode further away is not in the interval. With shared errors the sampling part is a
     sandwich at that mode, and the members' part comes from differences.
@@ -89,7 +89,7 @@ def _posterior(
     ratios, variances = instruments.beta_outcome / x, ratio_variances(instruments, order=order)
     centre, spread = ratio_spread(ratios, variances, instruments)
     mean, variance, sandwich = (np.full(len(wanted), np.nan) for _ in range(3))
-    for block in blocks(instruments.offsets, loci=wanted, depth=4):
+    for block in blocks(instruments.offsets, loci=wanted, depth=4 * _POINTS):
         middle, width = centre[block.loci], spread[block.loci][:, None]
         r, v = block.of(ratios) - middle[:, None], block.of(variances)
         typical, _ = _mixture(block, r, v, 0.5, width)
@@ -98,13 +98,13 @@ def _posterior(
         se = np.sqrt(divide(np.ones_like(curve), -curve))
         mixtures = [_mixture(block, r, v, p, k * width) for p in _VALID for k in _WIDTHS]
         steps = np.linspace(-_REACH, _REACH, _POINTS)
-        log_density = np.stack(
-            [
-                logsumexp([labels.log_density(mode + step * se) + rest for labels, rest in mixtures], axis=0)
-                for step in steps
-            ],
-            axis=-1,
-        )
+        at = mode[:, None] + steps * se[:, None]
+        distance = (r[:, None] - at[..., None]) ** 2 / (2 * v[:, None])
+        parts = [
+            np.logaddexp(0.0, labels.log_odds[:, None] - distance).sum(axis=-1) + rest[:, None]
+            for labels, rest in mixtures
+        ]
+        log_density = logsumexp(parts, axis=0)
         mass = np.exp(log_density - log_density.max(axis=-1, keepdims=True))
         mass /= mass.sum(axis=-1, keepdims=True)
         shift = mass @ steps
