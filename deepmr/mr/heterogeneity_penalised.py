@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from deepmr.linalg import divide, fit_lines
+from deepmr.linalg import divide, segment_sum
+from deepmr.mr.density import median_deviation, medians
 from deepmr.mr.draws import canonical
 from deepmr.mr.labels import Labels, largest_modes
 from deepmr.mr.lines import Distribution, error_extras, exposure_of, mean_f, standard_error, with_ratio
@@ -47,7 +48,8 @@ def heterogeneity_penalised(
     exp(-(r_j - b)^2 / (2 se_j^2))): exact for any number of instruments, where mr_hetpen of MendelianRandomization
     enumerates subsets of up to 30. That function leaves the factor out, widens heterogeneous subsets, and takes c as 1
     in whatever unit the ratios have, so that its answer changes with the unit; here
-    c^2 = J / sum(1 / se_j^2) (1 + 2.25 Q / (J - 1)). The standard error is that of the curvature at the mode: modes
+    c^2 = J / sum(1 / se_j^2) + (1.5 MAD)^2, MAD the scaled median absolute deviation of the ratios. The standard error
+    is that of the curvature at the mode: modes
     elsewhere, which mr_hetpen shows as a second range, are not in the interval. With shared errors the sampling part is
     a sandwich, sum of squared scores over squared curvature, and the members' part comes from differences.
 
@@ -82,11 +84,15 @@ def heterogeneity_penalised(
 def ratio_spread(
     ratios: Float[np.ndarray, "rows"], variances: Float[np.ndarray, "rows"], instruments: Instruments
 ) -> tuple[Float[np.ndarray, "loci"], Float[np.ndarray, "loci"]]:
-    """Return the inverse-variance mean of the ratios, and how wide they spread: their own error and 1.5 times it."""
-    ones, counts = np.ones_like(ratios), instruments.counts.astype(float)
-    line = fit_lines(ones, ratios, 1 / variances, instruments.offsets)
-    typical = counts * np.nan_to_num(line.slope_unscaled)  # J / sum(1 / v)
-    return line.slope, np.sqrt(typical * (1 + _WIDE**2 * line.dispersion))
+    """Return the median of the ratios, and how wide they spread: their typical error and 1.5 times their scatter."""
+    weights, offsets = 1 / variances, instruments.offsets
+    middle, scatter = (np.full(len(instruments.loci), np.nan) for _ in range(2))
+    for block in blocks(offsets):
+        cells = block.of(ratios)
+        middle[block.loci] = medians(cells, block.known)
+        scatter[block.loci] = median_deviation(cells, block.known)
+    typical = divide(instruments.counts.astype(float), segment_sum(weights, offsets), otherwise=0.0)
+    return middle, np.sqrt(typical + (_WIDE * scatter) ** 2)
 
 
 def _fit(

@@ -68,8 +68,8 @@ def _climb(labels: Labels, at: Float[np.ndarray, "block"]) -> Float[np.ndarray, 
     for step in range(_STEPS):
         slope, curve, weight, _ = labels.derivatives(at)
         em = divide(slope, weight, otherwise=0.0)
-        newton = divide(slope, -curve, otherwise=np.inf)
-        near = (step >= 5) & (np.abs(newton) * np.sqrt(weight) < 0.5)
+        newton = divide(slope, -curve, otherwise=0.0)
+        near = (step >= 5) & (curve < 0) & (np.abs(newton) * np.sqrt(weight) < 0.5)
         moved = np.where(near, newton, em)
         at = at + moved
         if np.all(np.abs(moved) * np.sqrt(weight) < _EPS):

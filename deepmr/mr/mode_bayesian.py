@@ -15,7 +15,7 @@ from deepmr.packed import Block, blocks
 from deepmr.types import Estimates, Instruments, make_estimates
 
 _VALID = (0.1, 0.3, 0.5, 0.7, 0.9)  # prior shares of valid instruments, equally likely
-_WIDTHS = (1.0, 2.0, 4.0)  # prior widths of invalid ratios, in units of their spread, equally likely
+_WIDTHS = (4.0, 8.0, 16.0)  # prior widths of invalid ratios, in units of their spread, equally likely
 _REACH, _POINTS = 8.0, 81  # the grid about the mode: standard errors to either side, and points
 
 
@@ -44,9 +44,10 @@ def mode_bayesian(
     Notes
     -----
     No package defines this method; the definition is ours, after the contamination mixture. A ratio r_j of variance v_j
-    is N(b, v_j) with probability p, else N(m, v_j + psi^2) with m the inverse-variance mean of all ratios: unlike a
-    background about b, or about zero, this one neither pulls b nor prefers an effect of zero. The prior of b is flat;
-    p is 0.1, 0.3, ... 0.9 and psi 1, 2 or 4 times the ratios' spread, all equally likely. The posterior is summed on
+    is N(b, v_j) with probability p, else anywhere, with the density 1 / (sqrt(2 pi) w) that a normal of width w has at
+    its centre: unlike a normal background, this one neither pulls b nor lets one far ratio weigh more than a group that
+    agrees. The prior of b is flat; p is 0.1, 0.3, ... 0.9 and w is 4, 8 or 16 times the c of `heterogeneity_penalised`,
+    all equally likely (a narrower w cannot be told from being valid). The posterior is summed on
     a grid of 8 standard errors to either side of the mode at p = 0.5: `beta` is its mean and `se` its standard
     deviation there, and a second mode further away is not in the interval. With shared errors the sampling part is a
     sandwich at that mode, and the members' part comes from differences.
@@ -122,10 +123,6 @@ def _mixture(
     width: Float[np.ndarray, "block 1"],
 ) -> tuple[Labels, Float[np.ndarray, "block"]]:
     """Labels under a share of valid ones and a width of the invalid, and the log density were all invalid."""
-    wide = variances + width**2
-    invalid = -0.5 * (np.log(wide / width**2) + ratios**2 / wide) + np.log(1 - valid)
-    odds = np.log(valid) - 0.5 * np.log(variances / width**2) - invalid
+    odds = np.log(valid / (1 - valid)) + np.log(width) - 0.5 * np.log(variances)
     labels = Labels(ratios=ratios, variances=variances, log_odds=np.where(block.known, odds, -np.inf))
-    # Back in a unit that the width does not change, since widths are compared.
-    rest = np.where(block.known, invalid - np.log(width), 0.0).sum(axis=-1)
-    return labels, rest
+    return labels, block.known.sum(axis=-1) * (np.log(1 - valid) - np.log(width[:, 0]))

@@ -87,8 +87,7 @@ def test_the_product_over_instruments_is_the_sum_over_subsets():
     x, y, t = (np.array(data[k]) for k in ("x", "y", "se_y"))
     r, v = y / x, (t / x) ** 2
     ivw = np.sum(r / v) / np.sum(1 / v)
-    q = np.sum((r - ivw) ** 2 / v)
-    c2 = 6 / np.sum(1 / v) * (1 + 1.5**2 * q / 5)
+    c2 = 6 / np.sum(1 / v) + (1.5 * 1.4826 * np.median(np.abs(r - np.median(r)))) ** 2
     fine = np.linspace(ivw - 1, ivw + 1, 20001)
     density = np.ones_like(fine)  # the empty subset
     for subset in range(1, 2**6):
@@ -102,6 +101,13 @@ def test_the_product_over_instruments_is_the_sum_over_subsets():
     logs = np.log(density[at - 500 : at + 501 : 500])
     curve = (logs[0] + logs[2] - 2 * logs[1]) / (fine[500] - fine[0]) ** 2
     assert row["se"] == pytest.approx(1 / np.sqrt(-curve), rel=2e-3)
+
+
+@pytest.mark.parametrize("method", [median_simple, mode_weighted, heterogeneity_penalised, mode_bayesian])
+def test_one_absurd_ratio_moves_little(method):
+    row = method(pack(np.ones(10), [*np.linspace(0.4, 0.6, 9), 1e8])).table.iloc[0]
+    assert row["beta"] == pytest.approx(0.5, abs=0.05)
+    assert row["se"] < 0.2
 
 
 @pytest.mark.slow
