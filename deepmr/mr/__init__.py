@@ -5,7 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
 from deepmr.mr.egger import egger, egger_robust
+from deepmr.mr.heterogeneity_penalised import heterogeneity_penalised
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.median import median_penalised, median_simple, median_weighted
+from deepmr.mr.mode import mode_penalised, mode_simple, mode_weighted
+from deepmr.mr.mode_bayesian import mode_bayesian
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -20,12 +24,23 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "ivw_random": ivw_random,
     "egger": egger,
     "egger_robust": egger_robust,
+    "median_simple": median_simple,
+    "median_weighted": median_weighted,
+    "median_penalised": median_penalised,
+    "mode_simple": mode_simple,
+    "mode_weighted": mode_weighted,
+    "mode_penalised": mode_penalised,
+    "mode_bayesian": mode_bayesian,
+    "heterogeneity_penalised": heterogeneity_penalised,
 }
 
 
 # Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
 USES_CORRELATION: frozenset[str] = frozenset()
-USES_ERROR_CORR: frozenset[str] = frozenset()
+USES_ERROR_CORR: frozenset[str] = frozenset(
+    {"median_simple", "median_weighted", "median_penalised", "mode_simple", "mode_weighted", "mode_penalised"}
+    | {"mode_bayesian", "heterogeneity_penalised"}
+)
 
 
 def estimate_effects(

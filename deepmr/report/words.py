@@ -13,6 +13,14 @@ METHOD_NAMES = {
     "wald_weighted": "Wald, weighted",
     "egger": "MR-Egger",
     "egger_robust": "MR-Egger, robust",
+    "median_simple": "Median",
+    "median_weighted": "Median, weighted",
+    "median_penalised": "Median, penalised",
+    "mode_simple": "Mode",
+    "mode_weighted": "Mode, weighted",
+    "mode_penalised": "Mode, penalised",
+    "mode_bayesian": "Mode, Bayesian",
+    "heterogeneity_penalised": "Mode, heterogeneity-penalised",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -22,6 +30,14 @@ METHOD_MEANINGS = {
     "wald_weighted": "inverse-variance weighted mean of the ratios",
     "egger": "slope with an intercept, which takes up a direct effect common to all instruments",
     "egger_robust": "the same by a regression that outlying instruments do not move",
+    "median_simple": "median of the ratios: right while more than half of the instruments are valid",
+    "median_weighted": "median of the ratios, weighted: right while more than half of the weight is valid",
+    "median_penalised": "the weighted median, with little weight for outlying ratios",
+    "mode_simple": "mode of the ratios: right while the largest group with one ratio is that of the valid instruments",
+    "mode_weighted": "mode of the ratios, weighted: right while the group with most weight is the valid one",
+    "mode_penalised": "the weighted mode, with little weight for ratios far from it",
+    "mode_bayesian": "posterior mean where most instruments agree, the others taken as invalid",
+    "heterogeneity_penalised": "mode of an average over all subsets of instruments, those that agree counting most",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
