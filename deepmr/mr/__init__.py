@@ -4,8 +4,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
+from deepmr.mr.cml import cml
+from deepmr.mr.contamination_mixture import contamination_mixture
 from deepmr.mr.egger import egger, egger_robust
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.lasso import lasso
+from deepmr.mr.mrmix import mrmix
+from deepmr.mr.presso import presso
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -20,12 +25,17 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "ivw_random": ivw_random,
     "egger": egger,
     "egger_robust": egger_robust,
+    "contamination_mixture": contamination_mixture,
+    "lasso": lasso,
+    "cml": cml,
+    "presso": presso,
+    "mrmix": mrmix,
 }
 
 
 # Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
 USES_CORRELATION: frozenset[str] = frozenset()
-USES_ERROR_CORR: frozenset[str] = frozenset()
+USES_ERROR_CORR: frozenset[str] = frozenset({"contamination_mixture", "mrmix", "presso"})
 
 
 def estimate_effects(

@@ -225,7 +225,7 @@ def _estimate(laid: _Laid, log_n: Float[np.ndarray, "block"], *, scatter: bool) 
 
 def _starts(laid: _Laid) -> Float[np.ndarray, "block starts"]:
     """Return ratios spread over their ranks; NaN where there are fewer."""
-    ratio = np.where(laid.known & (laid.u != 0), divide_signed(laid.z, laid.u), np.inf)
+    ratio = np.where(laid.known & (laid.u != 0), _quotient(laid.z, laid.u), np.inf)
     ratio = np.sort(ratio, axis=1)
     n = np.isfinite(ratio).sum(axis=1)
     steps = np.linspace(0, 1, min(_STARTS, ratio.shape[1]))
@@ -233,7 +233,7 @@ def _starts(laid: _Laid) -> Float[np.ndarray, "block starts"]:
     return np.where(np.isfinite(chosen), chosen, np.nan)
 
 
-def divide_signed(a: Float[np.ndarray, "*shape"], b: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def _quotient(a: Float[np.ndarray, "*shape"], b: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Divide where `b` is not zero, and give 0 elsewhere."""
     return np.divide(a, b, out=np.zeros_like(a), where=b != 0)
 
@@ -333,7 +333,11 @@ def _averaged(
         se = se * np.sqrt(found.height / left)
     grid = {}
     bic = found.height + number * np.broadcast_to(log_n[:, None], able.shape)[able]
-    for name, values, blank in (("bic", np.where(sharp, bic, np.inf), np.inf), ("theta", found.theta, 0.0), ("se", se, 0.0)):
+    for name, values, blank in (
+        ("bic", np.where(sharp, bic, np.inf), np.inf),
+        ("theta", found.theta, 0.0),
+        ("se", se, 0.0),
+    ):
         grid[name] = np.full(able.shape, blank)
         grid[name][able] = np.where(sharp, values, blank)
     best = np.argmin(grid["bic"], axis=1)[:, None]

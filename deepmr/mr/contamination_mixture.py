@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from deepmr.inference import chi2_tail, quantile
 from deepmr.linalg import divide, segment_repeat, segment_sum
@@ -205,7 +205,9 @@ def _estimate(
     phi = np.sqrt(divide(squares, n_valid - 1, otherwise=1.0))
     phi = np.maximum(phi, 1.0) if floor else phi
     low, high, parts = _region(mixture, known, theta, top, phi, level=level)
-    se_low, se_high = (low, high) if level == _SE_LEVEL else _region(mixture, known, theta, top, phi, level=_SE_LEVEL)[:2]
+    se_low, se_high = (
+        (low, high) if level == _SE_LEVEL else _region(mixture, known, theta, top, phi, level=_SE_LEVEL)[:2]
+    )
     statistic = np.maximum(top - mixture.height(np.zeros_like(theta)), 0.0)
     return {
         "beta": theta,
@@ -265,7 +267,9 @@ def _region(
     inside = (room >= 0) & (high > low)
     lowest = np.where(inside, low, np.inf).min(axis=1) + mixture.centre
     highest = np.where(inside, high, -np.inf).max(axis=1) + mixture.centre
-    joined = (inside[:, :-1] & inside[:, 1:] & (high[:, :-1] == right[:, :-1]) & (low[:, 1:] == left[:, 1:])).sum(axis=1)
+    joined = (inside[:, :-1] & inside[:, 1:] & (high[:, :-1] == right[:, :-1]) & (low[:, 1:] == left[:, 1:])).sum(
+        axis=1
+    )
     parts = np.maximum(inside.sum(axis=1) - joined, 1.0)
     open_ended = cut < 0
     own = np.where(known, q / np.sqrt(np.where(known, mixture.precision, 1.0)), 0.0)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from deepmr.linalg import divide, segment_repeat, segment_sum
-from deepmr.mr.lines import Distribution, exposure_of, inverse_variances, origin_estimates, oriented, too_few
+from deepmr.mr.lines import Distribution, exposure_of, inverse_variances, oriented, origin_estimates, too_few
 from deepmr.packed import Block, blocks
 from deepmr.types import Estimates, Instruments
 
@@ -178,7 +178,9 @@ class _Laid:
         pull = np.sum(self.u * np.where(free, self.z, np.copysign(threshold, residual)), axis=1)
         return np.where(total > 0, divide(pull, total, otherwise=0.0), slope)
 
-    def valid(self, slope: Float[np.ndarray, "block"], penalty: Float[np.ndarray, "block"]) -> Bool[np.ndarray, "block width"]:
+    def valid(
+        self, slope: Float[np.ndarray, "block"], penalty: Float[np.ndarray, "block"]
+    ) -> Bool[np.ndarray, "block width"]:
         """Tell which instruments have no direct effect; at the largest penalty, all of them."""
         size = np.abs(self.z - slope[:, None] * self.u)
         return (size <= penalty[:, None] * self.unit * (1 + 1e-12)) & self.known

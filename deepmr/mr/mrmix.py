@@ -218,7 +218,9 @@ def _searched(mixture: _Mixture) -> tuple[Float[np.ndarray, "block"], ...]:
     before, here, after = (np.take_along_axis(score, middle + k, axis=1)[:, 0] for k in (-1, 0, 1))
     finite = np.isfinite(before) & np.isfinite(after)
     bend = np.where(finite, 2 * here - np.where(finite, before, here) - np.where(finite, after, here), 0.0)
-    shift = divide(np.where(finite, np.where(finite, after, 0.0) - np.where(finite, before, 0.0), 0.0), 2 * bend, otherwise=0.0)
+    shift = divide(
+        np.where(finite, np.where(finite, after, 0.0) - np.where(finite, before, 0.0), 0.0), 2 * bend, otherwise=0.0
+    )
     beta = beta + np.where(middle[:, 0] == best, np.clip(shift, -1, 1), 0.0) * step
     return beta, pi0, sigma2, step
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide
@@ -15,8 +15,8 @@ from deepmr.mr.lines import (
     canonical_order,
     exposure_of,
     inverse_variances,
-    origin_estimates,
     oriented,
+    origin_estimates,
     overlap,
     too_few,
 )
@@ -170,7 +170,10 @@ def _tests(instruments: Instruments, *, n_boot: int, seed: int) -> _Tests:
     starts = given.offsets[:-1][given.counts > 0]
     told = np.zeros(len(enough), dtype=int)
     told[given.counts > 0] = np.add.reduceat((x != 0).astype(int), starts) if len(starts) else 0
-    none, one = ("not identified: every exposure effect is zero", "not identified: all but one exposure effect are zero")
+    none, one = (
+        "not identified: every exposure effect is zero",
+        "not identified: all but one exposure effect are zero",
+    )
     alone = [none if t == 0 else one if t == 1 else "" for t in told]
     rho = overlap(given)
     for block, draws in _with_draws(given, enough & (told > 1), n_boot, seed):

@@ -13,6 +13,11 @@ METHOD_NAMES = {
     "wald_weighted": "Wald, weighted",
     "egger": "MR-Egger",
     "egger_robust": "MR-Egger, robust",
+    "contamination_mixture": "Contamination mixture",
+    "lasso": "MR-Lasso",
+    "cml": "cML",
+    "presso": "MR-PRESSO",
+    "mrmix": "MRMix",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -22,6 +27,11 @@ METHOD_MEANINGS = {
     "wald_weighted": "inverse-variance weighted mean of the ratios",
     "egger": "slope with an intercept, which takes up a direct effect common to all instruments",
     "egger_robust": "the same by a regression that outlying instruments do not move",
+    "contamination_mixture": "the effect that most instruments agree on, each valid or not by the better likelihood",
+    "lasso": "inverse-variance weighted slope of the instruments to which a penalty leaves no direct effect",
+    "cml": "likelihood with any number of invalid instruments left out, averaged by BIC",
+    "presso": "inverse-variance weighted slope without the instruments that lie too far from what the others predict",
+    "mrmix": "the effect under which a mixture takes the largest share of instruments as valid",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
