@@ -18,10 +18,15 @@ every_method = pytest.mark.parametrize("method", METHODS)
 with_and_without_members = pytest.mark.parametrize("members", [0, 5])
 
 
+# Methods that cannot hold to 1e-9: mrmix takes second differences of shares that EM has fitted to about 1e-10.
+LOOSE = {"mrmix": 1e-6}
+
+
 def same(ours, theirs, *, rel=1e-9, scale=1.0):
     """Compare estimates number by number; `scale` multiplies the effects of `theirs`."""
     assert ours.table["locus"].tolist() == theirs.table["locus"].tolist()
     assert ours.skipped.equals(theirs.skipped)
+    rel = max([rel, *(LOOSE.get(method, 0.0) for method in set(ours.table["method"]))])
     for name in NUMBERS:
         factor = 1.0 if name in ("pvalue", "n") else abs(scale) if name == "se" else scale
         expected = theirs.table[name].to_numpy(float) * factor

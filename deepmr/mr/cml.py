@@ -47,10 +47,11 @@ def cml(
     instruments : one exposure, with sample sizes `n` unless `n_samples` is given.
     min_instruments : loci with fewer are skipped; never below 3.
     level : of the confidence interval.
-    choice : `averaged` over numbers of invalid instruments with BIC weights, as the package, or the one `selected` by BIC.
+    choice : `averaged` over numbers of invalid instruments with BIC weights, as MRcML, or the one `selected` by BIC.
     n_samples : sample size in BIC; default the smallest of a locus's instruments and of both traits.
-    n_perturb : draws of data perturbation; 0 for none. With it, effect and standard error are mean and standard deviation of
-        the estimates from x and y with their own error added once more, which allows for the choice of instruments.
+    n_perturb : draws of data perturbation; 0 for none. With it, effect and standard error are mean and standard
+        deviation of the estimates from x and y with their error added once more, which allows for the choice of
+        instruments.
     seed : of the draws; they are the same at every locus.
 
     Returns
@@ -61,9 +62,9 @@ def cml(
     -----
     For K invalid instruments the profile likelihood is minus half the sum of the J - K smallest
     (y_j - b x_j)^2 / (se_y^2 + b^2 se_x^2), K = 0 .. J - 2; BIC adds K log(n). One sort at an effect gives this sum for
-    every K: a search over the ratios, then over each other's optima, starts Newton steps in which instruments are chosen
-    anew and no step makes the likelihood worse. The package starts once, from 0, and may stay in a worse local maximum. Numbers K whose BIC
-    cannot come within 80 of the smallest have no weight in double precision and are left out.
+    every K: a search over the ratios, then over each other's optima, starts Newton steps in which instruments are
+    chosen anew and no step makes the likelihood worse. (MRcML starts once, from 0, and may stay in a worse local
+    maximum.) Numbers K whose BIC cannot come within 80 of the smallest have no weight worth mention and are left out.
 
     The standard error of one K is that of the observed information at known errors; averaged,
     sum_K w_K sqrt(se_K^2 + (b_K - b)^2). With shared errors, the sampling part has se_K times the residual scale of the
@@ -241,7 +242,7 @@ def _quotient(a: Float[np.ndarray, "*shape"], b: Float[np.ndarray, "*shape"]) ->
 def _search(
     laid: _Laid, counts: Int[np.ndarray, "block"], starts: Float[np.ndarray, "block starts"]
 ) -> tuple[Float[np.ndarray, "block numbers"], Float[np.ndarray, "block numbers"]]:
-    """Return, for 0, 1, ... invalid instruments, the least sum of costs at any start, and the start; infinite past J - 2."""
+    """Return, for 0, 1, ... J - 2 invalid instruments, the least sum of costs at any start, and the start."""
     numbers = np.arange(max(laid.u.shape[1] - 1, 1))
     last = counts[:, None] - numbers - 1  # rank of the worst instrument that counts
     possible = last >= 1
@@ -281,7 +282,7 @@ def _refined(
 
 
 def _followed(laid: _Laid, n_valid: Int[np.ndarray, "pairs"], theta: Float[np.ndarray, "pairs"]) -> _Optimum:
-    """Newton steps of each pair until it moves no more; where one makes it worse, a step of block coordinate descent."""
+    """Take Newton steps until a pair moves no more; where one makes it worse, a step of block coordinate descent."""
     theta = theta.copy()
     information, height = np.zeros(len(theta)), np.full(len(theta), np.inf)
     going = np.arange(len(theta))

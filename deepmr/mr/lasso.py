@@ -42,16 +42,16 @@ def lasso(
 
     Notes
     -----
-    Minimises sum_j (y_j - a_j - b x_j)^2 / se_j^2 / (2 J) + penalty * sum_j s_j |a_j| over b and the direct effects a_j, where
+    Minimises sum_j (y_j - a_j - b x_j)^2 / se_j^2 / (2 J) + penalty * sum_j s_j |a_j| over b and direct effects a_j;
     s_j is the standard deviation of a_j's column once x is projected out (glmnet's standardisation). Given b, a_j is a
     residual less its threshold, so b is the root of a falling piecewise line, found exactly from sorted kinks.
     Instruments with a_j = 0 are valid, and ordinary inverse-variance weighting on them gives effect and error, which do
     not know that the instruments were chosen.
 
-    The heterogeneity rule walks from small penalties (few valid instruments) to large ones and stops before the residual scale
-    exceeds 1 and jumps by more than the 95 % point of chi-square over the number of valid instruments. The path is
-    glmnet's: 100 penalties down to 1e-4 of the largest, ending early where almost nothing is left to explain. Alleles are
-    coded to raise the exposure, on which s_j depends.
+    The heterogeneity rule walks from small penalties (few valid instruments) to large ones and stops before the
+    residual scale exceeds 1 and jumps by more than the 95 % point of chi-square over the number of valid instruments.
+    The path is glmnet's: 100 penalties down to 1e-4 of the largest, ending early where little is left to explain.
+    Alleles are coded to raise the exposure, on which s_j depends.
 
     References
     ----------

@@ -35,8 +35,8 @@ def mrmix(
     instruments : one exposure. Instruments with an exposure effect of exactly zero have no ratio and are left out.
     min_instruments : loci with fewer are skipped; never below 3.
     level : of the confidence interval.
-    grid : effects to choose among, the same at every locus; default: 41 between the 2.5 % and 97.5 % points of the ratios,
-        then finer ones about the best.
+    grid : effects to choose among, the same at every locus; default: 41 between the 2.5 % and 97.5 % points of the
+        ratios, then finer ones about the best.
     variance_limits : of sigma2, in the outcome's unit squared; default: from the median variance of a valid residual
         upwards. MRMix 0.1.0 has 1e-7 and 0.01, which only suit effects in standard deviations.
     start_variance : sigma2 to start from; default: the mean squared residual. MRMix 0.1.0 starts from 1e-5.
@@ -53,9 +53,9 @@ def mrmix(
     likeliest b of the range, and with a `grid` of your own the mean of these, as in MRMix.
 
     The standard error is a sandwich over instruments: b is moved by an instrument as the derivative, in b, of the
-    instrument's influence on pi0, over the curvature of pi0. Where pi0 is at its limit it is that of the likelihood, times the
-    residual scale (at least 1 with independent errors). The share of valid instruments has a broad maximum: intervals are rough with few
-    instruments.
+    instrument's influence on pi0, over the curvature of pi0. Where pi0 is at its limit, or has no curvature,
+    it is that of the likelihood, times the residual scale (at least 1 with independent errors). With 30 instruments, a
+    fifth of them invalid, 95 % intervals covered about 80 % in a trial.
 
     References
     ----------
@@ -157,7 +157,7 @@ class _Mixture:
         return (y - at * x) ** 2, t**2 + at**2 * s**2 - 2 * self.rho * at * s * t
 
     def profile(self, theta: Float[np.ndarray, "block points"]) -> _Profile:
-        """Fit share and variance at every effect by EM, each step extrapolated (SQUAREM) where that raises the likelihood."""
+        """Fit share and variance at every effect by EM, its steps extrapolated (SQUAREM) where that raises the likelihood."""
         square, variance = self.residual(theta)
         known = np.broadcast_to(self.known[:, None, :], square.shape)
         if self.limits is None:
@@ -249,7 +249,7 @@ def _se(
     bend = (2 * profile.pi0[:, 1] - profile.pi0[:, 0] - profile.pi0[:, 2]) / width**2
     scatter = np.sqrt(np.sum(np.where(known, slope, 0.0) ** 2, axis=1))
     sandwich = divide(scatter, bend)
-    return np.where(pi0 >= _MOST, regular, sandwich)
+    return np.where((pi0 >= _MOST) | ~np.isfinite(sandwich), regular, sandwich)
 
 
 def _influence(
@@ -259,7 +259,7 @@ def _influence(
     square, variance = mixture.residual(theta)
     known = mixture.known[:, None, :]
     pi0, sigma2 = profile.pi0[..., None], profile.sigma2[..., None]
-    ratio = np.exp(np.clip(_log_ratio(square, variance, sigma2), -600, 600))  # valid over invalid density
+    ratio = np.exp(np.clip(_log_ratio(square, variance, sigma2), -300, 300))  # valid over invalid density
     total = pi0 * ratio + 1 - pi0
     share = np.where(known, (ratio - 1) / total, 0.0)
     invalid = (1 - pi0) / total

@@ -57,8 +57,8 @@ def presso(
 
     Notes
     -----
-    With b_-j the inverse-variance slope without instrument j, `global_rss` = sum_j (y_j - b_-j x_j)^2 / se_y^2. Under no
-    direct effects x* ~ N(x_j, se_x^2) and y* ~ N(b_-j x_j, se_y^2), correlated as `error_corr` says; the P value is
+    With b_-j the inverse-variance slope without instrument j, `global_rss` = sum_j (y_j - b_-j x_j)^2 / se_y^2. Under
+    no direct effects x* ~ N(x_j, se_x^2) and y* ~ N(b_-j x_j, se_y^2), correlated as `error_corr` says; the P value is
     (1 + the number of draws as large) / (1 + n_boot), never 0. No regression is refitted: b_-j is the slope of all less
     the instrument's own terms. Where the global test is significant, an instrument is an outlier by `presso_outliers`.
 
@@ -128,8 +128,8 @@ def presso_outliers(
 
     Notes
     -----
-    MR-PRESSO 1.0 counts the draws in which |y* - b_-j x*| is larger, so that with J instruments no corrected P value lies
-    between 0 and J / n_boot. That distance is normal with variance se_y^2 + b_-j^2 se_x^2 (less 2 rho b_-j se_x se_y in
+    MR-PRESSO 1.0 counts the draws in which |y* - b_-j x*| is larger, so that with J instruments no corrected P value
+    lies between 0 and J / n_boot. That distance is normal with variance se_y^2 + b_-j^2 se_x^2 (less 2 rho b_-j se_x se_y in
     overlapping samples), and the P value here is its exact tail.
     """
     tests = _tests(instruments, n_boot=n_boot, seed=seed)
