@@ -100,7 +100,7 @@ def contamination_mixture(
     )
     if shared:
         return estimates
-    rows = pd.Index(used.loci).get_indexer(estimates.table["locus"])
+    rows = pd.Index(used.loci).get_indexer(pd.Index(estimates.table["locus"]))
     own = {"ci_low": fit.ci_low[rows], "ci_high": fit.ci_high[rows], "pvalue": fit.pvalue[rows]}
     return replace(estimates, table=estimates.table.assign(**own))
 

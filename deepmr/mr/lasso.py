@@ -78,7 +78,7 @@ def lasso(
         level=level,
         extra={"n_valid": used.counts.astype(float), "penalty": path.penalty, "beta_penalised": path.slope},
     )
-    rows = pd.Index(instruments.loci).get_indexer(estimates.table["locus"])
+    rows = pd.Index(instruments.loci).get_indexer(pd.Index(estimates.table["locus"]))
     return replace(estimates, table=estimates.table.assign(n=instruments.counts[rows]))
 
 

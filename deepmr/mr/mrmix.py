@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from deepmr.linalg import divide
 from deepmr.mr.lines import error_extras, exposure_of, mean_f, overlap, standard_error, too_few, with_ratio
@@ -204,7 +204,7 @@ def _searched(mixture: _Mixture) -> tuple[Float[np.ndarray, "block"], ...]:
     for size in (_FIRST, *(_FINER,) * _ROUNDS):
         theta = low[:, None] + np.linspace(0, 1, size) * (high - low)[:, None]
         profile = mixture.profile(theta)
-        flat = profile.pi0 >= _MOST
+        flat = np.asarray(profile.pi0 >= _MOST)
         # Where every instrument is valid at several effects, the likelihood chooses among them.
         score = np.where(flat.any(axis=1)[:, None], np.where(flat, profile.likelihood, -np.inf), profile.pi0)
         best = np.argmax(score, axis=1)
@@ -297,7 +297,9 @@ def _em(
     usable = np.where(known, square, 0.0)
     base = np.sum(np.where(known, -0.5 * (np.log(variance) + square / variance), 0.0), axis=1)
 
-    def step(rows, pi0, sigma2):  # type: ignore[no-untyped-def]
+    def step(
+        rows: Int[np.ndarray, "going"], pi0: Float[np.ndarray, "going"], sigma2: Float[np.ndarray, "going"]
+    ) -> tuple[Float[np.ndarray, "going"], Float[np.ndarray, "going"], Float[np.ndarray, "going"]]:
         ratio = np.clip(_log_ratio(square[rows], variance[rows], sigma2[:, None]), -700, 700)
         odds = (1 - pi0[:, None]) * np.exp(-ratio)
         mix = pi0[:, None] + odds

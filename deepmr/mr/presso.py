@@ -103,7 +103,7 @@ def presso(
         },
     )
     kept = raw["locus"].isin(estimates.table["locus"]).to_numpy()
-    rows = pd.Index(instruments.loci).get_indexer(estimates.table["locus"])
+    rows = pd.Index(instruments.loci).get_indexer(pd.Index(estimates.table["locus"]))
     table = estimates.table.assign(
         n=np.diff(offsets)[rows], beta_raw=raw["beta"].to_numpy()[kept], se_raw=raw["se"].to_numpy()[kept]
     )

@@ -12,6 +12,7 @@ from deepmr.mr.ivw import ivw_random
 from deepmr.mr.lasso import lasso
 from deepmr.mr.mrmix import mrmix
 from deepmr.mr.presso import presso, presso_outliers
+from tests.mr.builders import pack
 from tests.oracle.reference import CLOSED, agree, fits, only, options, values
 
 FIT = {"est": "beta", "se": "se", "ci_lo": "ci_low", "ci_hi": "ci_high", "p": "pvalue", "n_valid": "n_valid"}
@@ -99,8 +100,6 @@ def test_mrmix(row, instruments):
 
 def test_overlap_counts_where_it_is_heeded(prepared):
     table = prepared("syn_clean_30")
-    from tests.mr.builders import pack
-
     apart = pack(table.bx, table.by, table.bxse, table.byse)
     shared = replace(apart, error_corr=np.array([[1.0, 0.5], [0.5, 1.0]]))
     for method in (contamination_mixture, mrmix):
