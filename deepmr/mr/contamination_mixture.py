@@ -50,8 +50,8 @@ def contamination_mixture(
     Returns
     -------
     Estimates, with extras `n_valid` (instruments that fit the effect better than the spread `psi`), `psi`,
-    `n_intervals` (parts of the confidence region; `ci_low` and `ci_high` are its outer ends), `sigma` (residual scale of the valid
-    ones) and `f_statistic`.
+    `n_intervals` (parts of the confidence region; `ci_low` and `ci_high` are its outer ends), `sigma` (residual scale
+    of the valid ones) and `f_statistic`.
 
     Notes
     -----

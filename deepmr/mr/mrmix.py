@@ -157,7 +157,7 @@ class _Mixture:
         return (y - at * x) ** 2, t**2 + at**2 * s**2 - 2 * self.rho * at * s * t
 
     def profile(self, theta: Float[np.ndarray, "block points"]) -> _Profile:
-        """Fit share and variance at every effect by EM, its steps extrapolated (SQUAREM) where that raises the likelihood."""
+        """Fit share and variance at every effect by EM, extrapolated (SQUAREM) where the likelihood rises by it."""
         square, variance = self.residual(theta)
         known = np.broadcast_to(self.known[:, None, :], square.shape)
         if self.limits is None:
@@ -204,7 +204,7 @@ def _searched(mixture: _Mixture) -> tuple[Float[np.ndarray, "block"], ...]:
     for size in (_FIRST, *(_FINER,) * _ROUNDS):
         theta = low[:, None] + np.linspace(0, 1, size) * (high - low)[:, None]
         profile = mixture.profile(theta)
-        flat = np.asarray(profile.pi0 >= _MOST)
+        flat = np.greater_equal(profile.pi0, _MOST)
         # Where every instrument is valid at several effects, the likelihood chooses among them.
         score = np.where(flat.any(axis=1)[:, None], np.where(flat, profile.likelihood, -np.inf), profile.pi0)
         best = np.argmax(score, axis=1)

@@ -129,8 +129,8 @@ def presso_outliers(
     Notes
     -----
     MR-PRESSO 1.0 counts the draws in which |y* - b_-j x*| is larger, so that with J instruments no corrected P value
-    lies between 0 and J / n_boot. That distance is normal with variance se_y^2 + b_-j^2 se_x^2 (less 2 rho b_-j se_x se_y in
-    overlapping samples), and the P value here is its exact tail.
+    lies between 0 and J / n_boot. That distance is normal with variance se_y^2 + b_-j^2 se_x^2 (less
+    2 rho b_-j se_x se_y in overlapping samples), and the P value here is its exact tail.
     """
     tests = _tests(instruments, n_boot=n_boot, seed=seed)
     return pd.DataFrame(
