@@ -16,7 +16,7 @@ _FIRST, _FINER, _ROUNDS = 41, 21, 2  # effects of the first grid, of a finer one
 _RANGE = (0.025, 0.975)  # quantiles of the ratios that the first grid spans
 _SHARE = 0.6  # of valid instruments, to start from
 _LEAST, _MOST = 1e-4, 1 - 1e-4  # between which the share stays
-_TOLERANCE, _MAX_ITERATIONS = 1e-10, 2000
+_TOLERANCE, _MAX_ITERATIONS = 1e-9, 200
 
 
 def mrmix(
