@@ -58,6 +58,22 @@ EXTRA = {
     "pi_low": "lower end of the prediction interval: the effect at a new locus",
     "pi_high": "upper end of the prediction interval",
     "n_skipped": "number of loci without an estimate",
+    "n_valid": "number of instruments that the method takes as valid",
+    "n_intervals": "number of intervals that the confidence region is made of; ci_low and ci_high are its outer ends",
+    "psi": "spread of the ratios of invalid instruments that the contamination mixture allows, in the effect's unit",
+    "penalty": "penalty on the direct effects that the lasso used",
+    "beta_penalised": "slope of the penalised fit, before the valid instruments are fitted again",
+    "n_outliers": "number of outlying instruments left out",
+    "beta_raw": "effect with the outlying instruments kept",
+    "se_raw": "standard error of beta_raw",
+    "global_rss": "MR-PRESSO: weighted sum of squared distances from the slopes without each instrument",
+    "global_pvalue": "MR-PRESSO: P value of global_rss under no direct effects",
+    "distortion": "MR-PRESSO: by how much outliers moved the effect, as a share of beta",
+    "distortion_pvalue": "MR-PRESSO: P value of the distortion under resampling of the other instruments",
+    "beta_selected": "effect under the number of invalid instruments of the smallest BIC",
+    "se_selected": "standard error of beta_selected",
+    "pi0": "share of valid instruments in the mixture",
+    "sigma2": "variance of the residuals of invalid instruments in the mixture, in the outcome's unit squared",
 }
 
 SKIPPED = {

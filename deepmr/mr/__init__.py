@@ -4,12 +4,17 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
+from deepmr.mr.cml import cml
+from deepmr.mr.contamination_mixture import contamination_mixture
 from deepmr.mr.egger import egger, egger_robust
 from deepmr.mr.heterogeneity_penalised import heterogeneity_penalised
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
 from deepmr.mr.median import median_penalised, median_simple, median_weighted
 from deepmr.mr.mode import mode_penalised, mode_simple, mode_weighted
 from deepmr.mr.mode_bayesian import mode_bayesian
+from deepmr.mr.lasso import lasso
+from deepmr.mr.mrmix import mrmix
+from deepmr.mr.presso import presso
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -32,6 +37,11 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "mode_penalised": mode_penalised,
     "mode_bayesian": mode_bayesian,
     "heterogeneity_penalised": heterogeneity_penalised,
+    "contamination_mixture": contamination_mixture,
+    "lasso": lasso,
+    "cml": cml,
+    "presso": presso,
+    "mrmix": mrmix,
 }
 
 
@@ -41,6 +51,7 @@ USES_ERROR_CORR: frozenset[str] = frozenset(
     {"median_simple", "median_weighted", "median_penalised", "mode_simple", "mode_weighted", "mode_penalised"}
     | {"mode_bayesian", "heterogeneity_penalised"}
 )
+USES_ERROR_CORR: frozenset[str] = frozenset({"contamination_mixture", "mrmix", "presso"})
 
 
 def estimate_effects(

@@ -21,6 +21,11 @@ METHOD_NAMES = {
     "mode_penalised": "Mode, penalised",
     "mode_bayesian": "Mode, Bayesian",
     "heterogeneity_penalised": "Mode, heterogeneity-penalised",
+    "contamination_mixture": "Contamination mixture",
+    "lasso": "MR-Lasso",
+    "cml": "cML",
+    "presso": "MR-PRESSO",
+    "mrmix": "MRMix",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -38,6 +43,11 @@ METHOD_MEANINGS = {
     "mode_penalised": "the weighted mode, with little weight for ratios far from it",
     "mode_bayesian": "posterior mean where most instruments agree, the others taken as invalid",
     "heterogeneity_penalised": "mode of an average over all subsets of instruments, those that agree counting most",
+    "contamination_mixture": "the effect that most instruments agree on, each valid or not by the better likelihood",
+    "lasso": "inverse-variance weighted slope of the instruments to which a penalty leaves no direct effect",
+    "cml": "likelihood with any number of invalid instruments left out, averaged by BIC",
+    "presso": "inverse-variance weighted slope without the instruments that lie too far from what the others predict",
+    "mrmix": "the effect under which a mixture takes the largest share of instruments as valid",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")

@@ -1,0 +1,266 @@
+"""MR-PRESSO: instruments that lie too far from what the others predict are found, and left out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from deepmr.inference import chi2_tail
+from deepmr.linalg import divide
+from deepmr.mr.lines import (
+    Distribution,
+    canonical_order,
+    exposure_of,
+    inverse_variances,
+    oriented,
+    origin_estimates,
+    overlap,
+    too_few,
+)
+from deepmr.packed import Block, blocks
+from deepmr.types import Estimates, Instruments
+
+
+def presso(
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    threshold: float = 0.05,
+    floor: bool = True,
+    distribution: Distribution = "t",
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Estimates:
+    """Estimate the causal effect by inverse-variance weights without the outliers that MR-PRESSO finds.
+
+    Parameters
+    ----------
+    instruments : one exposure.
+    min_instruments : loci with fewer are skipped; never below 3. Two have to be left when outliers are out.
+    level : of the confidence interval.
+    threshold : P values at or below it count as significant, of the global test and, times the number of instruments,
+        of the outlier test.
+    floor, distribution : of the final fit, as for `ivw_random`. MR-PRESSO 1.0 has no floor, which makes intervals too
+        short where outliers were taken from the scatter.
+    n_boot : draws under no direct effects.
+    seed : of the draws; they are the same at every locus.
+
+    Returns
+    -------
+    Estimates, with extras `n_outliers`, `n_valid`, `beta_raw` and `se_raw` (with outliers), `global_rss`,
+    `global_pvalue`, where there are outliers `distortion`, (beta_raw - beta) / |beta|, with `distortion_pvalue`, and
+    `sigma`, `q` and `f_statistic` of the instruments left.
+
+    Notes
+    -----
+    With b_-j the inverse-variance slope without instrument j, `global_rss` = sum_j (y_j - b_-j x_j)^2 / se_y^2. Under
+    no direct effects x* ~ N(x_j, se_x^2) and y* ~ N(b_-j x_j, se_y^2), correlated as `error_corr` says; the P value is
+    (1 + the number of draws as large) / (1 + n_boot), never 0. No regression is refitted: b_-j is the slope of all less
+    the instrument's own terms. Where the global test is significant, an instrument is an outlier by `presso_outliers`.
+
+    The distortion test resamples J instruments from those that are no outliers and asks how often the slope moves by
+    as much as the outliers moved it. (MR-PRESSO 1.0 keeps the outliers themselves in every resample, and compares with
+    the slopes that contain them.)
+
+    References
+    ----------
+    Verbanck M, Chen CY, Neale B, Do R. Detection of widespread horizontal pleiotropy in causal relationships inferred
+    from Mendelian randomization between complex traits and diseases. Nat Genet 2018.
+    https://doi.org/10.1038/s41588-018-0099-7
+    """
+    tests = _tests(instruments, n_boot=n_boot, seed=seed)
+    outlier = tests.outliers(instruments, threshold)
+    used = instruments.take(~outlier)
+    n_outliers = (instruments.counts - used.counts).astype(float)
+    few = too_few(instruments, max(min_instruments, 3))
+    left = too_few(used, 2, what="instruments that are no outliers")
+    reason = [why or lone or then for why, lone, then in zip(few, tests.reason, left, strict=True)]
+    weights, offsets = inverse_variances(instruments), instruments.offsets
+    scatter: Literal["floored", "random"] = "floored" if floor else "random"
+    raw = origin_estimates(
+        "presso", instruments, weights, scatter=scatter, distribution=distribution, reason=list(reason), level=level
+    ).table
+    distortion, distortion_pvalue = _distortion(instruments, outlier, n_boot=n_boot, seed=seed)
+    estimates = origin_estimates(
+        "presso",
+        used,
+        inverse_variances(used),
+        scatter=scatter,
+        distribution=distribution,
+        reason=reason,
+        level=level,
+        extra={
+            "n_outliers": n_outliers,
+            "n_valid": used.counts.astype(float),
+            "global_rss": tests.global_rss,
+            "global_pvalue": tests.global_pvalue,
+            "distortion": distortion,
+            "distortion_pvalue": distortion_pvalue,
+        },
+    )
+    kept = raw["locus"].isin(estimates.table["locus"]).to_numpy()
+    rows = pd.Index(instruments.loci).get_indexer(pd.Index(estimates.table["locus"]))
+    table = estimates.table.assign(
+        n=np.diff(offsets)[rows], beta_raw=raw["beta"].to_numpy()[kept], se_raw=raw["se"].to_numpy()[kept]
+    )
+    return replace(estimates, table=table)
+
+
+def presso_outliers(
+    instruments: Instruments, *, threshold: float = 0.05, n_boot: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return MR-PRESSO's outlier test, a row an instrument.
+
+    Parameters
+    ----------
+    instruments : one exposure; loci with fewer than 3 have empty values.
+    threshold : of the global test and of the corrected P values.
+    n_boot, seed : as for `presso`; of the global test.
+
+    Returns
+    -------
+    Columns locus, variant_id, rss ((y_j - b_-j x_j)^2, in the outcome's unit squared), pvalue (times the number of the
+    locus's instruments, at most 1) and outlier (where the global test is significant too).
+
+    Notes
+    -----
+    MR-PRESSO 1.0 counts the draws in which |y* - b_-j x*| is larger, so that with J instruments no corrected P value
+    lies between 0 and J / n_boot. That distance is normal with variance se_y^2 + b_-j^2 se_x^2 (less
+    2 rho b_-j se_x se_y in overlapping samples), and the P value here is its exact tail.
+    """
+    tests = _tests(instruments, n_boot=n_boot, seed=seed)
+    return pd.DataFrame(
+        {
+            "locus": np.repeat(np.asarray(instruments.loci, dtype=object), instruments.counts),
+            "variant_id": instruments.variants["variant_id"].to_numpy(),
+            "rss": tests.rss,
+            "pvalue": tests.pvalue,
+            "outlier": tests.outliers(instruments, threshold),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tests:
+    """Global test a locus and outlier test a row; NaN where a locus has too few instruments."""
+
+    global_rss: Float[np.ndarray, "loci"]
+    global_pvalue: Float[np.ndarray, "loci"]
+    rss: Float[np.ndarray, "rows"]
+    pvalue: Float[np.ndarray, "rows"]
+    reason: list[str]
+
+    def outliers(self, instruments: Instruments, threshold: float) -> Bool[np.ndarray, "rows"]:
+        """Tell which rows are outliers."""
+        significant = np.repeat(self.global_pvalue <= threshold, instruments.counts)
+        return significant & (self.pvalue <= threshold)
+
+
+def _tests(instruments: Instruments, *, n_boot: int, seed: int) -> _Tests:
+    given, order = oriented(instruments), canonical_order(instruments)
+    x, se_x = exposure_of(given)
+    y, root = given.beta_outcome.astype(float), 1 / given.se_outcome
+    rss, pvalue = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    global_rss, global_pvalue = np.full(len(given.loci), np.nan), np.full(len(given.loci), np.nan)
+    enough = given.counts >= 3
+    starts = given.offsets[:-1][given.counts > 0]
+    told = np.zeros(len(enough), dtype=int)
+    told[given.counts > 0] = np.add.reduceat((x != 0).astype(int), starts) if len(starts) else 0
+    none, one = (
+        "not identified: every exposure effect is zero",
+        "not identified: all but one exposure effect are zero",
+    )
+    alone = [none if t == 0 else one if t == 1 else "" for t in told]
+    rho = overlap(given)
+    for block, draws in _with_draws(given, enough & (told > 1), n_boot, seed):
+        rows, known = order[block.rows], block.known
+        # In units of se_y; padding is 0 in everything.
+        u, z, s = (np.where(known, values[rows], 0.0) for values in (x * root, y * root, se_x * root))
+        without = _slopes_without(u, z)
+        distance = (z - without * u) ** 2
+        u_star = u[..., None] + s[..., None] * draws[0]
+        z_star = (without * u)[..., None] + (rho * draws[0] + np.sqrt(1 - rho**2) * draws[1]) * known[..., None]
+        observed = np.sum(distance, axis=1)
+        global_rss[block.loci] = observed
+        global_pvalue[block.loci] = (1 + np.sum(_global(u_star, z_star) >= observed[:, None], axis=1)) / (n_boot + 1)
+        tail = chi2_tail(distance / (1 + (without * s) ** 2 - 2 * rho * without * s), 1.0)
+        corrected = np.minimum(tail * known.sum(axis=1)[:, None], 1.0)
+        rss[rows[known]] = distance[known] / root[rows[known]] ** 2
+        pvalue[rows[known]] = corrected[known]
+    return _Tests(global_rss=global_rss, global_pvalue=global_pvalue, rss=rss, pvalue=pvalue, reason=alone)
+
+
+def _with_draws(
+    instruments: Instruments, loci: Bool[np.ndarray, "loci"], n_boot: int, seed: int
+) -> Iterator[tuple[Block, Float[np.ndarray, "two width n_boot"]]]:
+    """Yield blocks with the standard normal draws of their exposure and outcome effects, the same for every locus.
+
+    The n-th instrument gets the same draws however many there are.
+    """
+    widest = int(instruments.counts[loci].max(initial=0))
+    draws = np.random.default_rng(seed).standard_normal((widest, 2, n_boot)).swapaxes(0, 1)
+    for block in blocks(instruments.offsets, loci=loci, depth=4 * n_boot):
+        yield block, draws[:, : block.rows.shape[1]]
+
+
+def _slopes_without(
+    u: Float[np.ndarray, "block width *n_boot"], z: Float[np.ndarray, "block width *n_boot"]
+) -> Float[np.ndarray, "block width *n_boot"]:
+    """Return the slope through the origin without each row in turn, from the sums over all rows."""
+    own = u * u
+    squares = own.sum(axis=1, keepdims=True) - own
+    own = u * z
+    products = own.sum(axis=1, keepdims=True) - own
+    return np.divide(products, squares, out=products, where=squares > 0)
+
+
+def _global(
+    u: Float[np.ndarray, "block width n_boot"], z: Float[np.ndarray, "block width n_boot"]
+) -> Float[np.ndarray, "block n_boot"]:
+    """Return the sum of squared distances from the slopes without each row."""
+    distance = _slopes_without(u, z)
+    distance *= u
+    distance -= z
+    return np.einsum("ijk,ijk->ik", distance, distance)
+
+
+def _distortion(
+    instruments: Instruments, outlier: Bool[np.ndarray, "rows"], *, n_boot: int, seed: int
+) -> tuple[Float[np.ndarray, "loci"], Float[np.ndarray, "loci"]]:
+    """Return how far outliers moved the slope, as a share of what it is without them, and the P value of that."""
+    given, order = oriented(instruments), canonical_order(instruments)
+    x, _ = exposure_of(given)
+    root = 1 / given.se_outcome
+    u, z = x * root, given.beta_outcome * root
+    distortion, pvalue = np.full(len(given.loci), np.nan), np.full(len(given.loci), np.nan)
+    home = np.repeat(np.arange(len(given.loci)), given.counts)
+    n_outliers = np.bincount(home, weights=outlier, minlength=len(given.loci))
+    loci = (n_outliers > 0) & (given.counts - n_outliers >= 2)
+    widest = int(given.counts[loci].max(initial=0))
+    chance = np.random.default_rng([seed, 1]).random((widest, n_boot))
+    for block in blocks(given.offsets, loci=loci, depth=4 * n_boot):
+        rows, known = order[block.rows], block.known
+        kept = known & ~outlier[rows]
+        n_kept = kept.sum(axis=1)
+        left = np.argsort(~kept, axis=1, kind="stable")  # those that are kept first
+        picked = (chance[: rows.shape[1]] * n_kept[:, None, None]).astype(int)
+        rows_left = np.take_along_axis(rows, left, axis=1)
+        drawn = np.take_along_axis(rows_left[..., None], picked, axis=1)
+        products, squares = (u * z)[drawn] * known[..., None], (u * u)[drawn] * known[..., None]
+        resampled = divide(products.sum(axis=1), squares.sum(axis=1), otherwise=0.0)
+        clean = _slope(u[rows], z[rows], kept)
+        moved = _slope(u[rows], z[rows], known) - clean
+        distortion[block.loci] = divide(moved, np.abs(clean), otherwise=0.0)
+        beyond = np.sum(np.abs(resampled - clean[:, None]) >= np.abs(moved)[:, None], axis=1)
+        pvalue[block.loci] = (1 + beyond) / (1 + n_boot)
+    return distortion, pvalue
+
+
+def _slope(
+    u: Float[np.ndarray, "block width"], z: Float[np.ndarray, "block width"], kept: Bool[np.ndarray, "block width"]
+) -> Float[np.ndarray, "block"]:
+    return divide(np.sum(u * z * kept, axis=1), np.sum(u * u * kept, axis=1), otherwise=0.0)
