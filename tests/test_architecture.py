@@ -118,6 +118,7 @@ def test_every_method_file_is_in_methods():
     kernels = {  # what methods share
         "deepmr.mr.lines",
         "deepmr.mr.members",
+        "deepmr.mr.penalties",
         "deepmr.mr.robust",
     }
     files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}

@@ -4,8 +4,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
-from deepmr.mr.egger import egger, egger_robust
+from deepmr.mr.debiased import debiased_ivw, penalised_debiased_ivw
+from deepmr.mr.egger import egger, egger_penalised, egger_robust
+from deepmr.mr.grip import grip
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.ivw_additive import ivw_additive
+from deepmr.mr.ivw_robust import ivw_penalised, ivw_robust
+from deepmr.mr.radial import egger_radial, ivw_radial
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -18,14 +23,23 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "ivw": ivw,
     "ivw_fixed": ivw_fixed,
     "ivw_random": ivw_random,
+    "ivw_additive": ivw_additive,
+    "ivw_robust": ivw_robust,
+    "ivw_penalised": ivw_penalised,
+    "ivw_radial": ivw_radial,
+    "debiased_ivw": debiased_ivw,
+    "penalised_debiased_ivw": penalised_debiased_ivw,
     "egger": egger,
     "egger_robust": egger_robust,
+    "egger_penalised": egger_penalised,
+    "egger_radial": egger_radial,
+    "grip": grip,
 }
 
 
 # Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
 USES_CORRELATION: frozenset[str] = frozenset()
-USES_ERROR_CORR: frozenset[str] = frozenset()
+USES_ERROR_CORR: frozenset[str] = frozenset({"debiased_ivw", "penalised_debiased_ivw", "ivw_additive"})
 
 
 def estimate_effects(

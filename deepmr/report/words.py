@@ -13,6 +13,15 @@ METHOD_NAMES = {
     "wald_weighted": "Wald, weighted",
     "egger": "MR-Egger",
     "egger_robust": "MR-Egger, robust",
+    "egger_penalised": "MR-Egger, penalised",
+    "egger_radial": "MR-Egger, radial",
+    "grip": "MR-GRIP",
+    "ivw_additive": "IVW, additive random",
+    "ivw_robust": "IVW, robust",
+    "ivw_penalised": "IVW, penalised",
+    "ivw_radial": "IVW, radial",
+    "debiased_ivw": "IVW, debiased",
+    "penalised_debiased_ivw": "IVW, debiased with penalty",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -22,6 +31,15 @@ METHOD_MEANINGS = {
     "wald_weighted": "inverse-variance weighted mean of the ratios",
     "egger": "slope with an intercept, which takes up a direct effect common to all instruments",
     "egger_robust": "the same by a regression that outlying instruments do not move",
+    "egger_penalised": "MR-Egger with less weight for instruments far from the line",
+    "egger_radial": "slope with an intercept on radial axes, where no coding of alleles matters",
+    "grip": "slope with an intercept of products with the exposure effect, where no coding of alleles matters",
+    "ivw_additive": "weighted mean of the ratios, which may truly differ by a common variance",
+    "ivw_robust": "slope through the origin by a regression that outlying instruments do not move",
+    "ivw_penalised": "slope through the origin with less weight for instruments far from the median ratio",
+    "ivw_radial": "slope through the origin, weights with the error of the exposure effects, scatter allowed for",
+    "debiased_ivw": "slope through the origin, corrected for dilution by weak instruments",
+    "penalised_debiased_ivw": "the same, kept stable where instruments are very weak",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
