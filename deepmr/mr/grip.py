@@ -25,14 +25,14 @@ def grip(
 
     Notes
     -----
-    Weights are 1 / (x se_y)^2, and the variance has a factor max(1, Q / (J - 2)). The line is the same whichever
+    Weights are 1 / (x se_y)^2, and the variance has a factor Q / (J - 2), without a floor, as in TwoSampleMR. The line is the same whichever
     allele is counted, while Egger's orientation itself depends on the exposure effects. It assumes that x times the
     direct effect is uncorrelated with x^2.
 
     References
     ----------
-    Dudbridge F et al. MR-GRIP: Mendelian randomization with genotype recoding invariance, as in the R package
-    TwoSampleMR. https://doi.org/10.7554/eLife.34408
+    Hemani G et al. The MR-Base platform supports systematic causal inference across the human phenome. eLife 2018
+    (TwoSampleMR, whose `mr_grip` this is). https://doi.org/10.7554/eLife.34408
     """
     used = oriented(with_ratio(instruments))
     x, _ = exposure_of(used)
@@ -54,7 +54,7 @@ def grip(
         x=x**2,
         weights=weights,
         moved=moved,
-        scatter="floored",
+        scatter="random",
         distribution=distribution,
         reason=[why or ("" if known else SAME_SIZE) for why, known in zip(reason, line.identified, strict=True)],
         level=level,
