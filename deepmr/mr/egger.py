@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr.inference import i_squared
-from deepmr.linalg import divide, fit_lines, segment_repeat, segment_sum
+from deepmr.linalg import divide, fit_lines, segment_sum
 from deepmr.mr.lines import (
     UNSETTLED,
     Distribution,
@@ -186,10 +186,13 @@ def i2_gx(instruments: Instruments, *, weighted: bool = True) -> Float[np.ndarra
     MR-Egger regression. Int J Epidemiol 2016. https://doi.org/10.1093/ije/dyw220
     """
     x, se = exposure_of(instruments)
-    deviation = x / se
+    offsets = instruments.offsets
+    z = x / se
     root = instruments.se_outcome / se if weighted else 1 / se
-    weights, offsets = root**2, instruments.offsets
-    mean = divide(segment_sum(root * deviation, offsets), segment_sum(weights, offsets), otherwise=0.0)
-    deviation -= root * segment_repeat(mean, offsets)
-    deviation *= deviation
-    return i_squared(segment_sum(deviation, offsets), instruments.counts - 1.0)
+    mixed = segment_sum(root * z, offsets)
+    # The difference loses digits only where Q is far below its terms, and I2 takes Q relative to J - 1.
+    z *= z
+    root *= root
+    explained = divide(mixed**2, segment_sum(root, offsets), otherwise=0.0)
+    q = np.maximum(segment_sum(z, offsets) - explained, 0.0)
+    return i_squared(q, instruments.counts - 1.0)

@@ -25,9 +25,9 @@ def grip(
 
     Notes
     -----
-    Weights are 1 / (x se_y)^2, and the variance has a factor Q / (J - 2), without a floor, as in TwoSampleMR. The line is the same whichever
-    allele is counted, while Egger's orientation itself depends on the exposure effects. It assumes that x times the
-    direct effect is uncorrelated with x^2.
+    Weights are 1 / (x se_y)^2, and the variance has a factor Q / (J - 2), without a floor, as in TwoSampleMR. The
+    line is the same whichever allele is counted, while Egger's orientation itself depends on the exposure effects. It
+    assumes that x times the direct effect is uncorrelated with x^2.
 
     References
     ----------
