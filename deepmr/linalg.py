@@ -98,12 +98,18 @@ def fit_lines(
     if intercept:
         centre = divide(segment_sum(weights * x, offsets), total, otherwise=0.0)
         y_mean = divide(segment_sum(weights * y, offsets), total, otherwise=0.0)
-    dx, dy = x - segment_repeat(centre, offsets), y - segment_repeat(y_mean, offsets)
-    centred_ss = segment_sum(weights * dx**2, offsets)
+    dx = x - segment_repeat(centre, offsets) if intercept else x
+    residual = y - segment_repeat(y_mean, offsets) if intercept else y.astype(float)
+    product = weights * dx
+    mixed = segment_sum(product * residual, offsets)
+    product *= dx
+    centred_ss = segment_sum(product, offsets) if intercept else raw_ss
     identified = centred_ss > _COLLINEAR * raw_ss
-    slope = np.where(identified, divide(segment_sum(weights * dx * dy, offsets), centred_ss), np.nan)
-    used = np.where(identified, slope, 0.0)
-    residual = np.where(segment_repeat(identified, offsets), dy - segment_repeat(used, offsets) * dx, 0.0)
+    slope = np.where(identified, divide(mixed, centred_ss), np.nan)
+    residual -= np.multiply(segment_repeat(np.where(identified, slope, 0.0), offsets), dx, out=product)
+    if not identified.all():
+        residual[~segment_repeat(identified, offsets)] = 0.0
+    residual_ss = segment_sum(np.multiply(np.square(residual, out=product), weights, out=product), offsets)
     unscaled = np.where(identified, divide(np.ones(len(counts)), centred_ss), np.nan)
     return LineFit(
         slope=slope,
@@ -112,7 +118,7 @@ def fit_lines(
         intercept_unscaled=divide(np.ones(len(counts)), total) + centre**2 * unscaled
         if intercept
         else np.zeros_like(slope),
-        residual_ss=segment_sum(weights * residual**2, offsets),
+        residual_ss=residual_ss,
         df=np.maximum(counts - (2.0 if intercept else 1.0), 0.0),
         centre=centre,
         centred_ss=centred_ss,

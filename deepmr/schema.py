@@ -46,6 +46,8 @@ EXTRA = {
     "q_pvalue": "P value of Q against chi-square",
     "i2": "share of the variation that heterogeneity explains, 0 to 1",
     "i2_gx": "I2 of the exposure effects: 1 minus the attenuation of MR-Egger by their error",
+    "i2_gx_unweighted": "the same, with exposure effects as they are, not in units of se_outcome",
+    "condition": "effective strength of the instruments of debiased IVW: (mean F - 1) times the root of their number",
     "f_statistic": "mean F statistic (beta_exposure / se_exposure)^2 of the instruments",
     "sigma": "residual scale of the regression (1 when the standard errors explain the scatter)",
     "tau2": "between-locus variance of the effect",

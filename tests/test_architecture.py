@@ -121,6 +121,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.labels",
         "deepmr.mr.lines",
         "deepmr.mr.members",
+        "deepmr.mr.penalties",
         "deepmr.mr.robust",
     }
     files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}

@@ -16,6 +16,9 @@ NUMBERS = ["beta", "se", "ci_low", "ci_high", "pvalue", "n"]
 
 # Methods that leave out instruments without a ratio.
 OF_RATIOS = ("wald", "median", "mode", "heterogeneity_penalised")
+# They correct for errors of the exposure effects that se_exposure names: exact effects need an exact se_exposure.
+CORRECTS_DILUTION = {"debiased_ivw", "penalised_debiased_ivw", "egger_simex"}
+NEEDS_RATIO = {"wald", "wald_weighted", "ivw_additive", "ivw_penalised", "ivw_radial", "egger_radial", "grip"}
 
 every_method = pytest.mark.parametrize("method", METHODS)
 with_and_without_members = pytest.mark.parametrize("members", [0, 5])
@@ -44,6 +47,8 @@ def same(ours, theirs, *, rel=1e-9, scale=1.0):
 def test_noiseless_data_return_the_true_effect(method, members):
     given = simulated(members=members, noise=0.05)
     exact = replace(given, beta_outcome=-1.7 * given.beta_exposure[:, 0])
+    if method in CORRECTS_DILUTION:
+        exact = replace(exact, se_exposure=1e-9 * given.se_exposure)
     estimates = METHODS[method](exact)
     assert len(estimates) == 4
     assert estimates.table["beta"].to_numpy() == pytest.approx(-1.7, rel=1e-9)
@@ -169,6 +174,7 @@ def test_estimate_effects_runs_pairs_and_methods_in_order():
 def test_estimate_effects_refuses_an_unknown_method():
     with pytest.raises(InputError, match=r"method must be one of wald, .*egger_robust.*; got 'egg'"):
     with pytest.raises(InputError, match=r"method must be one of wald, .*; got 'egg'"):
+    with pytest.raises(InputError, match=r"method must be one of wald, .*, egger_robust, .*; got 'egg'"):
         estimate_effects(simulated(), methods=["ivw", "egg"])
 
 
@@ -195,6 +201,11 @@ def test_an_exposure_effect_of_zero_is_never_nan():
         reason = METHODS[method](pack(np.zeros(4), np.ones(4), n=(1000, 1000))).skipped["reason"][0]
         zero = "non-zero exposure effect; has 0" if method in ratios else "every exposure effect is zero"
         assert ("same size" if method.startswith("egger") else zero) in reason
+        assert estimates.table["n"][0] == (4 if method in NEEDS_RATIO else 5), method
+    for method in METHODS:
+        reason = METHODS[method](pack(np.zeros(4), np.ones(4))).skipped["reason"][0]
+        expected = "same size" if method.startswith("egger") else "every exposure effect is zero"
+        assert ("non-zero exposure effect; has 0" if method in NEEDS_RATIO else expected) in reason, method
 
 
 # Pooling

@@ -15,6 +15,13 @@ from deepmr.mr.mode_bayesian import mode_bayesian
 from deepmr.mr.lasso import lasso
 from deepmr.mr.mrmix import mrmix
 from deepmr.mr.presso import presso
+from deepmr.mr.debiased import debiased_ivw, penalised_debiased_ivw
+from deepmr.mr.egger import egger, egger_penalised, egger_robust
+from deepmr.mr.grip import grip
+from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.ivw_additive import ivw_additive
+from deepmr.mr.ivw_robust import ivw_penalised, ivw_robust
+from deepmr.mr.radial import egger_radial, ivw_radial
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -27,6 +34,12 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "ivw": ivw,
     "ivw_fixed": ivw_fixed,
     "ivw_random": ivw_random,
+    "ivw_additive": ivw_additive,
+    "ivw_robust": ivw_robust,
+    "ivw_penalised": ivw_penalised,
+    "ivw_radial": ivw_radial,
+    "debiased_ivw": debiased_ivw,
+    "penalised_debiased_ivw": penalised_debiased_ivw,
     "egger": egger,
     "egger_robust": egger_robust,
     "median_simple": median_simple,
@@ -42,6 +55,9 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "cml": cml,
     "presso": presso,
     "mrmix": mrmix,
+    "egger_penalised": egger_penalised,
+    "egger_radial": egger_radial,
+    "grip": grip,
 }
 
 
@@ -52,6 +68,7 @@ USES_ERROR_CORR: frozenset[str] = frozenset(
     | {"mode_bayesian", "heterogeneity_penalised"}
 )
 USES_ERROR_CORR: frozenset[str] = frozenset({"contamination_mixture", "mrmix", "presso"})
+USES_ERROR_CORR: frozenset[str] = frozenset({"debiased_ivw", "penalised_debiased_ivw", "ivw_additive"})
 
 
 def estimate_effects(

@@ -1,29 +1,25 @@
 """MR-Egger regression: a line with an intercept, plain and robust."""
 
-from dataclasses import replace
-
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
-from deepmr.inference import i_squared, two_sided
-from deepmr.linalg import LineFit, divide, fit_lines, line_factors, segment_repeat, segment_sum
+from deepmr.inference import i_squared
+from deepmr.linalg import divide, fit_lines, segment_sum
 from deepmr.mr.lines import (
+    UNSETTLED,
     Distribution,
     cochran,
-    error_extras,
     exposure_of,
+    intercept_estimates,
     inverse_variances,
-    mean_f,
     oriented,
-    sampling_scale,
-    standard_error,
+    robust_fit,
     too_few,
 )
-from deepmr.mr.robust import robust_lines
-from deepmr.types import Estimates, Instruments, make_estimates
+from deepmr.mr.penalties import penalties
+from deepmr.types import Estimates, Instruments
 
-_UNSETTLED = "the robust regression did not settle"
-_SAME_SIZE = "not identified: all exposure effects have the same size, which leaves slope and intercept open"
+SAME_SIZE = "not identified: all exposure effects have the same size, which leaves slope and intercept open"
 
 
 def egger(
@@ -43,7 +39,7 @@ def egger(
     Returns
     -------
     Estimates, with extras `intercept` and its `intercept_se` and `intercept_pvalue`, `sigma`, `q` (Rucker's Q' about
-    the line), `i2_gx`, `f_statistic`, and with shared errors `se_sampling` and `se_member`.
+    the line), `i2_gx`, `i2_gx_unweighted`, `f_statistic`, and with shared errors `se_sampling` and `se_member`.
 
     Notes
     -----
@@ -101,6 +97,41 @@ def egger_robust(
     return _egger("egger_robust", instruments, min_instruments, level, distribution, n_robust=n_robust)
 
 
+def egger_penalised(
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    distribution: Distribution = "normal",
+    robust: bool = False,
+) -> Estimates:
+    """Estimate the causal effect by MR-Egger with less weight for instruments far from the line.
+
+    Parameters
+    ----------
+    instruments : one exposure.
+    min_instruments : loci with fewer are skipped; never below 3.
+    level : of the confidence interval.
+    distribution : of independent errors: normal (as MendelianRandomization by default) or t.
+    robust : fit the penalised line by the MM-estimate of `egger_robust`.
+
+    Returns
+    -------
+    Estimates, with extras as for `egger`; `q` is that of the penalised weights.
+
+    Notes
+    -----
+    The weight of an instrument is multiplied by min(1, 100 p), with p its chi-square tail about the plain Egger line.
+    With shared errors the penalties are held fixed.
+
+    References
+    ----------
+    Rees JMB, Wood AM, Dudbridge F, Burgess S. PLoS One 2019. https://doi.org/10.1371/journal.pone.0222362
+    """
+    n_robust = 3 if robust else None
+    return _egger("egger_penalised", instruments, min_instruments, level, distribution, n_robust=n_robust, penalty=True)
+
+
 def _egger(
     method: str,
     instruments: Instruments,
@@ -109,81 +140,59 @@ def _egger(
     distribution: Distribution,
     *,
     n_robust: int | None,
+    penalty: bool = False,
 ) -> Estimates:
     given = oriented(instruments)
     x, _ = exposure_of(given)
-    y, offsets, shared = given.beta_outcome.astype(float), given.offsets, given.error_factors
+    y, offsets, shared = given.beta_outcome.astype(float, copy=False), given.offsets, given.error_factors
     weights = inverse_variances(given)
     line = fit_lines(x, y, weights, offsets, intercept=True)
     reason = too_few(given, max(min_instruments, 3))
-    reason = [why or ("" if known else _SAME_SIZE) for why, known in zip(reason, line.identified, strict=True)]
-    final = weights
+    reason = [why or ("" if known else SAME_SIZE) for why, known in zip(reason, line.identified, strict=True)]
+    if penalty:
+        weights = weights * penalties(weights * line.residual**2, factor=100.0)
+        line = fit_lines(x, y, weights, offsets, intercept=True)
+    final, q = weights, line.residual_ss
     if n_robust is not None:
         wanted = np.array([not why for why in reason], dtype=bool) & (given.counts >= max(n_robust, 3))
-        line, final, settled = _robust(x, y, weights, offsets, loci=np.flatnonzero(wanted))
-        reason = [why or ("" if good else _UNSETTLED) for why, good in zip(reason, settled, strict=True)]
-    factors, intercept_factors = None, None
-    if shared is not None:
-        factors, intercept_factors = line_factors(
-            line, x, final, offsets, x_factors=shared[:, :, 0], y_factors=shared[:, :, 1]
-        )
-    scale = sampling_scale(line, "floored", shared=shared is not None)
-    error = standard_error(scale * line.slope_unscaled, line.df, factors, distribution=distribution)
-    intercept_error = standard_error(
-        scale * line.intercept_unscaled, line.df, intercept_factors, distribution=distribution
-    )
-    return make_estimates(
+        line, final, settled, q = robust_fit(x, y, weights, offsets, loci=np.flatnonzero(wanted), intercept=True)
+        reason = [why or ("" if good else UNSETTLED) for why, good in zip(reason, settled, strict=True)]
+    return intercept_estimates(
         method,
-        instruments,
-        beta=line.slope,
-        se=error.se,
-        df=error.df,
+        given,
+        line,
+        x=x,
+        weights=final,
+        moved=None if shared is None else (shared[:, :, 0], shared[:, :, 1]),
+        scatter="floored",
+        distribution=distribution,
         reason=reason,
         level=level,
-        extra={
-            "intercept": line.intercept,
-            "intercept_se": intercept_error.se,
-            "intercept_pvalue": two_sided(line.intercept, intercept_error.se, df=intercept_error.df),
-            "sigma": np.sqrt(line.dispersion),
-            **cochran(segment_sum(weights * line.residual**2, offsets), line.df),
-            "i2_gx": _i2_gx(given),
-            "f_statistic": mean_f(given),
-            **error_extras(error, factors),
-        },
-        error_factors=factors,
+        extra={**cochran(q, line.df), "i2_gx": i2_gx(given), "i2_gx_unweighted": i2_gx(given, weighted=False)},
     )
 
 
-def _robust(
-    x: Float[np.ndarray, "rows"],
-    y: Float[np.ndarray, "rows"],
-    weights: Float[np.ndarray, "rows"],
-    offsets: Int[np.ndarray, "loci_plus_one"],
-    *,
-    loci: Int[np.ndarray, "fitted"],
-) -> tuple[LineFit, Float[np.ndarray, "rows"], Bool[np.ndarray, "loci"]]:
-    """Fit lines, robust ones at some of the loci; return them, the weights under which they hold, and which settled.
+def i2_gx(instruments: Instruments, *, weighted: bool = True) -> Float[np.ndarray, "loci"]:
+    """Return I2 of the exposure effects: 1 minus the dilution of the Egger slope by their errors.
 
-    A robust line is the weighted least-squares line under its own final weights; only its variances are others.
+    Parameters
+    ----------
+    instruments : oriented.
+    weighted : effects in units of se_outcome, as the regression weighs them (MendelianRandomization), or as they are.
+
+    References
+    ----------
+    Bowden J et al. Assessing the suitability of summary data for two-sample Mendelian randomization analyses using
+    MR-Egger regression. Int J Epidemiol 2016. https://doi.org/10.1093/ije/dyw220
     """
-    robust = robust_lines(x, y, weights, offsets, loci=loci)
-    final = weights * robust.weights
-    line = fit_lines(x, y, final, offsets, intercept=True)
-    fitted = np.isin(np.arange(len(line.df)), loci)
-    line = replace(
-        line,
-        slope_unscaled=np.where(fitted, robust.slope_unscaled, line.slope_unscaled),
-        intercept_unscaled=np.where(fitted, robust.intercept_unscaled, line.intercept_unscaled),
-        residual_ss=np.where(fitted, robust.scale**2 * line.df, line.residual_ss),
-    )
-    return line, final, robust.settled & line.identified
-
-
-def _i2_gx(instruments: Instruments) -> Float[np.ndarray, "loci"]:
-    """I2 of the exposure effects in units of se_outcome, the weighted form of Bowden et al. (Int J Epidemiol 2016)."""
-    x, se_x = exposure_of(instruments)
-    scaled, se = x / instruments.se_outcome, se_x / instruments.se_outcome
-    weights, offsets = se**-2, instruments.offsets
-    mean = divide(segment_sum(weights * scaled, offsets), segment_sum(weights, offsets), otherwise=0.0)
-    q = segment_sum(weights * (scaled - segment_repeat(mean, offsets)) ** 2, offsets)
+    x, se = exposure_of(instruments)
+    offsets = instruments.offsets
+    z = x / se
+    root = instruments.se_outcome / se if weighted else 1 / se
+    mixed = segment_sum(root * z, offsets)
+    # The difference loses digits only where Q is far below its terms, and I2 takes Q relative to J - 1.
+    z *= z
+    root *= root
+    explained = divide(mixed**2, segment_sum(root, offsets), otherwise=0.0)
+    q = np.maximum(segment_sum(z, offsets) - explained, 0.0)
     return i_squared(q, instruments.counts - 1.0)

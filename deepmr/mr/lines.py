@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from deepmr.errors import InputError
-from deepmr.inference import TotalError, chi2_tail, total_error
+from deepmr.inference import TotalError, chi2_tail, total_error, two_sided
 from deepmr.linalg import LineFit, divide, fit_lines, line_factors, segment_repeat, segment_sum
+from deepmr.mr.robust import robust_lines
 from deepmr.types import Estimates, Instruments, make_estimates
 
 _log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 Distribution = Literal["normal", "t"]
 Scatter = Literal["fixed", "random", "floored"]
 Weights = Literal["simple", "delta"]
+
+UNSETTLED = "the robust regression did not settle"
 
 
 def exposure_of(instruments: Instruments) -> tuple[Float[np.ndarray, "rows"], Float[np.ndarray, "rows"]]:
@@ -31,7 +34,11 @@ def exposure_of(instruments: Instruments) -> tuple[Float[np.ndarray, "rows"], Fl
     """
     if len(instruments.exposures) != 1:
         raise InputError(f"the method takes one exposure; got {len(instruments.exposures)}: {instruments.exposure}")
-    return instruments.beta_exposure[:, 0].astype(float), instruments.se_exposure[:, 0].astype(float)
+    return _floats(instruments.beta_exposure[:, 0]), _floats(instruments.se_exposure[:, 0])
+
+
+def _floats(values: Shaped[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:
+    return np.ascontiguousarray(values, dtype=float)
 
 
 def too_few(instruments: Instruments, needed: int, *, what: str = "instruments") -> list[str]:
@@ -168,6 +175,7 @@ def origin_estimates(
     distribution: Distribution,
     reason: list[str],
     level: float,
+    n_robust: int | None = None,
     extra: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Estimates:
     """Estimate the slope of a weighted line through the origin, with its standard error, for every locus.
@@ -176,11 +184,17 @@ def origin_estimates(
     ----------
     scatter : see `sampling_scale`.
     reason : why a locus has no estimate; empty for one that has.
+    n_robust : fit the MM-estimate to loci with at least so many instruments; None for plain least squares.
     extra : further columns, or other values for `q` and its kin, which are of this line otherwise.
     """
     x, _ = exposure_of(instruments)
-    y, offsets, shared = instruments.beta_outcome.astype(float), instruments.offsets, instruments.error_factors
+    y, offsets, shared = _floats(instruments.beta_outcome), instruments.offsets, instruments.error_factors
     fit = fit_lines(x, y, weights, offsets)
+    q, df = fit.residual_ss, fit.df
+    if n_robust is not None:
+        loci = _wanted(reason, instruments, max(n_robust, 2)) & fit.identified
+        fit, weights, settled, q = robust_fit(x, y, weights, offsets, loci=np.flatnonzero(loci), intercept=False)
+        reason = [why or ("" if good else UNSETTLED) for why, good in zip(reason, settled, strict=True)]
     factors = None
     if shared is not None:
         factors, _ = line_factors(fit, x, weights, offsets, x_factors=shared[:, :, 0], y_factors=shared[:, :, 1])
@@ -197,10 +211,97 @@ def origin_estimates(
         level=level,
         extra={
             "sigma": np.sqrt(fit.dispersion),
-            **cochran(fit.residual_ss, fit.df),
+            **cochran(q, df),
             "f_statistic": mean_f(instruments),
             **extra,
             **error_extras(error, factors),
         },
         error_factors=factors,
     )
+
+
+def intercept_estimates(
+    method: str,
+    instruments: Instruments,
+    line: LineFit,
+    *,
+    x: Float[np.ndarray, "rows"],
+    weights: Float[np.ndarray, "rows"],
+    moved: tuple[Float[np.ndarray, "factors rows"], Float[np.ndarray, "factors rows"]] | None,
+    scatter: Scatter,
+    distribution: Distribution,
+    reason: list[str],
+    level: float,
+    extra: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> Estimates:
+    """Return the slopes of lines that have an intercept, with the intercept among the extras.
+
+    Parameters
+    ----------
+    line : of `x`, under `weights`.
+    moved : how shared errors move x and y of the line; None without them.
+    extra : further columns, or other values for `sigma`, `q` and its kin, which are of this line otherwise.
+    """
+    factors, intercept_factors = None, None
+    if moved is not None:
+        factors, intercept_factors = line_factors(
+            line, x, weights, instruments.offsets, x_factors=moved[0], y_factors=moved[1]
+        )
+    scale = sampling_scale(line, scatter, shared=moved is not None)
+    error = standard_error(scale * line.slope_unscaled, line.df, factors, distribution=distribution)
+    other = standard_error(scale * line.intercept_unscaled, line.df, intercept_factors, distribution=distribution)
+    return make_estimates(
+        method,
+        instruments,
+        beta=line.slope,
+        se=error.se,
+        df=error.df,
+        reason=reason,
+        level=level,
+        extra={
+            "intercept": line.intercept,
+            "intercept_se": other.se,
+            "intercept_pvalue": two_sided(line.intercept, other.se, df=other.df),
+            "sigma": np.sqrt(line.dispersion),
+            **cochran(line.residual_ss, line.df),
+            "f_statistic": mean_f(instruments),
+            **extra,
+            **error_extras(error, factors),
+        },
+        error_factors=factors,
+    )
+
+
+def _wanted(reason: list[str], instruments: Instruments, needed: int) -> Bool[np.ndarray, "loci"]:
+    return np.array([not why for why in reason], dtype=bool) & (instruments.counts >= needed)
+
+
+def robust_fit(
+    x: Float[np.ndarray, "rows"],
+    y: Float[np.ndarray, "rows"],
+    weights: Float[np.ndarray, "rows"],
+    offsets: Int[np.ndarray, "loci_plus_one"],
+    *,
+    loci: Int[np.ndarray, "fitted"],
+    intercept: bool,
+) -> tuple[LineFit, Float[np.ndarray, "rows"], Bool[np.ndarray, "loci"], Float[np.ndarray, "loci"]]:
+    """Fit lines, robust ones at some of the loci.
+
+    A robust line is the weighted least-squares line under its own final weights; only its variances are others.
+
+    Returns
+    -------
+    The lines, the weights under which they hold, which settled, and Q under the weights that were given.
+    """
+    robust = robust_lines(x, y, weights, offsets, loci=loci, intercept=intercept)
+    final = weights * robust.weights
+    line = fit_lines(x, y, final, offsets, intercept=intercept)
+    fitted = np.isin(np.arange(len(line.df)), loci)
+    line = replace(
+        line,
+        slope_unscaled=np.where(fitted, robust.slope_unscaled, line.slope_unscaled),
+        intercept_unscaled=np.where(fitted, robust.intercept_unscaled, line.intercept_unscaled),
+        residual_ss=np.where(fitted, robust.scale**2 * line.df, line.residual_ss),
+    )
+    settled = (robust.settled & line.identified) | ~fitted
+    return line, final, settled, segment_sum(weights * line.residual**2, offsets)

@@ -26,6 +26,15 @@ METHOD_NAMES = {
     "cml": "cML",
     "presso": "MR-PRESSO",
     "mrmix": "MRMix",
+    "egger_penalised": "MR-Egger, penalised",
+    "egger_radial": "MR-Egger, radial",
+    "grip": "MR-GRIP",
+    "ivw_additive": "IVW, additive random",
+    "ivw_robust": "IVW, robust",
+    "ivw_penalised": "IVW, penalised",
+    "ivw_radial": "IVW, radial",
+    "debiased_ivw": "IVW, debiased",
+    "penalised_debiased_ivw": "IVW, debiased with penalty",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -48,6 +57,15 @@ METHOD_MEANINGS = {
     "cml": "likelihood with any number of invalid instruments left out, averaged by BIC",
     "presso": "inverse-variance weighted slope without the instruments that lie too far from what the others predict",
     "mrmix": "the effect under which a mixture takes the largest share of instruments as valid",
+    "egger_penalised": "MR-Egger with less weight for instruments far from the line",
+    "egger_radial": "slope with an intercept on radial axes, where no coding of alleles matters",
+    "grip": "slope with an intercept of products with the exposure effect, where no coding of alleles matters",
+    "ivw_additive": "weighted mean of the ratios, which may truly differ by a common variance",
+    "ivw_robust": "slope through the origin by a regression that outlying instruments do not move",
+    "ivw_penalised": "slope through the origin with less weight for instruments far from the median ratio",
+    "ivw_radial": "slope through the origin, weights with the error of the exposure effects, scatter allowed for",
+    "debiased_ivw": "slope through the origin, corrected for dilution by weak instruments",
+    "penalised_debiased_ivw": "the same, kept stable where instruments are very weak",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")

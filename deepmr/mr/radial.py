@@ -1,0 +1,179 @@
+"""Radial regression: ratios and their weights on axes that show outlying instruments."""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from deepmr.inference import chi2_tail
+from deepmr.linalg import fit_lines, segment_repeat
+from deepmr.mr.egger import SAME_SIZE
+from deepmr.mr.lines import (
+    Distribution,
+    exposure_of,
+    intercept_estimates,
+    inverse_variances,
+    oriented,
+    origin_estimates,
+    too_few,
+    with_ratio,
+)
+from deepmr.types import Estimates, Instruments
+
+RadialWeights = Literal["first", "second", "modified", "iterative"]
+_OTHER = "instruments with a non-zero exposure effect"
+
+
+def ivw_radial(
+    instruments: Instruments, *, min_instruments: int = 3, level: float = 0.95, weights: RadialWeights = "modified"
+) -> Estimates:
+    """Estimate the causal effect by radial inverse-variance weighting.
+
+    Parameters
+    ----------
+    instruments : one exposure. Instruments with an exposure effect of exactly zero have no ratio and are left out.
+    min_instruments : loci with fewer are skipped; never below 2.
+    level : of the confidence interval.
+    weights : of a ratio: `first`, x^2 / se_y^2; `second`, with the error of x at the instrument's own ratio;
+        `modified`, with the error of x at the first-order estimate; `iterative`, at the estimate itself.
+
+    Returns
+    -------
+    Estimates, with extras as for `ivw_random`.
+
+    Notes
+    -----
+    The regression of r sqrt(w) on sqrt(w) through the origin, with multiplicative random effects without a floor,
+    normal, as in RadialMR.
+
+    References
+    ----------
+    Bowden J et al. Improving the visualization, interpretation and analysis of two-sample summary data Mendelian
+    randomization via the Radial plot and Radial regression. Int J Epidemiol 2018. https://doi.org/10.1093/ije/dyy101
+    """
+    used = with_ratio(instruments)
+    return origin_estimates(
+        "ivw_radial",
+        used,
+        _weights(used, weights, intercept=False),
+        scatter="random",
+        distribution="normal",
+        reason=too_few(used, max(min_instruments, 2), what="instruments" if used is instruments else _OTHER),
+        level=level,
+    )
+
+
+def egger_radial(
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    weights: Literal["first", "second", "modified"] = "modified",
+    distribution: Distribution = "t",
+) -> Estimates:
+    """Estimate the causal effect by radial MR-Egger regression.
+
+    Parameters
+    ----------
+    instruments : one exposure. Instruments with an exposure effect of exactly zero have no ratio and are left out.
+    min_instruments : loci with fewer are skipped; never below 3.
+    level : of the confidence interval.
+    weights : as for `ivw_radial`; `modified` uses the slope of the first-order radial line.
+    distribution : of independent errors.
+
+    Returns
+    -------
+    Estimates, with extras `intercept`, its `intercept_se` and `intercept_pvalue`, `sigma`, `q`, `f_statistic`.
+
+    Notes
+    -----
+    The regression of r sqrt(w) on sqrt(w) with an intercept, without a floor for the residual scale. It does not depend
+    on how alleles are coded.
+
+    References
+    ----------
+    Bowden J et al. Int J Epidemiol 2018. https://doi.org/10.1093/ije/dyy101
+    """
+    used = oriented(with_ratio(instruments))
+    x, _ = exposure_of(used)
+    root, shared = np.sqrt(_weights(used, weights, intercept=True)), used.error_factors
+    one = np.ones_like(x)
+    line = fit_lines(root * x, root * used.beta_outcome, one, used.offsets, intercept=True)
+    what = "instruments" if len(x) == len(instruments.variants) else _OTHER
+    reason = too_few(used, max(min_instruments, 3), what=what)
+    return intercept_estimates(
+        "egger_radial",
+        used,
+        line,
+        x=root * x,
+        weights=one,
+        moved=None if shared is None else (root * shared[:, :, 0], root * shared[:, :, 1]),
+        scatter="random",
+        distribution=distribution,
+        reason=[why or ("" if known else SAME_SIZE) for why, known in zip(reason, line.identified, strict=True)],
+        level=level,
+    )
+
+
+def radial_outliers(
+    instruments: Instruments,
+    *,
+    weights: RadialWeights = "modified",
+    threshold: float = 0.05,
+    correction: Literal["bonferroni", "none"] = "bonferroni",
+    intercept: bool = False,
+) -> pd.DataFrame:
+    """Return what every instrument adds to Cochran's Q, and which instruments stick out.
+
+    Parameters
+    ----------
+    instruments : one exposure; those with an exposure effect of exactly zero are left out.
+    weights : as for `ivw_radial`; with an intercept not `iterative`.
+    threshold : P value below which an instrument sticks out.
+    correction : divide the threshold by the number of instruments of the locus, or not (as RadialMR).
+    intercept : about the Egger line instead of the line through the origin.
+
+    Returns
+    -------
+    A frame with a row an instrument: `locus`, `variant_id`, `radial_x` (sqrt w), `radial_y` (r sqrt w), `ratio`,
+    `q`, `pvalue`, `outlier`.
+    """
+    used = oriented(with_ratio(instruments))
+    x, _ = exposure_of(used)
+    root = np.sqrt(_weights(used, weights, intercept=intercept))
+    along, up = root * x, root * used.beta_outcome
+    line = fit_lines(along, up, np.ones_like(x), used.offsets, intercept=intercept)
+    pvalue = chi2_tail(line.residual**2, 1.0)
+    tests = segment_repeat(used.counts, used.offsets) if correction == "bonferroni" else 1
+    return pd.DataFrame(
+        {
+            "locus": np.repeat(np.asarray(used.loci, dtype=object), used.counts),
+            "variant_id": used.variants["variant_id"].to_numpy(),
+            "radial_x": along,
+            "radial_y": up,
+            "ratio": used.beta_outcome / x,
+            "q": line.residual**2,
+            "pvalue": pvalue,
+            "outlier": pvalue * tests < threshold,
+        }
+    )
+
+
+def _weights(instruments: Instruments, weights: RadialWeights, *, intercept: bool) -> Float[np.ndarray, "rows"]:
+    """Return weights of the outcome effects; those of the ratios are x^2 times as large."""
+    x, s = exposure_of(instruments)
+    y, offsets = instruments.beta_outcome, instruments.offsets
+    given = inverse_variances(instruments, weights="delta" if weights == "second" else "simple")
+    if weights in ("first", "second"):
+        return given
+    old = np.full(len(instruments.loci), np.inf)
+    for _ in range(1 if weights == "modified" else 100):
+        root = np.sqrt(given)
+        slope = np.nan_to_num(fit_lines(root * x, root * y, np.ones_like(x), offsets, intercept=intercept).slope)
+        moved = np.abs(slope - old) > 1e-12 * np.abs(slope)
+        old = np.where(moved, slope, old)  # a locus that has settled is left alone: batches change nothing
+        given = 1 / (instruments.se_outcome**2 + segment_repeat(old, offsets) ** 2 * s**2)
+        if not moved.any():
+            break
+    return given
