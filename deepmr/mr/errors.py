@@ -22,7 +22,8 @@ class JointErrors:
 
     Attributes
     ----------
-    own : covariance of the traits' errors at one instrument, without what members share; identity for padding.
+    own : covariance of the traits' errors at one instrument, without what members share. Padding has an error of the
+        outcome alone, so that it adds nothing to traces with exposures.
     shared : factors F; Cov(trait t at j, trait u at l) = sum_k F[j, t, k] F[l, u, k] beside the own part.
     correlation : of the instruments' own errors (linkage disequilibrium), or None.
     """
@@ -162,7 +163,7 @@ def joint_errors(instruments: Instruments, block: Block, *, heed_correlation: bo
     """
     traits = len(instruments.exposures) + 1
     own = own_covariance(instruments)[block.rows]
-    own = np.where(block.known[..., None, None], own, np.eye(traits))
+    own = np.where(block.known[..., None, None], own, np.diag([np.finfo(float).tiny] * (traits - 1) + [1.0]))
     factors = instruments.error_factors
     shared = np.zeros((*block.rows.shape, traits, 0))
     if factors is not None:

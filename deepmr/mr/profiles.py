@@ -17,6 +17,7 @@ from deepmr.mr.errors import marginal_covariance
 from deepmr.inference import TotalError
 from deepmr.mr.lines import exposure_of, standard_error
 from deepmr.mr.losses import Loss
+from deepmr.mr.implicit import jacobian, member_moves
 from deepmr.mr.roots import Chosen, Roots, find_roots, nearest, smallest
 from deepmr.packed import Block, blocks
 from deepmr.types import Instruments
@@ -240,62 +241,16 @@ def sensitivity(
 
     Notes
     -----
-    The change of both equations, times minus the inverse of their derivatives: for a member, half the difference
-    between effects moved by its factor and moved back; for an instrument, its contribution, whose squares sum to the
-    scatter's variance (times J / (J - 1)). Where tau2 is 0 it stays so.
+    An instrument moves the solution by its contribution to the equations times minus the inverse of their derivatives;
+    the squares of these moves sum to the scatter's variance (times J / (J - 1)).
     """
-    unit = (profile.known * profile.yy).sum(axis=1) / profile.known.sum(axis=1)
-    scale = scales_of(profile.x, profile.y, profile.xx, profile.yy, profile.known).effect
-    slopes = jacobian(profile, beta, tau2, beta_step=1e-6 * scale, tau2_step=1e-6 * (unit + tau2))
-    free = (tau2 > 0) & profile.overdispersed
-    moves = np.zeros((len(factors), len(beta)))
-    for k, factor in enumerate(factors):
-        up = profile.moved(factor[..., 0], factor[..., 1]).evaluate(beta, tau2)
-        down = profile.moved(-factor[..., 0], -factor[..., 1]).evaluate(beta, tau2)
-        moves[k] = -slopes.solved((up[0] - down[0]) / 2, (up[1] - down[1]) / 2, free=free)
-    each = slopes.solved(*(part.T for part in profile.contributions(beta, tau2)), free=free)
+    sizes = scales_of(profile.x, profile.y, profile.xx, profile.yy, profile.known)
+    slopes = jacobian(profile, beta, tau2, scale=sizes.effect, unit=sizes.tau2)
+    each = slopes.solved(*(part.T for part in profile.contributions(beta, tau2)))
     n = profile.known.sum(axis=1)
-    return Sensitivity(members=moves, scatter=np.sum(each**2, axis=0) * n / np.maximum(n - 1, 1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Jacobian:
-    """Derivatives of the score and of the equation of tau2 with respect to beta and tau2."""
-
-    bb: Float[np.ndarray, "block"]
-    bt: Float[np.ndarray, "block"]
-    tb: Float[np.ndarray, "block"]
-    tt: Float[np.ndarray, "block"]
-
-    def solved(
-        self,
-        first: Float[np.ndarray, "*lead block"],
-        second: Float[np.ndarray, "*lead block"],
-        *,
-        free: Bool[np.ndarray, "block"],
-    ) -> Float[np.ndarray, "*lead block"]:
-        """Return the beta part of J^-1 (first, second); where tau2 is not free, first / bb."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            both = (self.tt * first - self.bt * second) / (self.bb * self.tt - self.bt * self.tb)
-            return np.where(free, both, first / self.bb)
-
-
-def jacobian(
-    profile: Profile,
-    beta: Float[np.ndarray, "block"],
-    tau2: Float[np.ndarray, "block"],
-    *,
-    beta_step: Float[np.ndarray, "block"],
-    tau2_step: Float[np.ndarray, "block"],
-) -> Jacobian:
-    """Return the derivatives of both equations by central differences."""
-    up, down = profile.evaluate(beta + beta_step, tau2), profile.evaluate(beta - beta_step, tau2)
-    more, less = profile.evaluate(beta, tau2 + tau2_step), profile.evaluate(beta, tau2 - tau2_step)
-    return Jacobian(
-        bb=(up[0] - down[0]) / (2 * beta_step),
-        tb=(up[1] - down[1]) / (2 * beta_step),
-        bt=(more[0] - less[0]) / (2 * tau2_step),
-        tt=(more[1] - less[1]) / (2 * tau2_step),
+    return Sensitivity(
+        members=member_moves(profile, slopes, beta, tau2, factors),
+        scatter=np.sum(each**2, axis=0) * n / np.maximum(n - 1, 1),
     )
 
 

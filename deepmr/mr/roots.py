@@ -1,7 +1,7 @@
 """All solutions of estimating equations in an effect and an overdispersion, at many loci at once."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,6 +11,7 @@ _ROUNDS = 60
 _COARSE, _FINE = 1e-3, 1e-14
 
 
+@runtime_checkable
 class Equations(Protocol):
     """Two equations a locus: a score of the effect, and one for the overdispersion where that is estimated."""
 
@@ -25,6 +26,9 @@ class Equations(Protocol):
 
     def take(self, index: Int[np.ndarray, "picked"]) -> "Equations":
         """Return the equations of these loci."""
+
+    def moved(self, by_x: Float[np.ndarray, "block width"], by_y: Float[np.ndarray, "block width"]) -> "Equations":
+        """Return the equations with other effects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
