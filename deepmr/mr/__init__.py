@@ -4,8 +4,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
+from deepmr.mr.debiased_gls import debiased_gls
 from deepmr.mr.egger import egger, egger_robust
+from deepmr.mr.grapple import grapple
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.max_likelihood import max_likelihood
+from deepmr.mr.mrbee import mrbee
+from deepmr.mr.profile_score import profile_score
+from deepmr.mr.raps import raps
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -20,12 +26,20 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "ivw_random": ivw_random,
     "egger": egger,
     "egger_robust": egger_robust,
+    "max_likelihood": max_likelihood,
+    "raps": raps,
+    "grapple": grapple,
+    "debiased_gls": debiased_gls,
+    "mrbee": mrbee,
+    "profile_score": profile_score,
 }
 
 
 # Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
-USES_CORRELATION: frozenset[str] = frozenset()
-USES_ERROR_CORR: frozenset[str] = frozenset()
+USES_CORRELATION: frozenset[str] = frozenset({"max_likelihood", "debiased_gls", "profile_score"})
+USES_ERROR_CORR: frozenset[str] = frozenset(
+    {"max_likelihood", "raps", "grapple", "debiased_gls", "mrbee", "profile_score"}
+)
 
 
 def estimate_effects(

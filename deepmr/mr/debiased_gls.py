@@ -42,8 +42,8 @@ def debiased_gls(
     With S_xx, S_yy and S_xy the covariances of the errors of x and y,
     b = (x'W y - tr(W S_xy)) / (x'W x - tr(W S_xx)). With V = S_yy + b^2 S_xx - b (S_xy + S_yx) + tau2 I and
     C = S_xy - b S_xx, its variance is (x'W V W x + tr(W C' W C')) / (x'W x - tr(W S_xx))^2.
-    tau2 = max(0, e'W e J / (J - 1) - tr(W V)) / tr(W). `strength` is the denominator over its standard deviation without
-    any true effect, sqrt(2 tr((W S_xx)^2)). With independent errors and separate samples this is the debiased
+    tau2 = max(0, e'W e J / (J - 1) - tr(W V)) / tr(W). `strength` is the denominator over its standard deviation
+    without any true effect, sqrt(2 tr((W S_xx)^2)). With independent errors and separate samples this is the debiased
     estimator of Ye, Shao and Kang.
 
     The standard error contains what members share. Its members' part is how far their errors move the estimate,

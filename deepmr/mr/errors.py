@@ -37,9 +37,7 @@ class JointErrors:
         matrices = None if self.correlation is None else self.correlation[index]
         return replace(self, own=self.own[index], shared=self.shared[index], correlation=matrices)
 
-    def between(
-        self, a: Float[np.ndarray, "block traits"], b: Float[np.ndarray, "block traits"]
-    ) -> "Structured":
+    def between(self, a: Float[np.ndarray, "block traits"], b: Float[np.ndarray, "block traits"]) -> "Structured":
         """Return the covariance of two mixtures of traits, sum_t a_t effect_t and sum_t b_t effect_t."""
         own = np.einsum("bjtu,bt,bu->bj", self.own, a, b)
         left, right = (np.einsum("bjtk,bt->bjk", self.shared, mix) for mix in (a, b))
@@ -125,9 +123,7 @@ class Structured:
         return self.own[..., None] * np.eye(self.own.shape[-1]) + self.left @ self.right.swapaxes(-1, -2)
 
 
-def dot(
-    a: Float[np.ndarray, "block width"], b: Float[np.ndarray, "block width"]
-) -> Float[np.ndarray, "block"]:
+def dot(a: Float[np.ndarray, "block width"], b: Float[np.ndarray, "block width"]) -> Float[np.ndarray, "block"]:
     """Return the inner product of every locus."""
     return np.einsum("bj,bj->b", a, b)
 

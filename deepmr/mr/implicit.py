@@ -40,7 +40,7 @@ def jacobian(
     scale: Float[np.ndarray, "block"],
     unit: Float[np.ndarray, "block"],
 ) -> Jacobian:
-    """Return the derivatives of both equations by central differences; `scale` and `unit` are sizes of beta and tau2."""
+    """Return the derivatives of both equations by central differences, given the sizes of beta and tau2."""
     beta_step, tau2_step = _STEP * scale, _STEP * (unit + tau2)
     up, down = equations.evaluate(beta + beta_step, tau2), equations.evaluate(beta - beta_step, tau2)
     more, less = equations.evaluate(beta, tau2 + tau2_step), equations.evaluate(beta, tau2 - tau2_step)
@@ -51,8 +51,6 @@ def jacobian(
         tt=(more[1] - less[1]) / (2 * tau2_step),
         free=(tau2 > 0) & equations.overdispersed,
     )
-
-
 
 
 def member_moves(

@@ -33,9 +33,7 @@ class JointProfile:
 
     def take(self, index: Int[np.ndarray, "picked"]) -> "JointProfile":
         """Return the equations of these loci of the block."""
-        return replace(
-            self, x=self.x[index], y=self.y[index], known=self.known[index], errors=self.errors.take(index)
-        )
+        return replace(self, x=self.x[index], y=self.y[index], known=self.known[index], errors=self.errors.take(index))
 
     def moved(self, by_x: Float[np.ndarray, "block width"], by_y: Float[np.ndarray, "block width"]) -> "JointProfile":
         """Return the equations with other effects."""

@@ -129,9 +129,7 @@ def standard_error(
     return TotalError(se=se, df=dof, sampling=se, member=np.zeros_like(se))
 
 
-def split_error(
-    variance: Float[np.ndarray, "loci"], factors: Float[np.ndarray, "factors loci"] | None
-) -> TotalError:
+def split_error(variance: Float[np.ndarray, "loci"], factors: Float[np.ndarray, "factors loci"] | None) -> TotalError:
     """Split a variance that already contains what members share into their part and what remains, at least 0."""
     if factors is None:
         se = np.sqrt(variance)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -76,7 +77,7 @@ def loss_of(name: LossName) -> Loss:
 
 
 def _pairs(edges: list[float]) -> list[tuple[float, float]]:
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
 def _piece(

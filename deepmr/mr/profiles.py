@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from deepmr.inference import TotalError
 from deepmr.linalg import segment_repeat, segment_sum
 from deepmr.mr.errors import marginal_covariance
-from deepmr.inference import TotalError
+from deepmr.mr.implicit import jacobian, member_moves
 from deepmr.mr.lines import exposure_of, standard_error
 from deepmr.mr.losses import Loss
-from deepmr.mr.implicit import jacobian, member_moves
 from deepmr.mr.roots import Chosen, Roots, find_roots, nearest, smallest
 from deepmr.packed import Block, blocks
 from deepmr.types import Instruments
@@ -331,7 +331,7 @@ def solve_loci(
 def total_errors(
     solutions: Solutions, variance: Float[np.ndarray, "loci"], counts: Int[np.ndarray, "loci"]
 ) -> tuple[TotalError, Float[np.ndarray, "factors loci"] | None]:
-    """Return the standard errors: of a variance formula, or with shared errors of scatter and members; and the moves."""
+    """Return the standard errors, by a variance formula or, with shared errors, by scatter and members; and moves."""
     answer, df = solutions.sensitivity, np.maximum(counts - 1.0, 0.0)
     if answer is None:
         return standard_error(variance, df, None, distribution="normal"), None

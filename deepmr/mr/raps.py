@@ -82,7 +82,9 @@ def raps(
     )
     if overdispersion:
         at_zero = int(np.sum(solutions.tau2 == 0))
-        _log.info("raps: %d of %d loci scatter no more than their errors: no overdispersion", at_zero, len(solutions.tau2))
+        _log.info(
+            "raps: %d of %d loci scatter no more than their errors: no overdispersion", at_zero, len(solutions.tau2)
+        )
     variance, tau2_variance = solutions.quantities
     error, factors = total_errors(solutions, variance, instruments.counts)
     dispersion = {"tau2": solutions.tau2, "tau2_se": np.sqrt(tau2_variance)} if overdispersion else {}
@@ -104,9 +106,7 @@ def raps(
     )
 
 
-def _observed(
-    profile: Profile, beta: Float[np.ndarray, "block"], tau2: Float[np.ndarray, "block"]
-) -> list[np.ndarray]:
+def _observed(profile: Profile, beta: Float[np.ndarray, "block"], tau2: Float[np.ndarray, "block"]) -> list[np.ndarray]:
     """Variances of beta and tau2 from the derivative of g at the data."""
     at, loss = profile.terms(beta, tau2), profile.loss
     weight = loss.weight(at.e**2 / at.v)
@@ -120,9 +120,7 @@ def _observed(
     return _sandwich(profile, at.v, tau2, own=own, cross=cross, score=score)
 
 
-def _expected(
-    profile: Profile, beta: Float[np.ndarray, "block"], tau2: Float[np.ndarray, "block"]
-) -> list[np.ndarray]:
+def _expected(profile: Profile, beta: Float[np.ndarray, "block"], tau2: Float[np.ndarray, "block"]) -> list[np.ndarray]:
     """Variances of beta and tau2 from the expected derivative, with unbiased estimates of the squared true effects."""
     at, loss = profile.terms(beta, tau2), profile.loss
     y = profile.y - profile.xy / profile.xx * profile.x

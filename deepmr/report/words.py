@@ -13,6 +13,12 @@ METHOD_NAMES = {
     "wald_weighted": "Wald, weighted",
     "egger": "MR-Egger",
     "egger_robust": "MR-Egger, robust",
+    "max_likelihood": "Maximum likelihood",
+    "raps": "RAPS",
+    "grapple": "GRAPPLE",
+    "debiased_gls": "Debiased GLS",
+    "mrbee": "MRBEE",
+    "profile_score": "Profile score",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -22,6 +28,12 @@ METHOD_MEANINGS = {
     "wald_weighted": "inverse-variance weighted mean of the ratios",
     "egger": "slope with an intercept, which takes up a direct effect common to all instruments",
     "egger_robust": "the same by a regression that outlying instruments do not move",
+    "max_likelihood": "most likely slope when both effects have errors",
+    "raps": "slope that allows for errors of both effects, balanced direct effects and outliers",
+    "grapple": "the same with a loss that ignores far outliers",
+    "debiased_gls": "inverse-variance slope freed of the bias that errors of the effects and their correlation cause",
+    "mrbee": "the same without outlying instruments, found in turns",
+    "profile_score": "slope under the joint errors of all effects, as ensemble members share them",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
