@@ -37,7 +37,7 @@ def mrbee(
     normal; estimate and outliers alternate until neither changes, from a Huber regression. The R package takes alleles
     as they come, so that its outliers depend on their coding. The standard error is a sandwich over the instruments
     that stay, with residuals divided by 1 - leverage (at least one half). With shared errors, s_xy has the covariance
-    over members; the members' part of the standard error is how far they move the estimate with the outliers held fixed.
+    over members; their part of the standard error is how far they move the estimate with the outliers held fixed.
 
     References
     ----------

@@ -136,5 +136,5 @@ def test_correlated_errors_bias_ivw_but_not_these():
         error = table["beta"] - 0.4
         # Monte-Carlo error of the mean is 0.0025, of coverage 0.5 %; the ratio keeps a small bias at this strength.
         assert abs(error.mean()) < 0.02
-        assert table["se"].mean() / error.std() == pytest.approx(1.0, abs=0.1)
+        assert table["se"].median() / error.std() == pytest.approx(1.0, abs=0.15)
         assert np.mean(np.abs(error) < 1.96 * table["se"]) == pytest.approx(0.955, abs=0.02)

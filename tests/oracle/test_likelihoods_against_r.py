@@ -64,8 +64,8 @@ def test_raps_of_the_package(row, instruments):
     if not dispersed:
         ours |= {"tau2": 0.0, "tau2_se": 0.0}
     if loss == "tukey" and dispersed and row["dataset"] in ("real_bmi_sbp", "real_presso_50"):
-        # The R routine starts from the alternation above: it finds no solution and drops tau2 (bmi_sbp), or takes one
-        # at which the score rises, far from the data (presso_50).
+        # The R routine starts from the alternation above: it finds no solution and drops tau2 (bmi_sbp), or stops where
+        # every residual lies beyond the loss's constant: a score of 0 that says nothing, far from the data (presso_50).
         assert ours["n_roots"] == 1
         return
     agree(ours, theirs, NAMES, LOOSE if dispersed or loss != "l2" else 1e-6)
