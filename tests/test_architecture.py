@@ -119,10 +119,16 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.density",
         "deepmr.mr.draws",
         "deepmr.mr.labels",
+        "deepmr.mr.errors",
+        "deepmr.mr.implicit",
+        "deepmr.mr.joint_profiles",
         "deepmr.mr.lines",
+        "deepmr.mr.losses",
         "deepmr.mr.members",
         "deepmr.mr.penalties",
+        "deepmr.mr.profiles",
         "deepmr.mr.robust",
+        "deepmr.mr.roots",
     }
     files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}
     assert files - kernels == homes

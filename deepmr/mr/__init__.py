@@ -22,6 +22,14 @@ from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
 from deepmr.mr.ivw_additive import ivw_additive
 from deepmr.mr.ivw_robust import ivw_penalised, ivw_robust
 from deepmr.mr.radial import egger_radial, ivw_radial
+from deepmr.mr.debiased_gls import debiased_gls
+from deepmr.mr.egger import egger, egger_robust
+from deepmr.mr.grapple import grapple
+from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.max_likelihood import max_likelihood
+from deepmr.mr.mrbee import mrbee
+from deepmr.mr.profile_score import profile_score
+from deepmr.mr.raps import raps
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -58,6 +66,12 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "egger_penalised": egger_penalised,
     "egger_radial": egger_radial,
     "grip": grip,
+    "max_likelihood": max_likelihood,
+    "raps": raps,
+    "grapple": grapple,
+    "debiased_gls": debiased_gls,
+    "mrbee": mrbee,
+    "profile_score": profile_score,
 }
 
 
@@ -69,6 +83,10 @@ USES_ERROR_CORR: frozenset[str] = frozenset(
 )
 USES_ERROR_CORR: frozenset[str] = frozenset({"contamination_mixture", "mrmix", "presso"})
 USES_ERROR_CORR: frozenset[str] = frozenset({"debiased_ivw", "penalised_debiased_ivw", "ivw_additive"})
+USES_CORRELATION: frozenset[str] = frozenset({"max_likelihood", "debiased_gls", "profile_score"})
+USES_ERROR_CORR: frozenset[str] = frozenset(
+    {"max_likelihood", "raps", "grapple", "debiased_gls", "mrbee", "profile_score"}
+)
 
 
 def estimate_effects(

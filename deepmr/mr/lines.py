@@ -136,6 +136,15 @@ def standard_error(
     return TotalError(se=se, df=dof, sampling=se, member=np.zeros_like(se))
 
 
+def split_error(variance: Float[np.ndarray, "loci"], factors: Float[np.ndarray, "factors loci"] | None) -> TotalError:
+    """Split a variance that already contains what members share into their part and what remains, at least 0."""
+    if factors is None:
+        se = np.sqrt(variance)
+        return TotalError(se=se, df=np.full_like(se, np.inf), sampling=se, member=np.zeros_like(se))
+    rest = np.maximum(variance - np.sum(np.square(factors, dtype=float), axis=0), 0.0)
+    return total_error(rest, np.inf, factors)
+
+
 def error_extras(error: TotalError, factors: Float[np.ndarray, "factors loci"] | None) -> dict[str, np.ndarray]:
     """Return both parts of the standard error, where there are two."""
     return {} if factors is None else {"se_sampling": error.sampling, "se_member": error.member}

@@ -35,6 +35,12 @@ METHOD_NAMES = {
     "ivw_radial": "IVW, radial",
     "debiased_ivw": "IVW, debiased",
     "penalised_debiased_ivw": "IVW, debiased with penalty",
+    "max_likelihood": "Maximum likelihood",
+    "raps": "RAPS",
+    "grapple": "GRAPPLE",
+    "debiased_gls": "Debiased GLS",
+    "mrbee": "MRBEE",
+    "profile_score": "Profile score",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -66,6 +72,12 @@ METHOD_MEANINGS = {
     "ivw_radial": "slope through the origin, weights with the error of the exposure effects, scatter allowed for",
     "debiased_ivw": "slope through the origin, corrected for dilution by weak instruments",
     "penalised_debiased_ivw": "the same, kept stable where instruments are very weak",
+    "max_likelihood": "most likely slope when both effects have errors",
+    "raps": "slope that allows for errors of both effects, balanced direct effects and outliers",
+    "grapple": "the same with a loss that ignores far outliers",
+    "debiased_gls": "inverse-variance slope freed of the bias that errors of the effects and their correlation cause",
+    "mrbee": "the same without outlying instruments, found in turns",
+    "profile_score": "slope under the joint errors of all effects, as ensemble members share them",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")

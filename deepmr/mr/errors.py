@@ -1,0 +1,180 @@
+"""The joint error of exposure and outcome effects: what each instrument has to itself, and what ensemble members share.
+
+Errors of a block of loci: a covariance of the traits at every instrument (from standard errors and `error_corr`) plus
+the outer products of low-rank factors (`error_factors`), or, with linkage disequilibrium, dense matrices. Everything
+that costs J^3 for J instruments costs J K^2 with K factors.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from deepmr.packed import Block
+from deepmr.types import Instruments
+
+FLOOR = 0.05  # least share of an effect's error variance that is taken not to be shared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointErrors:
+    """Covariance of all effects of every locus of a block; the traits are the exposures, then the outcome.
+
+    Attributes
+    ----------
+    own : covariance of the traits' errors at one instrument, without what members share. Padding has an error of the
+        outcome alone, so that it adds nothing to traces with exposures.
+    shared : factors F; Cov(trait t at j, trait u at l) = sum_k F[j, t, k] F[l, u, k] beside the own part.
+    correlation : of the instruments' own errors (linkage disequilibrium), or None.
+    """
+
+    own: Float[np.ndarray, "block width traits traits"]
+    shared: Float[np.ndarray, "block width traits factors"]
+    correlation: Float[np.ndarray, "block width width"] | None = None
+
+    def take(self, index: Int[np.ndarray, "picked"]) -> "JointErrors":
+        """Return the errors of these loci of the block."""
+        matrices = None if self.correlation is None else self.correlation[index]
+        return replace(self, own=self.own[index], shared=self.shared[index], correlation=matrices)
+
+    def between(self, a: Float[np.ndarray, "block traits"], b: Float[np.ndarray, "block traits"]) -> "Structured":
+        """Return the covariance of two mixtures of traits, sum_t a_t effect_t and sum_t b_t effect_t."""
+        own = np.einsum("bjtu,bt,bu->bj", self.own, a, b)
+        left, right = (np.einsum("bjtk,bt->bjk", self.shared, mix) for mix in (a, b))
+        if self.correlation is None:
+            return Structured(own=own, left=left, right=right)
+        root = np.linalg.cholesky(self.own)
+        one, other = (np.einsum("bjtu,bt->bju", root, mix) for mix in (a, b))
+        dense = self.correlation * (one @ other.swapaxes(-1, -2)) + left @ right.swapaxes(-1, -2)
+        return Structured(own=own, left=left, right=right, dense=dense)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structured:
+    """A matrix a locus: diag(own) + left right', or the dense one where there is linkage disequilibrium."""
+
+    own: Float[np.ndarray, "block width"]
+    left: Float[np.ndarray, "block width factors"]
+    right: Float[np.ndarray, "block width factors"]
+    dense: Float[np.ndarray, "block width width"] | None = None
+
+    def times(self, columns: Float[np.ndarray, "block width columns"]) -> Float[np.ndarray, "block width columns"]:
+        """Return the matrix times columns."""
+        if self.dense is not None:
+            return self.dense @ columns
+        return self.own[..., None] * columns + self.left @ (self.right.swapaxes(-1, -2) @ columns)
+
+    def turned(self) -> "Structured":
+        """Return the transpose."""
+        dense = None if self.dense is None else self.dense.swapaxes(-1, -2)
+        return Structured(own=self.own, left=self.right, right=self.left, dense=dense)
+
+    def shifted(self, more: Float[np.ndarray, "block width"]) -> "Structured":
+        """Return the matrix with more on its diagonal."""
+        dense = self.dense
+        if dense is not None:
+            dense = dense + more[..., None] * np.eye(more.shape[-1])
+        return replace(self, own=self.own + more, dense=dense)
+
+    def trace(self) -> Float[np.ndarray, "block"]:
+        """Return the trace."""
+        if self.dense is not None:
+            return np.trace(self.dense, axis1=-2, axis2=-1)
+        return self.own.sum(axis=-1) + np.einsum("bjk,bjk->b", self.left, self.right)
+
+    def after(self, other: "Structured") -> "Structured":
+        """Return the product self other, which has the structure again, with twice the factors."""
+        if self.dense is not None and other.dense is not None:
+            none = np.zeros((*self.own.shape, 0))
+            dense = self.dense @ other.dense
+            return Structured(own=np.diagonal(dense, axis1=-2, axis2=-1), left=none, right=none, dense=dense)
+        # (A + L R')(B + M N') = A B + A M N' + L (B R + N M'R)'
+        inner = self.right.swapaxes(-1, -2) @ other.left
+        left = np.concatenate([self.own[..., None] * other.left, self.left], axis=-1)
+        right = np.concatenate(
+            [other.right, other.own[..., None] * self.right + other.right @ inner.swapaxes(-1, -2)], axis=-1
+        )
+        return Structured(own=self.own * other.own, left=left, right=right)
+
+    def inverse(self) -> "Structured":
+        """Return the inverse of a symmetric positive definite matrix, by the Woodbury identity.
+
+        (D + F F')^-1 = D^-1 - D^-1 F (I + F' D^-1 F)^-1 F' D^-1.
+        """
+        if self.dense is not None:
+            none = np.zeros((*self.own.shape, 0))
+            dense = np.linalg.inv(self.dense)
+            return Structured(own=np.diagonal(dense, axis1=-2, axis2=-1), left=none, right=none, dense=dense)
+        scaled = self.left / self.own[..., None]
+        core = np.eye(self.left.shape[-1]) + self.left.swapaxes(-1, -2) @ scaled
+        return Structured(own=1 / self.own, left=-scaled @ np.linalg.inv(core), right=scaled)
+
+    def log_determinant(self) -> Float[np.ndarray, "block"]:
+        """Return the logarithm of the determinant of a symmetric positive definite matrix."""
+        if self.dense is not None:
+            return np.linalg.slogdet(self.dense)[1]
+        core = np.eye(self.left.shape[-1]) + self.left.swapaxes(-1, -2) @ (self.left / self.own[..., None])
+        return np.log(self.own).sum(axis=-1) + np.linalg.slogdet(core)[1]
+
+    def to_dense(self) -> Float[np.ndarray, "block width width"]:
+        """Return the matrix itself."""
+        if self.dense is not None:
+            return self.dense
+        return self.own[..., None] * np.eye(self.own.shape[-1]) + self.left @ self.right.swapaxes(-1, -2)
+
+
+def dot(a: Float[np.ndarray, "block width"], b: Float[np.ndarray, "block width"]) -> Float[np.ndarray, "block"]:
+    """Return the inner product of every locus."""
+    return np.einsum("bj,bj->b", a, b)
+
+
+def own_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
+    """Return the covariance of the traits' errors at every instrument, without what members share.
+
+    D = max(se^2 - sum F^2, FLOOR se^2) on the diagonal, correlated as `error_corr` says. Standard errors contain what
+    members share; where they contain nothing else, as those of an ensemble's mean do, the floor keeps the covariance
+    of many instruments and few members invertible.
+    """
+    se = np.concatenate([instruments.se_exposure, instruments.se_outcome[:, None]], axis=1).astype(float)
+    variance, shared = se**2, instruments.error_factors
+    if shared is not None:
+        variance = np.maximum(variance - np.sum(np.square(shared, dtype=float), axis=0), FLOOR * variance)
+    root = np.sqrt(variance)
+    corr = np.eye(se.shape[1]) if instruments.error_corr is None else instruments.error_corr
+    return root[:, :, None] * root[:, None, :] * corr
+
+
+def marginal_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
+    """Return the covariance of the traits' errors at every instrument, with what members share."""
+    own, shared = own_covariance(instruments), instruments.error_factors
+    return own if shared is None else own + np.einsum("kjt,kju->jtu", shared, shared)
+
+
+def joint_errors(instruments: Instruments, block: Block, *, heed_correlation: bool = True) -> JointErrors:
+    """Return the errors of a block of loci.
+
+    Parameters
+    ----------
+    heed_correlation : use `Instruments.correlation` where there is one.
+    """
+    traits = len(instruments.exposures) + 1
+    own = own_covariance(instruments)[block.rows]
+    own = np.where(block.known[..., None, None], own, np.diag([np.finfo(float).tiny] * (traits - 1) + [1.0]))
+    factors = instruments.error_factors
+    shared = np.zeros((*block.rows.shape, traits, 0))
+    if factors is not None:
+        shared = np.moveaxis(factors[:, block.rows].astype(float), 0, -1) * block.known[..., None, None]
+    return JointErrors(
+        own=own, shared=shared, correlation=_correlation(instruments, block) if heed_correlation else None
+    )
+
+
+def _correlation(instruments: Instruments, block: Block) -> Shaped[np.ndarray, "block width width"] | None:
+    if instruments.correlation is None:
+        return None
+    width = block.rows.shape[1]
+    matrices = np.tile(np.eye(width), (len(block.loci), 1, 1))
+    for i, locus in enumerate(block.loci):
+        given = instruments.correlation[locus]
+        matrices[i, : len(given), : len(given)] = given
+    return matrices
