@@ -116,6 +116,8 @@ def test_every_method_file_is_in_methods():
 
     homes = {inspect.unwrap(getattr(f, "func", f)).__module__ for f in METHODS.values()}
     kernels = {  # what methods share
+        "deepmr.mr.correlated",
+        "deepmr.mr.designs",
         "deepmr.mr.lines",
         "deepmr.mr.members",
         "deepmr.mr.robust",

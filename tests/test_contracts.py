@@ -158,7 +158,7 @@ def test_estimate_effects_runs_pairs_and_methods_in_order():
 
 
 def test_estimate_effects_refuses_an_unknown_method():
-    with pytest.raises(InputError, match=r"method must be one of wald, .*, egger_robust; got 'egg'"):
+    with pytest.raises(InputError, match=r"method must be one of wald, .*; got 'egg'"):
         estimate_effects(simulated(), methods=["ivw", "egg"])
 
 
@@ -177,6 +177,7 @@ def test_an_exposure_effect_of_zero_is_never_nan():
     for method in METHODS:
         reason = METHODS[method](pack(np.zeros(4), np.ones(4))).skipped["reason"][0]
         expected = {"e": "same size", "i": "every exposure effect is zero", "w": "non-zero exposure effect; has 0"}
+        expected["p"] = expected["i"]
         assert expected[method[0]] in reason
 
 

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
 from deepmr.mr.egger import egger, egger_robust
+from deepmr.mr.gls import egger_gls, ivw_gls
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.pca import ivw_pca, pc_gmm
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -20,11 +22,15 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "ivw_random": ivw_random,
     "egger": egger,
     "egger_robust": egger_robust,
+    "ivw_gls": ivw_gls,
+    "egger_gls": egger_gls,
+    "ivw_pca": ivw_pca,
+    "pc_gmm": pc_gmm,
 }
 
 
 # Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
-USES_CORRELATION: frozenset[str] = frozenset()
+USES_CORRELATION: frozenset[str] = frozenset({"ivw_gls", "egger_gls", "ivw_pca", "pc_gmm"})
 USES_ERROR_CORR: frozenset[str] = frozenset()
 
 

@@ -13,6 +13,10 @@ METHOD_NAMES = {
     "wald_weighted": "Wald, weighted",
     "egger": "MR-Egger",
     "egger_robust": "MR-Egger, robust",
+    "ivw_gls": "IVW, correlated",
+    "egger_gls": "MR-Egger, correlated",
+    "ivw_pca": "IVW of components",
+    "pc_gmm": "GMM of components",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -22,6 +26,10 @@ METHOD_MEANINGS = {
     "wald_weighted": "inverse-variance weighted mean of the ratios",
     "egger": "slope with an intercept, which takes up a direct effect common to all instruments",
     "egger_robust": "the same by a regression that outlying instruments do not move",
+    "ivw_gls": "slope through the origin, with weights that heed the correlation of the instruments",
+    "egger_gls": "slope with an intercept, with weights that heed the correlation of the instruments",
+    "ivw_pca": "slope through the origin of the instruments' leading principal components",
+    "pc_gmm": "the same with the error of the exposure effects counted, which weak instruments do not bias",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
