@@ -126,6 +126,15 @@ def test_every_method_file_is_in_methods():
     assert files - kernels == homes
 
 
+def test_every_multivariable_method_file_is_in_methods():
+    from deepmr.mr.multivariable import METHODS
+
+    homes = {f.__module__ for f in METHODS.values()}
+    kernels = {f"deepmr.mr.multivariable.{name}" for name in ("strength", "table")}
+    files = {f"deepmr.mr.multivariable.{p.stem}" for p in (ROOT / "mr" / "multivariable").glob("*.py")}
+    assert files - kernels - {"deepmr.mr.multivariable.__init__"} == homes
+
+
 def test_lazy_names_resolve():
     for name in deepmr.__all__:
         assert getattr(deepmr, name) is not None
