@@ -77,6 +77,7 @@ def _find(
     if rows:
         _, first, second = rows[0]
         raise InputError(
-            f"the correlation matrix has {identifier} with alleles {first}/{second}; the instrument has {effect}/{other}"
+            f"the correlation matrix has {identifier} with alleles {first}/{second}; "
+            f"the instrument has {effect}/{other}"
         )
     return None

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from deepmr.linalg import divide, segment_repeat, segment_sum
 
-# Smallest eigenvalue of the correlation of the columns (cross products scaled to 1 on the diagonal) that counts as rank.
+# Smallest eigenvalue of the cross products, scaled to 1 on the diagonal, that counts as full rank.
 _COLLINEAR = 1e-11
 
 

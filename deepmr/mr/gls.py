@@ -107,9 +107,7 @@ def egger_gls(
     fit = fit_designs(design, white.y, ones, given.offsets)
     few = too_few(given, max(min_instruments, 3))
     known = fit.identified & _spread(given)
-    reason = [
-        a or b or ("" if good else _SAME_SIZE) for a, b, good in zip(few, white.reason, known, strict=True)
-    ]
+    reason = [a or b or ("" if good else _SAME_SIZE) for a, b, good in zip(few, white.reason, known, strict=True)]
     factors = None
     if white.x_factors is not None and white.y_factors is not None:
         moves = np.stack([np.zeros_like(white.x_factors), white.x_factors], axis=-1)

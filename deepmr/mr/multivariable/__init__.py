@@ -42,4 +42,6 @@ def estimate_direct_effects(
     checks.unique("methods", methods)
     for name in methods:
         checks.one_of("method", name, METHODS)
-    return concat_estimates(METHODS[name](instruments, min_instruments=min_instruments, level=level) for name in methods)
+    return concat_estimates(
+        METHODS[name](instruments, min_instruments=min_instruments, level=level) for name in methods
+    )

@@ -53,9 +53,7 @@ def mv_ivw(
     fit = fit_designs(x, y, weights, offsets)
     factors = None
     if shared is not None:
-        factors = design_factors(
-            fit, x, weights, offsets, x_factors=shared[:, :, :-1], y_factors=shared[:, :, -1]
-        )
+        factors = design_factors(fit, x, weights, offsets, x_factors=shared[:, :, :-1], y_factors=shared[:, :, -1])
         scale = np.where(fit.df > 0, fit.dispersion, 0.0) * (model == "random")
     elif model == "random":
         scale = np.maximum(fit.dispersion, 1.0) if floor else fit.dispersion
@@ -117,9 +115,7 @@ def mv_egger(
         both = design_factors(fit, design, weights, offsets, x_factors=moves, y_factors=shared[:, :, -1] * sign)
         intercept_factors, factors = both[:, :, 0], both[:, :, 1:]
     scale = np.where(fit.df > 0, fit.dispersion, 0.0) if shared is not None else np.maximum(fit.dispersion, 1.0)
-    intercept_error = standard_error(
-        scale * fit.variances[:, 0], fit.df, intercept_factors, distribution=distribution
-    )
+    intercept_error = standard_error(scale * fit.variances[:, 0], fit.df, intercept_factors, distribution=distribution)
     reason = too_few(instruments, min_instruments, parameters=x.shape[1] + 1)
     return direct_estimates(
         "mv_egger",

@@ -18,9 +18,9 @@ COLLINEAR = "not identified: the effects on the exposures are collinear, or ther
 def too_few(instruments: Instruments, min_instruments: int, *, parameters: int) -> list[str]:
     """Say for every locus why it has too few instruments; empty where it has one more than parameters at least."""
     needed = max(min_instruments, parameters + 1)
-    k = len(instruments.exposures)
+    among = f" for {len(instruments.exposures)} exposures" if len(instruments.exposures) > 1 else ""
     return [
-        "" if count >= needed else f"needs at least {needed} instruments for {k} exposures; has {count}"
+        "" if count >= needed else f"needs at least {needed} instruments{among}; has {count}"
         for count in instruments.counts
     ]
 
