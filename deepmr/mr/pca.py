@@ -206,7 +206,9 @@ def _project(basis: np.ndarray, correlation: np.ndarray, scale: np.ndarray) -> F
     return scaled.swapaxes(1, 2) @ correlation @ scaled
 
 
-def _gmm(instruments: Instruments, share: float, components: Components, reason: list[str]):
+def _gmm(
+    instruments: Instruments, share: float, components: Components, reason: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
     x, se_x = exposure_of(instruments)
     y, t, n = instruments.beta_outcome, instruments.se_outcome, instruments.n
     beta, unscaled, q, strength, kept = (np.full(len(instruments.loci), np.nan) for _ in range(5))

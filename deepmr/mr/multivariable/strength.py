@@ -14,7 +14,7 @@ WEAK = 10.0
 
 
 def error_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
-    """Return the covariance of the errors of exposures and outcome at every instrument; `error_corr`, or none shared."""
+    """Return the covariance of the errors of exposures and outcome at every instrument, from `error_corr`."""
     se = np.column_stack([instruments.se_exposure, instruments.se_outcome]).astype(float)
     corr = np.eye(se.shape[1]) if instruments.error_corr is None else instruments.error_corr
     return se[:, :, None] * se[:, None, :] * corr
@@ -27,7 +27,8 @@ def conditional_f(instruments: Instruments) -> Float[np.ndarray, "loci exposures
     -----
     The effects on exposure k are regressed on those of the others by least squares, d = x_k - X_-k g; then
     F = sum d^2 / var(d) / (J - K + 1) with var(d) from the standard errors and `error_corr`. With one exposure it is
-    the mean F statistic. Below 10 an effect given the other exposures is biased, whatever the marginal F.
+    the mean F statistic. MVMR 0.4.6 divides by J. Below 10 an effect given the other exposures is biased,
+    whatever the marginal F.
 
     References
     ----------
@@ -100,7 +101,7 @@ def weak_instruments(instruments: Instruments) -> tuple[pd.DataFrame, str]:
         return table, "No locus has enough instruments to tell the exposures apart."
     if not len(weak):
         return table, f"Instruments are strong for every exposure given the others: conditional F is {WEAK:g} or more."
-    worst = weak.loc[weak["conditional_f"].idxmin()]
+    worst = weak.sort_values("conditional_f", kind="stable").iloc[0]
     return table, (
         f"Instruments are weak (conditional F below {WEAK:g}) in {len(weak)} of {len(known)} cases of a locus and an "
         f"exposure, weakest for {worst['exposure']} at {worst['locus']} (F {worst['conditional_f']:.1f}): direct "
