@@ -122,6 +122,8 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.errors",
         "deepmr.mr.implicit",
         "deepmr.mr.joint_profiles",
+        "deepmr.mr.correlated",
+        "deepmr.mr.designs",
         "deepmr.mr.lines",
         "deepmr.mr.losses",
         "deepmr.mr.members",
@@ -132,6 +134,15 @@ def test_every_method_file_is_in_methods():
     }
     files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}
     assert files - kernels == homes
+
+
+def test_every_multivariable_method_file_is_in_methods():
+    from deepmr.mr.multivariable import METHODS
+
+    homes = {f.__module__ for f in METHODS.values()}
+    kernels = {f"deepmr.mr.multivariable.{name}" for name in ("strength", "table")}
+    files = {f"deepmr.mr.multivariable.{p.stem}" for p in (ROOT / "mr" / "multivariable").glob("*.py")}
+    assert files - kernels - {"deepmr.mr.multivariable.__init__"} == homes
 
 
 def test_lazy_names_resolve():

@@ -212,6 +212,9 @@ def test_an_exposure_effect_of_zero_is_never_nan():
         assert ("non-zero exposure effect; has 0" if method in NEEDS_RATIO else expected) in reason, method
         causes = ("same size", "effect is zero", "non-zero exposure effect; has 0", "no larger than their errors")
         assert any(cause in reason for cause in causes), method
+        expected = {"e": "same size", "i": "every exposure effect is zero", "w": "non-zero exposure effect; has 0"}
+        expected["p"] = expected["i"]
+        assert expected[method[0]] in reason
 
 
 # Pooling

@@ -30,6 +30,9 @@ from deepmr.mr.max_likelihood import max_likelihood
 from deepmr.mr.mrbee import mrbee
 from deepmr.mr.profile_score import profile_score
 from deepmr.mr.raps import raps
+from deepmr.mr.gls import egger_gls, ivw_gls
+from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.pca import ivw_pca, pc_gmm
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -72,6 +75,10 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "debiased_gls": debiased_gls,
     "mrbee": mrbee,
     "profile_score": profile_score,
+    "ivw_gls": ivw_gls,
+    "egger_gls": egger_gls,
+    "ivw_pca": ivw_pca,
+    "pc_gmm": pc_gmm,
 }
 
 
@@ -87,6 +94,8 @@ USES_CORRELATION: frozenset[str] = frozenset({"max_likelihood", "debiased_gls", 
 USES_ERROR_CORR: frozenset[str] = frozenset(
     {"max_likelihood", "raps", "grapple", "debiased_gls", "mrbee", "profile_score"}
 )
+USES_CORRELATION: frozenset[str] = frozenset({"ivw_gls", "egger_gls", "ivw_pca", "pc_gmm"})
+USES_ERROR_CORR: frozenset[str] = frozenset()
 
 
 def estimate_effects(

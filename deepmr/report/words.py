@@ -41,6 +41,13 @@ METHOD_NAMES = {
     "debiased_gls": "Debiased GLS",
     "mrbee": "MRBEE",
     "profile_score": "Profile score",
+    "ivw_gls": "IVW, correlated",
+    "egger_gls": "MR-Egger, correlated",
+    "ivw_pca": "IVW of components",
+    "pc_gmm": "GMM of components",
+    "mv_ivw": "Multivariable IVW",
+    "mv_egger": "Multivariable MR-Egger",
+    "mv_debiased": "Multivariable IVW, debiased",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -78,6 +85,13 @@ METHOD_MEANINGS = {
     "debiased_gls": "inverse-variance slope freed of the bias that errors of the effects and their correlation cause",
     "mrbee": "the same without outlying instruments, found in turns",
     "profile_score": "slope under the joint errors of all effects, as ensemble members share them",
+    "ivw_gls": "slope through the origin, with weights that heed the correlation of the instruments",
+    "egger_gls": "slope with an intercept, with weights that heed the correlation of the instruments",
+    "ivw_pca": "slope through the origin of the instruments' leading principal components",
+    "pc_gmm": "the same with the error of the exposure effects counted, which weak instruments do not bias",
+    "mv_ivw": "weighted regression on all exposures at once: the effect of each with the others held fixed",
+    "mv_egger": "the same with an intercept, which takes up a direct effect common to all instruments",
+    "mv_debiased": "the same without the bias from errors of the exposure effects and from overlapping samples",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")

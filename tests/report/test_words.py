@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deepmr.mr import METHODS
+from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
 from deepmr.report import words
 
 
@@ -42,5 +43,5 @@ def test_counts_and_long_names():
 
 
 def test_every_method_has_a_name_and_a_meaning():
-    assert set(words.METHOD_NAMES) == set(words.METHOD_MEANINGS) == set(METHODS)
+    assert set(words.METHOD_NAMES) == set(words.METHOD_MEANINGS) == {*METHODS, *MULTIVARIABLE}
     assert words.method_name("my_own") == "my_own"

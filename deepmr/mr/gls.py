@@ -1,0 +1,150 @@
+"""IVW and MR-Egger by generalised least squares: for instruments in linkage disequilibrium."""
+
+from typing import Literal
+
+import numpy as np
+
+from deepmr.inference import two_sided
+from deepmr.mr.correlated import independent, whiten
+from deepmr.mr.designs import design_factors, fit_designs
+from deepmr.mr.lines import Distribution, cochran, error_extras, oriented, origin_estimates, standard_error, too_few
+from deepmr.types import Estimates, Instruments, make_estimates
+
+Model = Literal["fixed", "random"]
+
+_SAME_SIZE = "not identified: all exposure effects have the same size, which leaves slope and intercept open"
+
+
+def ivw_gls(
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    model: Model = "random",
+    distribution: Distribution = "normal",
+    ridge: float = 0.0,
+) -> Estimates:
+    """Estimate the causal effect by inverse-variance weights that heed the correlation of the instruments.
+
+    Parameters
+    ----------
+    instruments : one exposure; `correlation` is used, and independence assumed without it.
+    min_instruments : loci with fewer are skipped.
+    level : of the confidence interval.
+    model : `fixed`, one effect underlies all instruments; `random`, the variance is multiplied by max(1, Q / (J - 1)).
+    distribution : of independent errors.
+    ridge : share of the identity mixed into the correlation, 0 to 1: a remedy for a nearly singular one.
+
+    Returns
+    -------
+    Estimates, with extras as for `ivw_random`; Q and F heed the correlation. A locus whose correlation has an
+    eigenvalue below 1e-8 is skipped.
+
+    Notes
+    -----
+    b = (x' S^-1 x)^-1 x' S^-1 y with S = diag(se_y) R diag(se_y), variance (x' S^-1 x)^-1, Q = e' S^-1 e. With shared
+    errors, weights stay those of S, and se^2 is the scatter's part (no floor) plus the members' part. The correlation
+    has to come from the population of the association study: one from another panel can make the answer precise and
+    wrong.
+
+    References
+    ----------
+    Burgess S, Dudbridge F, Thompson SG. Combining information on multiple instrumental variables in Mendelian
+    randomization: comparison of allele score and summarized data methods. Stat Med 2016.
+    https://doi.org/10.1002/sim.6835
+    """
+    white = whiten(instruments, ridge=ridge)
+    reason = too_few(instruments, max(min_instruments, 1))
+    return origin_estimates(
+        "ivw_gls",
+        independent(instruments, white),
+        np.ones(len(white.x)),
+        scatter="floored" if model == "random" else "fixed",
+        distribution=distribution,
+        reason=[few or bad for few, bad in zip(reason, white.reason, strict=True)],
+        level=level,
+        extra={"f_statistic": white.f_statistic},
+    )
+
+
+def egger_gls(
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    distribution: Distribution = "t",
+    ridge: float = 0.0,
+) -> Estimates:
+    """Estimate the causal effect by MR-Egger with weights that heed the correlation of the instruments.
+
+    Parameters
+    ----------
+    instruments : one exposure; `correlation` is used, and independence assumed without it.
+    min_instruments : loci with fewer are skipped; never below 3.
+    level : of the confidence interval.
+    distribution : of independent errors: t with J - 2 degrees of freedom or normal.
+    ridge : as for `ivw_gls`.
+
+    Returns
+    -------
+    Estimates, with extras as for `egger` but without `i2_gx`.
+
+    Notes
+    -----
+    b = (X' S^-1 X)^-1 X' S^-1 y with X = [1, |x|] and S = diag(se_y) R diag(se_y); where orienting an instrument swaps
+    its alleles, its row and column of R change sign. Variance (X' S^-1 X)^-1 times max(1, Q' / (J - 2)). Shared errors
+    as for `ivw_gls`.
+
+    References
+    ----------
+    Burgess S, Zuber V, Valdes-Marquez E, Sun BB, Hopewell JC. Mendelian randomization with fine-mapped genetic data:
+    choosing from large numbers of correlated instrumental variables. Genet Epidemiol 2017.
+    https://doi.org/10.1002/gepi.22077
+    """
+    given = oriented(instruments)
+    white = whiten(given, ridge=ridge)
+    design, ones = np.stack([white.ones, white.x], axis=1), np.ones(len(white.x))
+    fit = fit_designs(design, white.y, ones, given.offsets)
+    few = too_few(given, max(min_instruments, 3))
+    known = fit.identified & _spread(given)
+    reason = [a or b or ("" if good else _SAME_SIZE) for a, b, good in zip(few, white.reason, known, strict=True)]
+    factors = None
+    if white.x_factors is not None and white.y_factors is not None:
+        moves = np.stack([np.zeros_like(white.x_factors), white.x_factors], axis=-1)
+        factors = design_factors(fit, design, ones, given.offsets, x_factors=moves, y_factors=white.y_factors)
+    scale = np.where(fit.df > 0, fit.dispersion, 0.0) if factors is not None else np.maximum(fit.dispersion, 1.0)
+    parts = [None if factors is None else factors[:, :, k] for k in (0, 1)]
+    intercept_error, error = (
+        standard_error(scale * fit.variances[:, k], fit.df, parts[k], distribution=distribution) for k in (0, 1)
+    )
+    return make_estimates(
+        "egger_gls",
+        instruments,
+        beta=fit.coef[:, 1],
+        se=error.se,
+        df=error.df,
+        reason=reason,
+        level=level,
+        extra={
+            "intercept": fit.coef[:, 0],
+            "intercept_se": intercept_error.se,
+            "intercept_pvalue": two_sided(fit.coef[:, 0], intercept_error.se, df=intercept_error.df),
+            "sigma": np.sqrt(fit.dispersion),
+            **cochran(fit.residual_ss, fit.df),
+            "f_statistic": white.f_statistic,
+            **error_extras(error, parts[1]),
+        },
+        error_factors=parts[1],
+    )
+
+
+def _spread(instruments: Instruments) -> np.ndarray:
+    """Whether the sizes of a locus's exposure effects differ by more than rounding."""
+    x = instruments.beta_exposure[:, 0]
+    spread = np.zeros(len(instruments.loci))
+    filled = np.flatnonzero(instruments.counts > 0)
+    starts = instruments.offsets[:-1][filled]
+    if len(filled):
+        high, low = np.maximum.reduceat(x, starts), np.minimum.reduceat(x, starts)
+        spread[filled] = (high - low) / np.where(high > 0, high, 1.0)
+    return spread > 1e-9

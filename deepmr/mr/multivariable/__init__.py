@@ -1,0 +1,47 @@
+"""Multivariable Mendelian randomization: direct effects of several exposures, all loci at once."""
+
+from collections.abc import Callable, Sequence
+
+from deepmr import checks
+from deepmr.mr.multivariable.debiased import mv_debiased
+from deepmr.mr.multivariable.ivw import mv_egger, mv_ivw
+from deepmr.types import Estimates, Instruments, concat_estimates
+
+METHODS: dict[str, Callable[..., Estimates]] = {
+    "mv_ivw": mv_ivw,
+    "mv_egger": mv_egger,
+    "mv_debiased": mv_debiased,
+}
+
+
+def estimate_direct_effects(
+    instruments: Instruments,
+    *,
+    methods: Sequence[str] = ("mv_ivw", "mv_debiased"),
+    min_instruments: int = 3,
+    level: float = 0.95,
+) -> Estimates:
+    """Estimate the effect of every exposure with the others held fixed, at every locus with every method.
+
+    Parameters
+    ----------
+    instruments : of all exposures; a row is needed for each variant that serves any of them.
+    methods : names, keys of `METHODS`.
+    min_instruments : loci with fewer are listed in `skipped`, as are loci with fewer than exposures + 1.
+    level : of the confidence intervals.
+
+    Returns
+    -------
+    Estimates, one row a method, exposure and locus, in this order; `n_exposures` says how many exposures shared the
+    regression.
+
+    Raises
+    ------
+    InputError : on a method that is unknown or named twice.
+    """
+    checks.unique("methods", methods)
+    for name in methods:
+        checks.one_of("method", name, METHODS)
+    return concat_estimates(
+        METHODS[name](instruments, min_instruments=min_instruments, level=level) for name in methods
+    )

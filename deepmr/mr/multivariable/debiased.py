@@ -1,0 +1,85 @@
+"""Multivariable IVW corrected for the error of the exposure effects and for overlapping samples."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from deepmr.linalg import segment_repeat, segment_sum
+from deepmr.mr.designs import cross_products, invert
+from deepmr.mr.multivariable.strength import conditional_f, direct_q, error_covariance
+from deepmr.mr.multivariable.table import (
+    direct_estimates,
+    errors,
+    exposures_of,
+    fitted,
+    shared_moves,
+    too_few,
+    weights_of,
+)
+from deepmr.types import Estimates, Instruments
+
+_WEAK = "not identified: instruments are too weak to tell the exposures apart once their error is taken out"
+
+
+def mv_debiased(instruments: Instruments, *, min_instruments: int = 3, level: float = 0.95) -> Estimates:
+    """Estimate direct effects by IVW from which the error of the exposure effects is taken out.
+
+    Parameters
+    ----------
+    instruments : one exposure or several; `error_corr` is used.
+    min_instruments : loci with fewer are skipped; never below exposures + 1.
+    level : of the confidence intervals.
+
+    Returns
+    -------
+    Estimates as of `mv_ivw`; Q counts the error of the exposures too.
+
+    Notes
+    -----
+    b = M^-1 (X'Wy - sum w_j c_j), M = X'WX - sum w_j S_j, with S_j the error covariance of the exposures and c_j that
+    of exposures and outcome. Variance M^-1 (sum u_j u_j') M^-1 J / (J - K), u_j = w_j (x_j e_j + S_j b - c_j).
+    Loci where M is not positive definite are skipped. Shared errors move the estimate by differences.
+
+    References
+    ----------
+    Lorincz-Comi N, Yang Y, Li G, Zhu X. MRBEE: a bias-corrected multivariable Mendelian randomization method.
+    HGG Adv 2024. https://doi.org/10.1016/j.xhgg.2024.100290
+    """
+    beta, inverse, identified = _solve(instruments)
+    x, offsets, weights = exposures_of(instruments), instruments.offsets, weights_of(instruments)
+    k = x.shape[1]
+    covariance = error_covariance(instruments)
+    b = segment_repeat(np.nan_to_num(beta).T, offsets).T
+    rest = instruments.beta_outcome - fitted(x, beta, offsets)
+    pull = np.einsum("rpq,rq->rp", covariance[:, :k, :k], b) - covariance[:, :k, k]
+    score = weights[:, None] * (x * rest[:, None] + pull)
+    df = np.maximum(instruments.counts - float(k), 0.0)
+    small = instruments.counts / np.maximum(df, 1.0)
+    spread = inverse @ cross_products(score, score, offsets) @ inverse * small[:, None, None]
+    factors = shared_moves(instruments, lambda moved: _solve(moved)[0])
+    few = too_few(instruments, min_instruments, parameters=k)
+    return direct_estimates(
+        "mv_debiased",
+        instruments,
+        beta=beta,
+        error=errors(np.diagonal(spread, axis1=1, axis2=2), df, factors, distribution="normal"),
+        reason=[why or ("" if good else _WEAK) for why, good in zip(few, identified, strict=True)],
+        level=level,
+        extra={**direct_q(instruments, beta), "conditional_f": conditional_f(instruments)},
+        factors=factors,
+    )
+
+
+def _solve(
+    instruments: Instruments,
+) -> tuple[
+    Float[np.ndarray, "loci exposures"], Float[np.ndarray, "loci exposures exposures"], Bool[np.ndarray, "loci"]
+]:
+    x, offsets, weights = exposures_of(instruments), instruments.offsets, weights_of(instruments)
+    k = x.shape[1]
+    covariance = error_covariance(instruments) * weights[:, None, None]
+    noise = np.moveaxis(segment_sum(np.moveaxis(covariance, 0, -1), offsets), -1, 0)
+    weighted = x * weights[:, None]
+    inverse, identified = invert(cross_products(weighted, x, offsets) - noise[:, :k, :k])
+    right = cross_products(weighted, instruments.beta_outcome[:, None].astype(float), offsets)[:, :, 0]
+    beta = np.einsum("lpq,lq->lp", inverse, right - noise[:, :k, k])
+    return np.where(identified[:, None], beta, np.nan), inverse, identified
