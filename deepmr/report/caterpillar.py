@@ -77,7 +77,9 @@ def draw_rows(
         spans = np.column_stack([np.clip(ends[chosen], low, high), np.full(chosen.sum(), np.nan)]).ravel()
         heights = np.repeat(at[chosen], 3)
         width = 1.3 if few else float(np.clip(250 / n, 0.25, 1.0))
-        axes.plot(spans, heights, color=colour, lw=width, gid="intervals", solid_capstyle="butt")
+        axes.plot(
+            spans, heights, color=colour, lw=width, alpha=1.0 if few else 0.5, gid="intervals", solid_capstyle="butt"
+        )
         seen = chosen & (beta >= low) & (beta <= high)
         face = INK if colour == MUTED else colour
         size = np.full(n, 22.0 if few else float(np.clip(1500 / n, 1.2, 12))) if sizes is None else sizes**2

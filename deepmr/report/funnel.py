@@ -97,7 +97,9 @@ def radial(
             across[far], up[far], s=size + 16, marker="D", color=VERMILLION, edgecolor=PAPER, lw=0.5, zorder=4,
             label=label, gid="outliers",
         )  # fmt: skip
-        for j in np.flatnonzero(far)[:NAMED]:
+        slope = flat["beta"].iloc[0] if len(flat) else 0.0
+        order = np.argsort(-np.abs(up - slope * across), kind="stable")
+        for j in order[far[order]][:NAMED]:
             left = across[j] > 0.75 * ends[1]
             axes.annotate(
                 words.shorten(str(names[j]), 20), (across[j], up[j]), xytext=(-6 if left else 6, 0), va="center",
@@ -209,7 +211,7 @@ def _ratio_limits(
     middle = float(np.median(beta))
     spread = 1.4826 * float(np.median(np.abs(beta - middle))) or float(np.std(beta)) or abs(middle) or 1.0
     spread = max(spread, float(np.median(1 / precision)))
-    near = beta[np.abs(beta - middle) <= 8 * spread]
+    near = beta[np.abs(beta - middle) <= (16 if len(beta) <= 10 else 8) * spread]
     inside = [*near.tolist(), *lines[np.abs(lines - middle) <= 12 * spread].tolist()]
     low, high = min(inside), max(inside)
     if 0 < low < 2 * (high - low) or 0 < -high < 2 * (high - low):  # 0 is shown where it is near

@@ -2,13 +2,17 @@
 
 import numpy as np
 
+from deepmr.mr.sensitivity.leave_one_out import CLOSED, leave_one_out, single_instruments
+from deepmr.mr.sensitivity.outliers import q_outliers
 from deepmr.report import words
 from deepmr.report.content import LocusEffects, Plate, Plates, Run
 from deepmr.report.figures import MAX_PANELS, calibration_figure, prediction_histograms
 from deepmr.report.forest import forest, pair_heatmap
+from deepmr.report.funnel import funnel, radial
+from deepmr.report.instrument_forests import leave_one_out_forest
 from deepmr.report.locus import WINDOW, locus_view
 from deepmr.report.scatter import mr_scatter, se_against_mean
-from deepmr.types import Estimates, Instruments
+from deepmr.types import Estimates, Instruments, concat_estimates
 
 MAX_FOREST = 48  # rows of the forest plot
 MAX_TASKS = 6  # of a locus view
@@ -66,7 +70,10 @@ def _for_forest(run: Run) -> tuple[Estimates, str]:
 def locus_plates(run: Run, plates: Plates) -> list[tuple[str, list[Plate]]]:
     """Return the figures of every locus shown: its view where its effects are known, and its scatter."""
     views = {locus.locus: locus for locus in run.loci}
-    return [(name, [*_view(run, plates, views.get(name)), *_scatters(run, plates, name)]) for name in run.shown]
+    return [
+        (name, [*_view(run, plates, views.get(name)), *_scatters(run, plates, name), *_one_by_one(run, plates, name)])
+        for name in run.shown
+    ]
 
 
 def _view(run: Run, plates: Plates, locus: LocusEffects | None) -> list[Plate]:
@@ -118,9 +125,80 @@ def _scatters(run: Run, plates: Plates, locus: str) -> list[Plate]:
             alt=f"Effects of the instruments of locus {locus} on exposure and outcome, with fitted slopes: {alt}.",
             caption=f"Instruments of {locus}: effects on exposure and outcome, and the slope of each method.",
             detail=cut,
-            reading=words.READING["scatter"],
+            reading=words.READING["scatter_population" if run.estimand == "population" else "scatter"],
         )
     ]
+
+
+def _one_by_one(run: Run, plates: Plates, locus: str) -> list[Plate]:
+    """Return what single variants say, for effects in a population: there a locus is all there is, not one of many."""
+    found = []
+    for pair in run.instruments:
+        if pair.estimand == "population" and len(pair.exposures) == 1 and pair.counts[pair.loci.index(locus)] > 0:
+            i = pair.loci.index(locus)
+            rows = np.zeros(len(pair.variants), dtype=bool)
+            rows[pair.offsets[i] : pair.offsets[i + 1]] = True
+            found += sensitivity_plates(pair.take(rows), run.local, plates, locus=locus)
+    return found
+
+
+def sensitivity_plates(pair: Instruments, estimates: Estimates, plates: Plates, *, locus: str) -> list[Plate]:
+    """Return funnel, leave-one-out and radial plot of the instruments of one locus.
+
+    Parameters
+    ----------
+    pair : instruments of one exposure.
+    estimates : of that pair, by any methods.
+    plates : numbers the figures of the page.
+    locus : which one.
+    """
+    table = estimates.table
+    mine = table[(table["exposure"] == pair.exposure) & (table["outcome"] == pair.outcome) & (table["locus"] == locus)]
+    methods = list(mine["method"])
+    if not methods:
+        return []
+    lead = next((m for m in ("ivw_random", "ivw", "ivw_fixed") if m in methods), methods[0])
+    first = estimates.take((table["method"] == lead).to_numpy(bool))
+    rest = estimates.take((table["method"] != lead).to_numpy(bool))
+    ordered = concat_estimates([first, rest])
+    single, far = single_instruments(pair), q_outliers(pair)
+    name, what = words.method_name(lead), f"{pair.exposure} → {pair.outcome}"
+    found = []
+    if (single.table["variant_id"] != "*").any():
+        n = int((single.table["variant_id"] != "*").sum())
+        found.append(
+            plates.plate(
+                funnel(single, ordered, locus=locus),
+                alt=f"Funnel plot of {what}: ratios of {words.count(n, 'instrument')} against their precision.",
+                caption=f"Funnel of {what}: the ratio of each instrument against its precision.",
+                reading=words.READING["funnel"],
+            )
+        )
+    left = leave_one_out(pair, method=lead if lead in CLOSED else "ivw_random")
+    each = left.table[left.table["left_out"] != "*"]
+    if len(each):
+        low, high = words.number(float(each["beta"].min())), words.number(float(each["beta"].max()))
+        found.append(
+            plates.plate(
+                leave_one_out_forest(left, locus=locus),
+                alt=f"Leave-one-out estimates of {what}: between {low} and {high}.",
+                caption=f"Leaving out one instrument: {words.method_name(str(each['method'].iloc[0]))} of {what} stays "
+                f"between {low} and {high}.",
+                reading=words.READING["leave_one_out"],
+            )
+        )
+    names = far.table.loc[far.table["outlier"].astype(bool), "variant_id"].astype(str).tolist()
+    said = f"Outliers: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}." if names else "No outlier."
+    found.append(
+        plates.plate(
+            radial(pair, ordered, locus=locus, outliers=far),
+            alt=f"Radial plot of {what} with the slope of {name}. {said}",
+            caption=f"Radial plot of {what}: how far each instrument lies from the line.",
+            detail=said,
+            reading=words.READING["radial"],
+        )
+    )
+    return found
 
 
 def ensemble_plates(run: Run, plates: Plates) -> list[Plate]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.errors import InputError
@@ -62,6 +63,8 @@ def check_sensitivity(
     min_instruments: int = 3,
     level: float = 0.95,
     outlier_tests: Sequence[str] = tuple(OUTLIER_TESTS),
+    r_exposure: Float[np.ndarray, "rows"] | None = None,
+    r_outcome: Float[np.ndarray, "rows"] | None = None,
 ) -> Sensitivity:
     """Run the sensible set of sensitivity analyses at every locus, and say in words what they agree on.
 
@@ -72,6 +75,7 @@ def check_sensitivity(
     min_instruments : loci with fewer are skipped.
     level : of the confidence intervals.
     outlier_tests : keys of `OUTLIER_TESTS`.
+    r_exposure, r_outcome : correlation of each instrument with the traits, for a binary one; see `steiger_variants`.
 
     Returns
     -------
@@ -99,8 +103,8 @@ def check_sensitivity(
             min_instruments=min_instruments,
             level=level,
         ),
-        steiger(instruments),
-        steiger_variants(instruments),
+        steiger(instruments, r_exposure=r_exposure, r_outcome=r_outcome),
+        steiger_variants(instruments, r_exposure=r_exposure, r_outcome=r_outcome),
         compare_methods(estimates, reference=lead),
     ]
     findings = {part.analysis: part for part in found}
