@@ -153,7 +153,11 @@ def _liability(
 
 
 def _said(
-    pairs: Sequence[Instruments], results: Sequence[Sensitivity], methods: Sequence[str] | None, least: int, level: float
+    pairs: Sequence[Instruments],
+    results: Sequence[Sensitivity],
+    methods: Sequence[str] | None,
+    least: int,
+    level: float,
 ) -> Iterator[str]:
     """Yield the sentences of every pair, with its name where there are several, then of both directions."""
     for pair, result in zip(pairs, results, strict=True):

@@ -45,7 +45,11 @@ def read_instruments(path: Path) -> list[Instruments]:
     if frame.empty:
         raise InputError(f"{path}: holds no instruments")
     factors = sorted((m for m in map(_FACTOR.fullmatch, frame.columns) if m), key=lambda m: (int(m[1]), m[2]))
-    columns = [*EFFECTS, *(n for n in ("n_exposure", "n_outcome", "error_corr") if n in frame), *(m[0] for m in factors)]
+    columns = [
+        *EFFECTS,
+        *(n for n in ("n_exposure", "n_outcome", "error_corr") if n in frame),
+        *(m[0] for m in factors),
+    ]
     for name in columns:
         frame[name] = numbers(path, frame, name)
     for name in ("se_exposure", "se_outcome", "n_exposure", "n_outcome"):

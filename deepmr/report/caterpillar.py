@@ -98,9 +98,7 @@ def draw_rows(
     return labels | {n - (OUTERMOST - 1 - k) * step: name for k, name in enumerate(ends_named[1])}
 
 
-def draw_total(
-    axes: Axes, y: float, half: float, row: pd.Series, *, colour: str, limits: tuple[float, float]
-) -> None:
+def draw_total(axes: Axes, y: float, half: float, row: pd.Series, *, colour: str, limits: tuple[float, float]) -> None:
     """Draw a pooled estimate as a diamond as wide as its confidence interval.
 
     Parameters

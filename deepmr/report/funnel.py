@@ -51,9 +51,7 @@ def funnel(single: Findings, estimates: Estimates, *, locus: str) -> Figure:
 
 
 @styled
-def radial(
-    instruments: Instruments, estimates: Estimates, *, locus: str, outliers: Findings | None = None
-) -> Figure:
+def radial(instruments: Instruments, estimates: Estimates, *, locus: str, outliers: Findings | None = None) -> Figure:
     """Draw the instruments of a locus so that their distance from the line shows what each adds to Cochran's Q.
 
     Parameters
@@ -161,9 +159,11 @@ def kernel_density(
 ) -> Float[np.ndarray, "grid"]:
     """Return a Gaussian kernel density at the points of a grid; a single value, or equal ones, get a narrow bell."""
     share = weights / weights.sum()
-    spread = min(float(np.std(values, ddof=1)), 1.4826 * float(np.median(np.abs(values - np.median(values))))) if (
-        len(values) > 1
-    ) else 0.0
+    spread = (
+        min(float(np.std(values, ddof=1)), 1.4826 * float(np.median(np.abs(values - np.median(values)))))
+        if (len(values) > 1)
+        else 0.0
+    )
     spread = spread or (float(np.std(values, ddof=1)) if len(values) > 1 else 0.0)
     width = 0.9 * spread * len(values) ** -0.2 or float(grid[-1] - grid[0]) / 50
     z = (grid[:, None] - values) / width
@@ -220,9 +220,7 @@ def _ratio_limits(
     return low - margin, high + margin
 
 
-def _points(
-    axes: Axes, x: Float[np.ndarray, "rows"], y: Float[np.ndarray, "rows"], limits: tuple[float, float]
-) -> str:
+def _points(axes: Axes, x: Float[np.ndarray, "rows"], y: Float[np.ndarray, "rows"], limits: tuple[float, float]) -> str:
     """Draw the points; those outside as arrows at the border. Return what to say of them."""
     inside = (x >= limits[0]) & (x <= limits[1])
     axes.scatter(x[inside], y[inside], s=_size(len(x)), color=INK, lw=0, alpha=0.75, zorder=3, gid="points")

@@ -1,5 +1,6 @@
 """Leave-one-out: the estimate without each of the instruments, and each instrument alone."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -57,7 +58,8 @@ def leave_one_out(
     parts = []
     if method in CLOSED:
         updated, exact = _updated(instruments, method, level, least=max(min_instruments - 1, 1))
-        parts.append(updated.take(_among(updated.table, rows[exact[rows]])))
+        kept = updated.take(_among(updated.table, rows[exact[rows]]))
+        parts.append(replace(kept, skipped=updated.skipped[:0]))  # what cannot be updated is refitted
         rows = rows[~exact[rows]]
     for others in without_each(instruments, rows):
         parts.append(METHODS[method](others, min_instruments=max(min_instruments - 1, 1), level=level))
@@ -79,9 +81,7 @@ def _among(table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     return np.isin(table["locus"].to_numpy(str).astype(int), rows) if len(table) else np.zeros(0, dtype=bool)
 
 
-def _updated(
-    instruments: Instruments, method: str, level: float, *, least: int
-) -> tuple[Estimates, np.ndarray]:
+def _updated(instruments: Instruments, method: str, level: float, *, least: int) -> tuple[Estimates, np.ndarray]:
     """Return the estimate without each instrument as a locus named by its row number, and where it is exact."""
     kind, scatter, distribution, intercept = CLOSED[method]
     given = oriented(instruments)
@@ -133,9 +133,7 @@ def single_instruments(
     for name in methods:
         checks.one_of("method", name, METHODS)
     x, _ = exposure_of(instruments)
-    alone = wald_weighted(
-        each_alone(instruments).take(x != 0), min_instruments=1, level=level, order=order
-    )
+    alone = wald_weighted(each_alone(instruments).take(x != 0), min_instruments=1, level=level, order=order)
     found, gone = as_rows(alone, instruments, column="variant_id")
     gone["reason"] = [why.partition(": ")[0] + ": an exposure effect of 0 has no ratio" for why in gone["reason"]]
     found["method"] = "wald_weighted"
@@ -143,6 +141,4 @@ def single_instruments(
     together = concat_estimates(wholes) if wholes else alone.take(np.zeros(len(alone), dtype=bool))
     table = whole_last(found, together.table, instruments, column="variant_id", analysis="single")
     skipped = [frame for frame in (together.skipped if wholes else gone[:0], gone) if len(frame)]
-    return Findings(
-        analysis="single", table=table, skipped=pd.concat(skipped, ignore_index=True) if skipped else gone
-    )
+    return Findings(analysis="single", table=table, skipped=pd.concat(skipped, ignore_index=True) if skipped else gone)

@@ -65,7 +65,9 @@ def q_outliers(
         }
     )
     kept = table[(reason == "")[place]].reset_index(drop=True)
-    return Findings(analysis="outliers", table=ordered("outliers", kept), skipped=skipped_rows("outliers", used, reason))
+    return Findings(
+        analysis="outliers", table=ordered("outliers", kept), skipped=skipped_rows("outliers", used, reason)
+    )
 
 
 # Tests for outliers by name: each takes instruments and returns findings "outliers".

@@ -14,10 +14,6 @@ from deepmr.mr.sensitivity.explained import r_from_beta
 from deepmr.mr.sensitivity.findings import Findings, by_locus, home, ordered
 from deepmr.types import Instruments
 
-NO_SAMPLES = (
-    "needs sample sizes; these instruments carry none (edits in a model do not vary in a sample, so they explain no "
-    "share of a variance)"
-)
 _R_MAX = 1 - 1e-12
 
 
@@ -65,7 +61,7 @@ def steiger_variants(
     summary data. PLoS Genet 2017. https://doi.org/10.1371/journal.pgen.1007081
     """
     if instruments.n is None:
-        return by_locus("steiger_variants", instruments, {}, reason=[NO_SAMPLES] * len(instruments.loci))
+        return by_locus("steiger_variants", instruments, {}, reason=_no_samples(instruments))
     rx, ry = _correlations(instruments, r_exposure, r_outcome)
     z = fisher_difference(rx, ry, instruments.n[:, 0].astype(float), instruments.n[:, 1].astype(float))
     table = pd.DataFrame(
@@ -105,7 +101,7 @@ def steiger(
     """
     n, offsets = instruments.n, instruments.offsets
     if n is None:
-        return by_locus("steiger", instruments, {}, reason=[NO_SAMPLES] * len(instruments.loci))
+        return by_locus("steiger", instruments, {}, reason=_no_samples(instruments))
     rx, ry = _correlations(instruments, r_exposure, r_outcome)
     counts = instruments.counts.astype(float)
     r2_x, r2_y = segment_sum(rx**2, offsets), segment_sum(ry**2, offsets)
@@ -165,6 +161,14 @@ def fisher_difference(
     """Return the standardised difference of two correlations from separate samples (Fisher's z)."""
     variance = 1 / np.maximum(n_exposure - 3, 1.0) + 1 / np.maximum(n_outcome - 3, 1.0)
     return (np.arctanh(r_exposure) - np.arctanh(r_outcome)) / np.sqrt(variance)
+
+
+def _no_samples(instruments: Instruments) -> list[str]:
+    """Say for every locus why there is no test."""
+    why = "they have no columns n_exposure and n_outcome"
+    if instruments.estimand != "population":
+        why = "edits in a model do not vary in a sample, so they explain no share of a variance"
+    return [f"needs sample sizes: {why}"] * len(instruments.loci)
 
 
 def _correlations(

@@ -204,7 +204,7 @@ def _many(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Iter
     if len(findings["heterogeneity"]):
         spread = findings["heterogeneity"].table
         q, a = (int((spread[name] < SIGNIFICANT).sum()) for name in ("q_ivw_pvalue", "intercept_pvalue"))
-        expected = f"{SIGNIFICANT:.0%} are expected by chance"
+        expected = f"{100 * SIGNIFICANT:.0f} % are expected by chance"
         yield (
             f"Ratios scatter more than their errors explain at {_of(q, len(spread))}, and MR-Egger's intercept is not 0 "
             f"at {_of(a, len(spread))} (P < {SIGNIFICANT}; {expected})."
