@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.io.tables import numbers, read_table
-from deepmr.types import Instruments
+from deepmr.types import Estimand, Instruments
 
 EFFECTS = ("beta_exposure", "se_exposure", "beta_outcome", "se_outcome")
 _FACTOR = re.compile(r"factor_(\d+)_(exposure|outcome)")
@@ -111,5 +112,5 @@ def _pair(path: Path, frame: pd.DataFrame) -> Instruments:
         error_factors=shared,
         error_corr=None if overlap is None else np.array([[1.0, overlap], [overlap, 1.0]]),
         n=frame[["n_exposure", "n_outcome"]].to_numpy(float) if sizes else None,
-        estimand=estimands[0],
+        estimand=cast(Estimand, estimands[0]),
     )

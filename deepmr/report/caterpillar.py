@@ -1,6 +1,7 @@
-"""Rows of estimates with their intervals, few with names or many without: what forests of instruments and loci share."""
+"""Rows of estimates with their intervals, few with names or many without: what all our forests share."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ def rows_height(n: int) -> float:
 def clip_limits(
     low: Float[np.ndarray, "rows"], high: Float[np.ndarray, "rows"], also: Sequence[float] = ()
 ) -> tuple[float, float]:
-    """Return the range of the axis: every interval, but none that is far longer than the typical one; 0 where it is near.
+    """Return the range of the axis: every interval but those far longer than the typical one, and 0 where it is near.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def finish_rows(
     """Set limits, names to the left and numbers to the right of rows that have been drawn down to `depth`."""
     axes.set(xlim=limits, ylim=(depth, 0.0))
     axes.set_yticks(list(labels), list(labels.values()))
-    sides = [axes]
+    sides: list[Any] = [axes]
     if numbers:
         side = axes.secondary_yaxis("right")
         side.set_yticks(list(numbers), list(numbers.values()))

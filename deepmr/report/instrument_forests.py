@@ -45,7 +45,7 @@ def _forest(findings: Findings, locus: str, column: str, *, what: str) -> Figure
     wholes = here[here[column] == "*"]
     if parts.empty:
         raise InputError(f"{locus}: there is no estimate to draw")
-    marked = _turned(parts, wholes) if column == "left_out" else None
+    marked = _turned(parts, wholes).tolist() if column == "left_out" else None
     limits = clip_limits(
         parts["ci_low"].to_numpy(float),
         parts["ci_high"].to_numpy(float),
@@ -65,7 +65,7 @@ def _forest(findings: Findings, locus: str, column: str, *, what: str) -> Figure
         draw_total(axes, y, 0.08 * unit, row, colour=method_colour(row["method"], methods), limits=limits)
         axes.axvline(row["beta"], color=method_colour(row["method"], methods), lw=0.8, ls=":", zorder=0, gid="whole")
         labels[y] = f"all: {words.method_name(row['method'])}"
-        numbers[y] = words.estimate(row)
+        numbers[y] = words.estimate(row.to_dict())
     axes.axhline(n + 0.5 + 0.06 * unit, color=MUTED, lw=0.5)
     finish_rows(axes, labels, limits=limits, depth=y + 0.2 * unit, numbers=numbers)
     row = here.iloc[0]

@@ -49,7 +49,7 @@ def locus_forest(local: Estimates, pooled: Estimates, *, exposure: str, outcome:
     draw_total(axes, y, 0.09 * unit, whole, colour=method_colour(method, [method]), limits=limits)
     labels[y] = f"mean of {words.count(n, 'locus')}"
     axes.axhline(len(loci) + 0.5 + 0.06 * unit, color=MUTED, lw=0.5)
-    finish_rows(axes, labels, limits=limits, depth=y + 0.22 * unit, numbers={y: words.estimate(whole)})
+    finish_rows(axes, labels, limits=limits, depth=y + 0.22 * unit, numbers={y: words.estimate(whole.to_dict())})
     thinned = f"; {MAX_ROWS:,} of them drawn" if n > MAX_ROWS else ""
     axes.set_title(f"{exposure} → {outcome}, {words.method_name(method)}: {words.count(n, 'locus')}{thinned}")
     level = words.percent(float(whole.get("level", 0.95)))

@@ -117,7 +117,7 @@ def plain_log_ticks(axis: Axes) -> None:
 
 
 def method_colour(method: str, methods: Sequence[str]) -> str:
-    """Return the colour of a method; one unknown to the palette gets one that no other of `methods` has, if any is left.
+    """Return the colour of a method; one unknown to the palette gets one that no other of `methods` has, if it can.
 
     Parameters
     ----------

@@ -86,7 +86,9 @@ def _named(frame: pd.DataFrame, instruments: Instruments, column: str) -> pd.Dat
     rows = frame["locus"].to_numpy(str).astype(int) if len(frame) else np.zeros(0, dtype=int)
     loci = np.asarray(instruments.loci, dtype=object)
     variants = instruments.variants["variant_id"].to_numpy(object)
-    return frame.assign(**{"locus": loci[home(instruments)[rows]], column: variants[rows], "row": rows})
+    named = frame.assign(locus=loci[home(instruments)[rows]], row=rows)
+    named[column] = variants[rows]
+    return named
 
 
 def whole_last(

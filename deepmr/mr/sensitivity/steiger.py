@@ -1,4 +1,4 @@
-"""Steiger's test: do the instruments explain more of the exposure than of the outcome, as causes of it should?"""
+"""Steiger's test: whether instruments explain more of the exposure than of the outcome, as they should."""
 
 from dataclasses import dataclass
 

@@ -125,7 +125,8 @@ def _leave_one_out(table: pd.DataFrame, row: Any, doubts: list[str], shared: boo
     if len(turned):
         doubts.append("one instrument")
         change = "would hold 0" if excludes else "would leave 0 out"
-        yield f"It hangs on single instruments: the interval {change} without {_listed(list(turned['left_out']), 'or')}."
+        names = _listed(list(turned["left_out"]), "or")
+        yield f"It hangs on single instruments: the interval {change} without {names}."
 
 
 def _outliers(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
@@ -146,7 +147,8 @@ def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> 
         f"{row['outcome']}, P = {it['pvalue']:.2g}"
     )
     if it["forward"] and it["pvalue"] < SIGNIFICANT:
-        yield f"The direction holds: {shares}; {it['n_reversed']:,} of {it['n']:,} by themselves explain more of the outcome."
+        alone = f"{it['n_reversed']:,} of {it['n']:,} by themselves explain more of the outcome"
+        yield f"The direction holds: {shares}; {alone}."
     elif it["forward"]:
         yield f"The direction is not certain: {shares}."
     else:
@@ -200,14 +202,15 @@ def _many(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Iter
     if len(findings["strength"]):
         strong = findings["strength"].table
         weak = int((strong["f_statistic"] < WEAK).sum())
-        yield f"Median over loci of the mean F: {_number(strong['f_statistic'].median())}; below {WEAK:g} at {_of(weak, len(strong))}."
+        middle = _number(float(strong["f_statistic"].median()))
+        yield f"Median over loci of the mean F: {middle}; below {WEAK:g} at {_of(weak, len(strong))}."
     if len(findings["heterogeneity"]):
         spread = findings["heterogeneity"].table
         q, a = (int((spread[name] < SIGNIFICANT).sum()) for name in ("q_ivw_pvalue", "intercept_pvalue"))
         expected = f"{100 * SIGNIFICANT:.0f} % are expected by chance"
         yield (
-            f"Ratios scatter more than their errors explain at {_of(q, len(spread))}, and MR-Egger's intercept is not 0 "
-            f"at {_of(a, len(spread))} (P < {SIGNIFICANT}; {expected})."
+            f"Ratios scatter more than their errors explain at {_of(q, len(spread))}, and MR-Egger's intercept is not "
+            f"0 at {_of(a, len(spread))} (P < {SIGNIFICANT}; {expected})."
         )
         if shared:
             yield "Q does not see errors that ensemble members share."
@@ -231,7 +234,8 @@ def _many_rows(findings: Table, ours: pd.DataFrame) -> Iterator[str]:
     if "outliers" in findings and len(findings["outliers"]):
         for test, part in findings["outliers"].table.groupby("method", sort=False):
             far = part[part["outlier"]]
-            yield f"Outliers ({test}): {len(far):,} instruments, at {_of(far['locus'].nunique(), part['locus'].nunique())}."
+            where = _of(far["locus"].nunique(), part["locus"].nunique())
+            yield f"Outliers ({test}): {len(far):,} instruments, at {where}."
     direction = findings["steiger"]
     if len(direction):
         wrong = int((~direction.table["forward"].astype(bool)).sum())
