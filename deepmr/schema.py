@@ -127,7 +127,7 @@ SENSITIVITY = {
         "f_median": "median F statistic",
         "f_min": "smallest F statistic",
         "n_weak": "instruments with an F statistic below 10",
-        "relative_bias": "share of the effect that IVW loses, as expected, to errors of the exposure effects, 1 / mean F",
+        "relative_bias": "share of the effect that IVW loses on average to errors of the exposure effects, 1 / mean F",
         "i2_gx": EXTRA["i2_gx"],
         "i2_gx_unweighted": "the same without weights of the outcome effects",
         "r2_exposure": "share of the exposure's variance that all instruments explain, where sample sizes are known",

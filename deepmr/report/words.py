@@ -52,28 +52,27 @@ READING = {
     "the causal effect. Two branches mean that some edits reach the outcome another way. MR-Egger's line may "
     "start elsewhere: that intercept is a direct effect which all edits share. Every edit is drawn as if it "
     "raised the exposure; both signs of the filled points were turned.",
-    "scatter_population": "Each point is one variant, its bars one standard error, drawn for the allele that raises the "
-    "exposure. If the exposure causes the outcome, variants that move the exposure more move the outcome "
-    "in proportion: the points lie on a line through 0, whose slope is the causal effect. MR-Egger's line"
-    " may start elsewhere: that intercept is an effect on the outcome by other paths which all variants "
-    "share.",
+    "scatter_population": "Each point is one variant, its bars one standard error, drawn for the allele that raises "
+    "the exposure. If the exposure causes the outcome, variants that move the exposure more move the outcome in "
+    "proportion: the points lie on a line through 0, whose slope is the causal effect. MR-Egger's line may start "
+    "elsewhere: that intercept is an effect on the outcome by other paths which all variants share.",
     "single": "Each row is the effect by one instrument alone. Rows that lie far from the diamonds, with intervals "
-    "that leave them out, may reach the outcome another way. A triangle at the border marks an interval "
-    "that goes on outside the figure.",
-    "leave_one_out": "Each row is the estimate without that instrument. Rows that lie close together: no single instrument"
-    " carries the answer. Coloured: without this one the interval would hold 0, or no longer would.",
+    "that leave them out, may reach the outcome another way. A triangle at the border marks an interval that goes on "
+    "outside the figure.",
+    "leave_one_out": "Each row is the estimate without that instrument. Rows that lie close together: no single "
+    "instrument carries the answer. Coloured: without this one the interval would hold 0, or no longer would.",
     "funnel": "Precise instruments are at the top and lie near the truth; the wide foot is chance. Nine of ten "
-    "points or more belong inside the dotted funnel: many outside are heterogeneity. A foot that leans to"
-    " one side suggests that weak instruments reach the outcome another way in one direction, which is "
-    "what MR-Egger's line corrects for.",
+    "points or more belong inside the dotted funnel: many outside are heterogeneity. A foot that leans to one side "
+    "suggests that weak instruments reach the outcome another way in one direction, which is what MR-Egger's line "
+    "corrects for.",
     "radial": "The slope from 0 to a point is the ratio of that instrument, and its distance from the line, up or "
-    "down, what it adds to Cochran's Q. Points outside the grey band are further off than 95 % by chance;"
-    " diamonds are further than chance allows even for the furthest of so many.",
+    "down, what it adds to Cochran's Q. Points outside the grey band are further off than 95 % by chance; diamonds "
+    "are further than chance allows even for the furthest of so many.",
     "density": "Where the ratios of the instruments gather. One hump at the estimates: instruments agree. Several "
     "humps: groups of instruments that give different answers, by other paths or other causes.",
     "loci": "Each row is the effect at one locus, the diamond their mean. The line through the diamond is the "
-    "prediction interval: where the effect at one new locus may lie. It stays as long as loci differ, "
-    "however many there are.",
+    "prediction interval: where the effect at one new locus may lie. It stays as long as loci differ, however many "
+    "there are.",
     "calibration": "The dotted diagonal is what an honest ensemble shows: its 95 % intervals hold 95 % of held-out "
     "values, and 70 % of the loci given probability 0.7 are positive. A curve of coverage below the "
     "diagonal is too sure of itself, one above it too cautious. Grey band: chance, with so many loci. "

@@ -95,7 +95,8 @@ def whole_last(
     parts: pd.DataFrame, wholes: pd.DataFrame, instruments: Instruments, *, column: str, analysis: str
 ) -> pd.DataFrame:
     """Return the rows of each locus in the order of its instruments, then those of all of them, marked '*'."""
-    wholes = wholes.assign(**{column: "*", "row": len(instruments.variants)})
+    wholes = wholes.assign(row=len(instruments.variants))
+    wholes[column] = "*"
     both = pd.concat([parts, wholes], ignore_index=True) if len(parts) else wholes
     place = {locus: i for i, locus in enumerate(instruments.loci)}
     order = np.lexsort((both["row"].to_numpy(int), both["locus"].map(place).to_numpy(int)))
