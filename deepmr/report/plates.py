@@ -2,17 +2,14 @@
 
 import numpy as np
 
-from deepmr.mr.sensitivity.leave_one_out import CLOSED, leave_one_out, single_instruments
-from deepmr.mr.sensitivity.outliers import q_outliers
 from deepmr.report import words
 from deepmr.report.content import LocusEffects, Plate, Plates, Run
 from deepmr.report.figures import MAX_PANELS, calibration_figure, prediction_histograms
 from deepmr.report.forest import forest, pair_heatmap
-from deepmr.report.funnel import funnel, radial
-from deepmr.report.instrument_forests import leave_one_out_forest
 from deepmr.report.locus import WINDOW, locus_view
+from deepmr.report.one_by_one import locus_sensitivity, sensitivity_plates
 from deepmr.report.scatter import mr_scatter, se_against_mean
-from deepmr.types import Estimates, Instruments, concat_estimates
+from deepmr.types import Estimates, Instruments
 
 MAX_FOREST = 48  # rows of the forest plot
 MAX_TASKS = 6  # of a locus view
@@ -131,74 +128,24 @@ def _scatters(run: Run, plates: Plates, locus: str) -> list[Plate]:
 
 
 def _one_by_one(run: Run, plates: Plates, locus: str) -> list[Plate]:
-    """Return what single variants say, for effects in a population: there a locus is all there is, not one of many."""
-    found = []
-    for pair in run.instruments:
-        if pair.estimand == "population" and len(pair.exposures) == 1 and pair.counts[pair.loci.index(locus)] > 0:
-            i = pair.loci.index(locus)
-            rows = np.zeros(len(pair.variants), dtype=bool)
-            rows[pair.offsets[i] : pair.offsets[i + 1]] = True
-            found += sensitivity_plates(pair.take(rows), run.local, plates, locus=locus)
-    return found
+    """Return what single variants say; of a population only, where a locus is all there is and not one of many."""
+    found = locus_sensitivity(run, locus)
+    return [plate for one in found for plate in sensitivity_plates(one, plates, locus=locus)]
 
 
-def sensitivity_plates(pair: Instruments, estimates: Estimates, plates: Plates, *, locus: str) -> list[Plate]:
-    """Return funnel, leave-one-out and radial plot of the instruments of one locus.
-
-    Parameters
-    ----------
-    pair : instruments of one exposure.
-    estimates : of that pair, by any methods.
-    plates : numbers the figures of the page.
-    locus : which one.
-    """
-    table = estimates.table
-    mine = table[(table["exposure"] == pair.exposure) & (table["outcome"] == pair.outcome) & (table["locus"] == locus)]
-    methods = list(mine["method"])
-    if not methods:
-        return []
-    lead = next((m for m in ("ivw_random", "ivw", "ivw_fixed") if m in methods), methods[0])
-    first = estimates.take((table["method"] == lead).to_numpy(bool))
-    rest = estimates.take((table["method"] != lead).to_numpy(bool))
-    ordered = concat_estimates([first, rest])
-    single, far = single_instruments(pair), q_outliers(pair)
-    name, what = words.method_name(lead), f"{pair.exposure} → {pair.outcome}"
-    found = []
-    if (single.table["variant_id"] != "*").any():
-        n = int((single.table["variant_id"] != "*").sum())
-        found.append(
-            plates.plate(
-                funnel(single, ordered, locus=locus),
-                alt=f"Funnel plot of {what}: ratios of {words.count(n, 'instrument')} against their precision.",
-                caption=f"Funnel of {what}: the ratio of each instrument against its precision.",
-                reading=words.READING["funnel"],
+def verdicts(run: Run) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """Return what the sensitivity analyses say: for every locus shown, pairs and their sentences."""
+    return {
+        name: [
+            (
+                f"{one.instruments.exposure} → {one.instruments.outcome}",
+                tuple(map(words.with_names, one.found.sentences)),
             )
-        )
-    left = leave_one_out(pair, method=lead if lead in CLOSED else "ivw_random")
-    each = left.table[left.table["left_out"] != "*"]
-    if len(each):
-        low, high = words.number(float(each["beta"].min())), words.number(float(each["beta"].max()))
-        found.append(
-            plates.plate(
-                leave_one_out_forest(left, locus=locus),
-                alt=f"Leave-one-out estimates of {what}: between {low} and {high}.",
-                caption=f"Leaving out one instrument: {words.method_name(str(each['method'].iloc[0]))} of {what} stays "
-                f"between {low} and {high}.",
-                reading=words.READING["leave_one_out"],
-            )
-        )
-    names = far.table.loc[far.table["outlier"].astype(bool), "variant_id"].astype(str).tolist()
-    said = f"Outliers: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}." if names else "No outlier."
-    found.append(
-        plates.plate(
-            radial(pair, ordered, locus=locus, outliers=far),
-            alt=f"Radial plot of {what} with the slope of {name}. {said}",
-            caption=f"Radial plot of {what}: how far each instrument lies from the line.",
-            detail=said,
-            reading=words.READING["radial"],
-        )
-    )
-    return found
+            for one in found
+        ]
+        for name in run.shown
+        if (found := locus_sensitivity(run, name))
+    }
 
 
 def ensemble_plates(run: Run, plates: Plates) -> list[Plate]:

@@ -1,5 +1,6 @@
 """Numbers and results in words, the same in figures, tables and sentences."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,8 +62,8 @@ READING = {
     "outside the figure.",
     "leave_one_out": "Each row is the estimate without that instrument. Rows that lie close together: no single "
     "instrument carries the answer. Coloured: without this one the interval would hold 0, or no longer would.",
-    "funnel": "Precise instruments are at the top and lie near the truth; the wide foot is chance. Nine of ten "
-    "points or more belong inside the dotted funnel: many outside are heterogeneity. A foot that leans to one side "
+    "funnel": "Precise instruments are at the top and lie near the truth; the wide foot is chance. Nineteen of "
+    "twenty points belong inside the dotted funnel: many outside are heterogeneity. A foot that leans to one side "
     "suggests that weak instruments reach the outcome another way in one direction, which is what MR-Egger's line "
     "corrects for.",
     "radial": "The slope from 0 to a point is the ratio of that instrument, and its distance from the line, up or "
@@ -135,6 +136,17 @@ def pvalue(value: float) -> str:
 def method_name(method: str) -> str:
     """Return a method's name as a reader knows it; the key itself for one that is not listed."""
     return METHOD_NAMES.get(method, method)
+
+
+def with_names(sentence: str) -> str:
+    """Return a sentence with the keys of methods in it written as their names: ivw_random as IVW (random)."""
+
+    def named(key: re.Match[str]) -> str:
+        name, _, kind = METHOD_NAMES[key[0]].partition(", ")
+        return f"{name} ({kind})" if kind else name
+
+    keys = "|".join(sorted(METHOD_NAMES, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.-])({keys})(?![\w-])", named, sentence)
 
 
 def shorten(name: str, most: int) -> str:

@@ -7,7 +7,7 @@ from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instrument
 from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS, q_outliers
 from deepmr.mr.sensitivity.steiger import Filtered, steiger, steiger_filter, steiger_variants
 from deepmr.mr.sensitivity.strength import i2_gx, strength
-from deepmr.mr.sensitivity.suite import Sensitivity, check_sensitivity, compare_methods, usual_methods
+from deepmr.mr.sensitivity.suite import Sensitivity, check_sensitivity, compare_methods, examine, usual_methods
 
 __all__ = [
     "OUTLIER_TESTS",
@@ -18,6 +18,7 @@ __all__ = [
     "check_sensitivity",
     "compare_directions",
     "compare_methods",
+    "examine",
     "heterogeneity",
     "i2_gx",
     "leave_one_out",

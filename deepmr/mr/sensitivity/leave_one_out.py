@@ -1,5 +1,6 @@
 """Leave-one-out: the estimate without each of the instruments, and each instrument alone."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -110,7 +111,7 @@ def _updated(instruments: Instruments, method: str, level: float, *, least: int)
 def single_instruments(
     instruments: Instruments,
     *,
-    methods: tuple[str, ...] = ("ivw_random", "egger"),
+    methods: Sequence[str] = ("ivw_random", "egger"),
     order: Literal["first", "second"] = "first",
     min_instruments: int = 3,
     level: float = 0.95,

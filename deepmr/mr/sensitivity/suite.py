@@ -10,7 +10,7 @@ from jaxtyping import Float
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.mr import METHODS, estimate_effects
-from deepmr.mr.sensitivity.findings import Findings, ordered
+from deepmr.mr.sensitivity.findings import Findings, ordered, stack
 from deepmr.mr.sensitivity.heterogeneity import heterogeneity
 from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instruments
 from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS
@@ -89,17 +89,53 @@ def check_sensitivity(
     chosen = tuple(usual_methods(instruments) if methods is None else methods)
     if not chosen:
         raise InputError("needs at least one method; got none")
+    estimates = estimate_effects(instruments, methods=chosen, min_instruments=min_instruments, level=level)
+    return examine(
+        instruments,
+        estimates,
+        lead=chosen[0],
+        min_instruments=min_instruments,
+        level=level,
+        outlier_tests=outlier_tests,
+        r_exposure=r_exposure,
+        r_outcome=r_outcome,
+    )
+
+
+def examine(
+    instruments: Instruments,
+    estimates: Estimates,
+    *,
+    lead: str,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    outlier_tests: Sequence[str] = tuple(OUTLIER_TESTS),
+    r_exposure: Float[np.ndarray, "rows"] | None = None,
+    r_outcome: Float[np.ndarray, "rows"] | None = None,
+) -> Sensitivity:
+    """Run the analyses of `check_sensitivity` around estimates that are there already.
+
+    Parameters
+    ----------
+    instruments : of one pair of traits.
+    estimates : made from them, of any methods.
+    lead : the method that the others are compared with.
+    min_instruments : loci with fewer are skipped.
+    level : of the confidence intervals.
+    outlier_tests : keys of `OUTLIER_TESTS`.
+    r_exposure, r_outcome : as for `check_sensitivity`.
+    """
+    checks.one_of("lead", lead, METHODS)
     for name in outlier_tests:
         checks.one_of("outlier test", name, OUTLIER_TESTS)
-    estimates = estimate_effects(instruments, methods=chosen, min_instruments=min_instruments, level=level)
-    lead = chosen[0]
+    run = set(estimates.table["method"]) | set(estimates.skipped["method"])
     found = [
         heterogeneity(instruments, min_instruments=min_instruments, level=level),
         strength(instruments),
         leave_one_out(instruments, method=lead, min_instruments=max(min_instruments, 2), level=level),
         single_instruments(
             instruments,
-            methods=tuple(name for name in chosen if name in (lead, "egger")),
+            methods=tuple(name for name in dict.fromkeys((lead, "egger")) if name in run),
             min_instruments=min_instruments,
             level=level,
         ),
@@ -110,9 +146,7 @@ def check_sensitivity(
     findings = {part.analysis: part for part in found}
     tests = [OUTLIER_TESTS[name](instruments) for name in outlier_tests]
     if tests:
-        table = pd.concat([test.table for test in tests], ignore_index=True)
-        skipped = pd.concat([test.skipped for test in tests], ignore_index=True)
-        findings["outliers"] = Findings(analysis="outliers", table=table, skipped=skipped)
+        findings["outliers"] = stack(tests)
     return Sensitivity(
         lead=lead,
         estimates=estimates,
