@@ -137,7 +137,7 @@ SENSITIVITY = {
         **_WHO,
         "variant_id": VARIANTS["variant_id"],
         "q": "its part of Cochran's Q: squared standardised distance from the line",
-        "pvalue": "P value of that distance, before any correction for the number of instruments",
+        "pvalue": "P value of that distance; whether it is corrected for the number of instruments depends on the test",
         "outlier": "True where it is further from the line than chance allows",
     },
     "agreement": {

@@ -14,6 +14,7 @@ from deepmr.report.style import INK, MUTED, PAPER, VERMILLION
 NAMED = 45  # most rows that each have a name
 ROW, DENSE = 0.19, 5.4  # height of a row with a name, and of all rows without, inches
 FAR = 4.0  # an interval that reaches this many times the typical one is cut off with an arrow
+CROWDED = 150  # rows above which lines run together and are drawn paler
 OUTERMOST = 3  # names of rows at either end where not all have one
 
 
@@ -78,9 +79,8 @@ def draw_rows(
         spans = np.column_stack([np.clip(ends[chosen], low, high), np.full(chosen.sum(), np.nan)]).ravel()
         heights = np.repeat(at[chosen], 3)
         width = 1.3 if few else float(np.clip(250 / n, 0.25, 1.0))
-        axes.plot(
-            spans, heights, color=colour, lw=width, alpha=1.0 if few else 0.5, gid="intervals", solid_capstyle="butt"
-        )
+        shade = 1.0 if n <= CROWDED else 0.5
+        axes.plot(spans, heights, color=colour, lw=width, alpha=shade, gid="intervals", solid_capstyle="butt")
         seen = chosen & (beta >= low) & (beta <= high)
         face = INK if colour == MUTED else colour
         size = np.full(n, 22.0 if few else float(np.clip(1500 / n, 1.2, 12))) if sizes is None else sizes**2

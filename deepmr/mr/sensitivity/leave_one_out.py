@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
-from deepmr.mr import METHODS
+from deepmr.mr import METHODS, USES_CORRELATION, USES_ERROR_CORR
 from deepmr.mr.lines import (
     Distribution,
     Scatter,
@@ -57,7 +57,7 @@ def leave_one_out(
     done = np.isin(np.asarray(instruments.loci, dtype=object), whole.table["locus"].to_numpy(object))
     rows = np.flatnonzero(done[home(instruments)])
     parts = []
-    if method in CLOSED:
+    if method in CLOSED and not _heeds_more(instruments, method):
         updated, exact = _updated(instruments, method, level, least=max(min_instruments - 1, 1))
         kept = updated.take(_among(updated.table, rows[exact[rows]]))
         parts.append(replace(kept, skipped=updated.skipped[:0]))  # what cannot be updated is refitted
@@ -71,6 +71,12 @@ def leave_one_out(
     table = whole_last(found, whole.table, instruments, column="left_out", analysis="leave_one_out")
     skipped = pd.concat([whole.skipped, gone], ignore_index=True) if len(gone) else whole.skipped
     return Findings(analysis="leave_one_out", table=table, skipped=skipped)
+
+
+def _heeds_more(instruments: Instruments, method: str) -> bool:
+    """Say whether the method takes notice of a correlation that the updates know nothing of."""
+    correlated = instruments.correlation is not None and method in USES_CORRELATION
+    return correlated or (instruments.error_corr is not None and method in USES_ERROR_CORR)
 
 
 def _no_rows(whole: Estimates) -> pd.DataFrame:

@@ -70,5 +70,35 @@ def q_outliers(
     )
 
 
+def outlier_findings(method: str, instruments: Instruments, table: pd.DataFrame) -> Findings:
+    """Return the table of another test for outliers as findings.
+
+    Parameters
+    ----------
+    method : name of the test.
+    instruments : one exposure.
+    table : a row an instrument, in their order: columns pvalue (empty where the locus has too few instruments) and
+        outlier; q where there is one.
+    """
+    place = home(instruments)
+    tested = table["pvalue"].notna().to_numpy(bool)
+    frame = table.reset_index(drop=True).assign(
+        method=method,
+        exposure=instruments.exposure,
+        outcome=instruments.outcome,
+        locus=np.asarray(instruments.loci, dtype=object)[place],
+        variant_id=instruments.variants["variant_id"].to_numpy(object),
+        outlier=table["outlier"].to_numpy(bool),
+    )
+    done = np.bincount(place[tested], minlength=len(instruments.loci)) > 0
+    reason = np.asarray(too_few(instruments, 3), dtype=object)
+    reason[(reason == "") & ~done] = "the test has no answer"
+    return Findings(
+        analysis="outliers",
+        table=ordered("outliers", frame[tested].reset_index(drop=True)),
+        skipped=skipped_rows("outliers", instruments, np.where(done, "", reason)),
+    )
+
+
 # Tests for outliers by name: each takes instruments and returns findings "outliers".
 OUTLIER_TESTS: dict[str, Callable[..., Findings]] = {"q": q_outliers}

@@ -21,8 +21,11 @@ from deepmr.types import Estimates, Instruments
 
 # What is run unless told otherwise, as far as it is there: methods that are wrong for different reasons.
 USUAL = (
-    "ivw_random", "egger", "weighted_median", "weighted_mode", "contamination_mixture", "divw", "raps", "raps_huber",
+    "ivw_random", "egger", "median_weighted", "mode_weighted", "contamination_mixture", "debiased_ivw", "divw", "raps",
+    "raps_huber",
 )  # fmt: skip
+MANY = 100  # loci above which only these are run
+QUICK = ("ivw_random", "egger", "median_weighted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +53,10 @@ def usual_methods(instruments: Instruments) -> tuple[str, ...]:
     """Return the methods that are run unless told otherwise; the first one leads.
 
     Effects that one ensemble predicts have errors of like size, so there equal weights lead; elsewhere inverse
-    variances do.
+    variances do. Of more than a hundred loci, only quick methods are run.
     """
     lead = ("ivw",) if instruments.error_factors is not None else ()
-    return tuple(name for name in (*lead, *USUAL) if name in METHODS)
+    return tuple(name for name in (*lead, *(QUICK if len(instruments.loci) > MANY else USUAL)) if name in METHODS)
 
 
 def check_sensitivity(
@@ -147,12 +150,10 @@ def examine(
     tests = [OUTLIER_TESTS[name](instruments) for name in outlier_tests]
     if tests:
         findings["outliers"] = stack(tests)
-    return Sensitivity(
-        lead=lead,
-        estimates=estimates,
-        findings=findings,
-        sentences=describe(estimates, findings, lead=lead, shared=instruments.error_factors is not None),
-    )
+    said = describe(estimates, findings, lead=lead, shared=instruments.error_factors is not None)
+    if instruments.correlation is not None:
+        said = (*said, "The tests take instruments as independent, although their correlation is given.")
+    return Sensitivity(lead=lead, estimates=estimates, findings=findings, sentences=said)
 
 
 def compare_methods(estimates: Estimates, *, reference: str) -> Findings:

@@ -14,8 +14,8 @@ SIGNIFICANT = 0.05
 NAMED = 5  # most variants or methods that a sentence names
 # Methods to read where a doubt arises, the first that was run.
 AGAINST = {
-    "weak": ("raps", "raps_huber", "divw", "pivw", "max_likelihood"),
-    "pleiotropy": ("weighted_median", "contamination_mixture", "weighted_mode", "egger"),
+    "weak": ("raps", "raps_huber", "debiased_ivw", "divw"),
+    "pleiotropy": ("median_weighted", "contamination_mixture", "mode_weighted", "egger"),
 }
 Table = Mapping[str, Findings]
 

@@ -8,7 +8,10 @@ import pytest
 
 from deepmr import schema
 from deepmr.errors import InputError
+from deepmr.mr import METHODS as ALL
 from deepmr.mr.sensitivity import Findings, check_sensitivity, compare_directions, compare_methods, usual_methods
+from deepmr.mr.sensitivity.outliers import outlier_findings
+from deepmr.mr.sensitivity.suite import QUICK
 from deepmr.types import Estimates
 from tests.mr.builders import pack, simulated
 
@@ -87,6 +90,7 @@ def test_no_estimate_is_said_with_its_reason():
 def test_the_leading_method_depends_on_the_errors():
     assert usual_methods(simulated())[0] == "ivw_random"
     assert usual_methods(simulated(members=3))[0] == "ivw"
+    assert usual_methods(simulated(counts=(3,) * 200)) == tuple(m for m in QUICK if m in ALL)
     with pytest.raises(InputError, match="at least one method"):
         check_sensitivity(simulated(), methods=[])
     with pytest.raises(InputError, match="outlier test must be one of"):
@@ -129,3 +133,17 @@ def test_both_directions():
     assert "leaves 0 out at 4 of 4 loci; outcome on exposure has no estimate (needs at least 3" in many.sentences[0]
     with pytest.raises(InputError, match="the reverse of exposure on outcome is outcome on exposure"):
         compare_directions(forward, forward)
+
+
+def test_other_tests_for_outliers_plug_in():
+    given = simulated(counts=(0, 4, 2))
+    table = pd.DataFrame({"pvalue": [0.5, 0.01, 1, 1, np.nan, np.nan], "outlier": [0, 1, 0, 0, 0, 0]})
+    found = outlier_findings("other", given, table)
+    assert found.table.loc[found.table["outlier"], "variant_id"].tolist() == ["v1"]
+    assert found.table["locus"].tolist() == ["locus1"] * 4
+    assert found.skipped["reason"].tolist() == [f"needs at least 3 instruments; has {n}" for n in (0, 2)]
+
+
+def test_a_correlation_that_the_tests_overlook_is_said():
+    given = clean(n=4, correlation=[np.eye(4)])
+    assert "take instruments as independent" in check_sensitivity(given, methods=METHODS).sentences[-1]
