@@ -118,6 +118,8 @@ SENSITIVITY = {
         "z": "Fisher z of r_exposure - r_outcome",
         "pvalue": "two-sided P value of equal shares",
         "forward": "True where the instruments explain more of the exposure",
+        "tipping_reliability": "r2_outcome / r2_exposure: the direction turns when the outcome's measurement has less "
+        "than this share of the reliability of the exposure's",
         "n_reversed": "instruments that explain more of the outcome",
     },
     "strength": {

@@ -10,7 +10,7 @@ from deepmr.errors import InputError
 from deepmr.inference import quantile
 from deepmr.mr.sensitivity.findings import Findings
 from deepmr.report import words
-from deepmr.report.scatter import DASHES
+from deepmr.report.scatter import DASHES, LINE
 from deepmr.report.style import GRID, INK, MUTED, PAPER, VERMILLION, method_colour, new_figure, settle, styled
 from deepmr.types import Estimates, Instruments
 
@@ -35,7 +35,7 @@ def funnel(single: Findings, estimates: Estimates, *, locus: str) -> Figure:
     """
     ratios, methods = _of_locus(single, estimates, locus)
     beta, precision = ratios["beta"].to_numpy(float), 1 / ratios["se"].to_numpy(float)
-    figure, axes = _axes()
+    figure, axes = _axes(len(methods))
     limits = _ratio_limits(beta, precision, methods["beta"].to_numpy(float))
     if len(methods):
         heights = np.linspace(max(precision.max() * 0.02, 1e-300), precision.max() * 1.05, 200)
@@ -76,7 +76,7 @@ def radial(instruments: Instruments, estimates: Estimates, *, locus: str, outlie
     flat = table if "intercept" not in table else table[table["intercept"].isna()]
     names = instruments.variants["variant_id"].to_numpy(object)[rows]
     far = np.zeros(len(x), dtype=bool) if outliers is None else _marked(outliers, instruments, locus, names)
-    figure, axes = _axes()
+    figure, axes = _axes(len(flat) + 1)
     ends = np.array([0.0, float(across.max()) * 1.06])
     if len(flat):
         half = float(quantile(0.95))
@@ -128,7 +128,7 @@ def ratio_density(single: Findings, estimates: Estimates, *, locus: str) -> Figu
     ratios, methods = _of_locus(single, estimates, locus)
     beta, se = ratios["beta"].to_numpy(float), ratios["se"].to_numpy(float)
     limits = _ratio_limits(beta, 1 / se, methods["beta"].to_numpy(float))
-    figure, axes = _axes()
+    figure, axes = _axes(len(methods) + 2)
     grid = np.linspace(*limits, 600)
     highest = 0.0
     for weights, colour, dash, what in (
@@ -170,8 +170,9 @@ def kernel_density(
     return np.exp(-0.5 * z**2) @ share / (width * np.sqrt(2 * np.pi))
 
 
-def _axes() -> tuple[Figure, Axes]:
-    figure = new_figure(*SIZE)
+def _axes(n_methods: int) -> tuple[Figure, Axes]:
+    """Return a figure as high as its legend needs."""
+    figure = new_figure(SIZE[0], SIZE[1] + LINE * max(0, n_methods - 3))
     return figure, figure.subplots()
 
 

@@ -26,6 +26,7 @@ from deepmr.types import Estimates, Instruments
 
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 MAX_PANELS = 12
+LINE = 0.14  # height of a line of the legend, inches
 MANY = 100  # instruments above which points and bars shrink
 
 
@@ -44,7 +45,8 @@ def mr_scatter(instruments: Sequence[Instruments], estimates: Estimates, *, locu
     Every instrument is turned so that its effect on the exposure is positive (both signs flip, the ratio stays), the
     orientation in which MR-Egger's intercept has a meaning. Bars are one standard error.
     """
-    figure, panels = panel_grid(len(instruments), columns=2, height=3.6)
+    lines = max(0, estimates.table["method"].nunique() - 3)  # of the legend, beyond those that there is room for
+    figure, panels = panel_grid(len(instruments), columns=2, height=3.6 + LINE * lines)
     for axes, pair in zip(panels, instruments, strict=True):
         _scatter(axes, pair, estimates.table, locus)
     return settle(figure)

@@ -97,7 +97,9 @@ def steiger(
 
     Notes
     -----
-    Shares of independent instruments add up: r^2 = sum r_j^2. The test is that of `steiger_variants`.
+    Shares of independent instruments add up: r^2 = sum r_j^2. The test is that of `steiger_variants`. Measurement error
+    shrinks a share by the reliability of the measurement, so the direction turns where the outcome's reliability is
+    less than `tipping_reliability` times the exposure's.
     """
     n, offsets = instruments.n, instruments.offsets
     if n is None:
@@ -114,6 +116,7 @@ def steiger(
         **{"r2_exposure": r2_x, "r2_outcome": r2_y, "z": z},
         "pvalue": two_sided(z, np.ones_like(z)),
         "forward": r2_x > r2_y,
+        "tipping_reliability": divide(r2_y, r2_x),
         "n_reversed": segment_sum((rx <= ry).astype(float), offsets).astype(int),
     }
     reason = np.where(counts == 0, "needs at least 1 instruments; has 0", "").astype(object)

@@ -153,6 +153,8 @@ def examine(
     said = describe(estimates, findings, lead=lead, shared=instruments.error_factors is not None)
     if instruments.correlation is not None:
         said = (*said, "The tests take instruments as independent, although their correlation is given.")
+    if instruments.error_corr is not None and instruments.error_corr[0, -1] != 0:
+        said = (*said, "Samples overlap: weakness then pulls towards the confounded association instead of 0.")
     return Sensitivity(lead=lead, estimates=estimates, findings=findings, sentences=said)
 
 

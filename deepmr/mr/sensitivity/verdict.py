@@ -147,8 +147,12 @@ def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> 
         f"{row['outcome']}, P = {it['pvalue']:.2g}"
     )
     if it["forward"] and it["pvalue"] < SIGNIFICANT:
+        least = _share(it["tipping_reliability"])
+        turns = (
+            f"it would turn if {row['outcome']} were measured with less than {least} of {row['exposure']}'s reliability"
+        )
         alone = f"{it['n_reversed']:,} of {it['n']:,} by themselves explain more of the outcome"
-        yield f"The direction holds: {shares}; {alone}."
+        yield f"The direction holds: {shares}; {turns}; {alone}."
     elif it["forward"]:
         yield f"The direction is not certain: {shares}."
     else:

@@ -92,6 +92,9 @@ def test_shares_of_a_locus_add_up_and_sizes_are_means():
     n = pair.n[:3].mean(axis=0)
     z = np.arctanh(np.sqrt(sums.iloc[0])) @ [1, -1] / np.sqrt((1 / (n - 3)).sum())
     assert whole.table["z"][0] == pytest.approx(z)
+    assert whole.table["tipping_reliability"].tolist() == pytest.approx(
+        (sums["r2_outcome"] / sums["r2_exposure"]).tolist()
+    )
     assert whole.skipped["locus"].tolist() == ["locus1"]
     assert whole.table["n_reversed"].tolist() == (~each["forward"]).groupby(each["locus"], sort=False).sum().tolist()
 

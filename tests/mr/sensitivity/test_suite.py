@@ -147,3 +147,4 @@ def test_other_tests_for_outliers_plug_in():
 def test_a_correlation_that_the_tests_overlook_is_said():
     given = clean(n=4, correlation=[np.eye(4)])
     assert "take instruments as independent" in check_sensitivity(given, methods=METHODS).sentences[-1]
+    assert "Samples overlap" in check_sensitivity(clean(overlap=0.3), methods=METHODS).sentences[-1]
