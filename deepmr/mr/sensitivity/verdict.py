@@ -93,7 +93,7 @@ def _strength(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) ->
     else:
         yield f"Instruments are strong on average, mean F {_number(it['f_statistic'])}: {dilution}, {slope}; {weak}."
     if it["i2_gx"] < 0.9:
-        yield f"I2_GX is {_share(it['i2_gx'])}, below 90 %: MR-Egger is diluted, trust its slope little."
+        yield f"I2_GX is {100 * it['i2_gx']:.1f} %, below 90 %: MR-Egger is diluted, trust its slope little."
 
 
 def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
@@ -259,7 +259,7 @@ def _listed(names: list[str], last: str = "and") -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _share(value: float) -> str:
