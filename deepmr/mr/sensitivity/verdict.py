@@ -45,7 +45,7 @@ def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Itera
     row = table[table["method"] == lead].iloc[0]
     yield (
         f"{lead} estimates the effect of {row['exposure']} on {row['outcome']} as {_effect(row)} "
-        f"from {row['n']:,} instruments."
+        f"from {row['n']:,} instrument{'' if row['n'] == 1 else 's'}."
     )
     doubts: list[str] = []
     yield from _agreement(table, findings["agreement"].table, row, doubts)
@@ -61,8 +61,11 @@ def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Itera
             here_table = here.table[here.table["locus"] == row["locus"]] if len(here) else here.table
             if len(here_table):
                 yield from say(here_table, row, doubts, shared)
-            elif name == "steiger" and len(here.skipped):
-                yield f"Steiger's test of the direction {here.skipped['reason'].iloc[0]}."
+            elif name in _UNTESTED:
+                reasons = here.skipped.loc[here.skipped["locus"] == row["locus"], "reason"]
+                yield from (f"{_UNTESTED[name]} {reason}." for reason in reasons)
+                if name == "heterogeneity":
+                    doubts.append("untested")
     yield _reading(table, lead, doubts)
 
 
@@ -86,13 +89,14 @@ def _strength(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) ->
     it = table.iloc[0]
     weak = f"{it['n_weak']:,} of {it['n']:,} instruments have F below {WEAK:g}"
     dilution = f"errors of the exposure effects pull IVW towards 0 by about {_share(it['relative_bias'])}"
-    slope = f"MR-Egger's slope by about {_share(1 - it['i2_gx'])}"
+    if it["i2_gx"] > 0:
+        dilution += f", MR-Egger's slope by about {_share(1 - it['i2_gx'])}"
     if it["f_statistic"] < WEAK:
         doubts.append("weak")
-        yield f"Instruments are weak: mean F is {_number(it['f_statistic'])}; {dilution}, {slope}; {weak}."
+        yield f"Instruments are weak: mean F is {_number(it['f_statistic'])}; {dilution}; {weak}."
     else:
-        yield f"Instruments are strong on average, mean F {_number(it['f_statistic'])}: {dilution}, {slope}; {weak}."
-    if it["i2_gx"] < 0.9:
+        yield f"Instruments are strong on average, mean F {_number(it['f_statistic'])}: {dilution}; {weak}."
+    if 0 < it["i2_gx"] < 0.9:
         yield f"I2_GX is {100 * it['i2_gx']:.1f} %, below 90 %: MR-Egger is diluted, trust its slope little."
 
 
@@ -160,7 +164,14 @@ def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> 
         yield f"The direction may be the other: {shares}."
 
 
+# What could not be done, with the reason after it.
+_UNTESTED = {
+    "heterogeneity": "Heterogeneity and the intercept could not be tested:",
+    "steiger": "Steiger's test of the direction",
+}
+_FIXED = ("ivw_fixed", "wald_weighted")  # methods whose intervals do not grow with the scatter
 _DOUBTS = {
+    "untested": "little could be tested",
     "weak": "instruments are weak",
     "pleiotropy": "methods or the intercept point to other paths to the outcome",
     "scatter": "ratios scatter",
@@ -179,8 +190,10 @@ def _reading(table: pd.DataFrame, lead: str, doubts: list[str]) -> str:
     beside = list(dict.fromkeys(m for key in wanted for m in AGAINST[key] if m in run and m != lead))[:2]
     if beside:
         return f"Reason for doubt: {why}. Read {lead} only beside {_listed(beside)}."
+    if set(doubts) == {"scatter"} and lead in _FIXED:
+        return f"Reason for doubt: {why}. The interval of {lead} does not allow for it: read ivw_random."
     if set(doubts) == {"scatter"}:
-        return f"Reason for some care: {why}. Read {lead}, whose interval should allow for it, not a fixed-effect one."
+        return f"Reason for some care: {why}. Read {lead}, whose interval should allow for it."
     return f"Reason for doubt: {why}. Read {lead} with that in mind."
 
 

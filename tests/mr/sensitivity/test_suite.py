@@ -148,3 +148,19 @@ def test_a_correlation_that_the_tests_overlook_is_said():
     given = clean(n=4, correlation=[np.eye(4)])
     assert "take instruments as independent" in check_sensitivity(given, methods=METHODS).sentences[-1]
     assert "Samples overlap" in check_sensitivity(clean(overlap=0.3), methods=METHODS).sentences[-1]
+
+
+def test_too_little_to_test_is_no_comfort():
+    said = check_sensitivity(pack([1.0], [0.5]), methods=["ivw_random"], min_instruments=1).sentences
+    assert said[0].endswith("from 1 instrument.")
+    assert "Heterogeneity and the intercept could not be tested: needs at least 3 instruments; has 1." in said
+    assert said[-1] == "Reason for doubt: little could be tested. Read ivw_random with that in mind."
+    alike = check_sensitivity(pack([1.0, 1, 1, 1], [0.5, 0.4, 0.6, 0.5]), methods=METHODS).sentences
+    assert any("could not be tested: not identified: all exposure effects have the same size" in s for s in alike)
+
+
+@pytest.mark.parametrize(("lead", "end"), [("ivw_fixed", "read ivw_random."), ("ivw_random", "should allow for it.")])
+def test_scatter_alone(lead, end):
+    x = np.linspace(1, 3, 12)
+    given = pack(x, 0.5 * x + 0.2 * np.array([1, -1, -1, 1] * 3), 0.01, 0.1)
+    assert check_sensitivity(given, methods=[lead], outlier_tests=[]).sentences[-1].endswith(end)

@@ -89,3 +89,17 @@ def test_data_without_noise_have_no_heterogeneity():
     assert row["q_ivw"] == pytest.approx(0, abs=1e-20)
     assert (row["i2_ivw"], row["model"]) == (0, "ivw_fixed")
     assert not q_outliers(pack([1.0, 2, 3, 4], [0.5, 1, 1.5, 2])).table["outlier"].any()
+
+
+def test_under_the_null_tests_reject_as_often_as_they_say():
+    rng = np.random.default_rng(7)
+    loci, each = 4000, 12
+    x = rng.uniform(0.5, 2, loci * each)
+    given = pack(x, 0.4 * x + 0.1 * rng.normal(size=loci * each), 1e-3, 0.1, counts=[each] * loci)
+    table = heterogeneity(given).table
+    error = 4 * np.sqrt(0.05 * 0.95 / loci)
+    for name in ("q_ivw_pvalue", "q_egger_pvalue", "q_difference_pvalue"):
+        assert (table[name] < 0.05).mean() == pytest.approx(0.05, abs=error), name
+    assert (table["intercept_pvalue"] < 0.05).mean() < 0.05  # allows for scatter that is not there
+    found = q_outliers(given).table
+    assert found.groupby("locus")["outlier"].any().mean() < 0.05 + error
