@@ -1,23 +1,20 @@
 """What sensitivity analyses say, in words: short sentences with the numbers behind them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from deepmr.mr.sensitivity.findings import Findings
+from deepmr.mr.sensitivity.overview import SIGNIFICANT, Table, many_loci
+from deepmr.mr.sensitivity.phrases import effect, listed, number, share
 from deepmr.mr.sensitivity.strength import WEAK
 from deepmr.types import Estimates
 
-SIGNIFICANT = 0.05
-NAMED = 5  # most variants or methods that a sentence names
 # Methods to read where a doubt arises, the first that was run.
 AGAINST = {
     "weak": ("raps", "raps_huber", "debiased_ivw", "divw"),
     "pleiotropy": ("median_weighted", "contamination_mixture", "mode_weighted", "egger"),
 }
-Table = Mapping[str, Findings]
 
 
 def describe(estimates: Estimates, findings: Table, *, lead: str, shared: bool = False) -> tuple[str, ...]:
@@ -38,13 +35,13 @@ def describe(estimates: Estimates, findings: Table, *, lead: str, shared: bool =
         return (f"{lead} has no estimate: {why}.",)
     if loci == 1:
         return tuple(_one(table, findings, lead, shared))
-    return tuple(_many(table, findings, lead, shared))
+    return tuple(many_loci(table, findings, lead, shared))
 
 
 def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Iterator[str]:
     row = table[table["method"] == lead].iloc[0]
     yield (
-        f"{lead} estimates the effect of {row['exposure']} on {row['outcome']} as {_effect(row)} "
+        f"{lead} estimates the effect of {row['exposure']} on {row['outcome']} as {effect(row)} "
         f"from {row['n']:,} instrument{'' if row['n'] == 1 else 's'}."
     )
     doubts: list[str] = []
@@ -72,44 +69,44 @@ def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Itera
 def _agreement(table: pd.DataFrame, agreement: pd.DataFrame, row: Any, doubts: list[str]) -> Iterator[str]:
     by_method = table[table["locus"] == row["locus"]].set_index("method")
     groups = {verdict: list(part["method"]) for verdict, part in agreement.groupby("verdict", sort=False)}
-    named = {k: _listed([f"{m} {_effect(by_method.loc[m])}" for m in names]) for k, names in groups.items()}
+    named = {k: listed([f"{m} {effect(by_method.loc[m])}" for m in names]) for k, names in groups.items()}
     if "agrees" in groups:
         yield f"In agreement, each estimate inside the other's interval: {named['agrees']}."
     if "imprecise" in groups:
         yield f"Too imprecise to confirm or contradict it: {named['imprecise']}."
     if "differs" in groups:
-        yield f"Against it, their intervals leave {_number(row['beta'])} out: {named['differs']}."
+        yield f"Against it, their intervals leave {number(row['beta'])} out: {named['differs']}."
         doubts.append("pleiotropy")
     flipped = list(agreement.loc[~agreement["same_sign"], "method"])
     if flipped:
-        yield f"The sign is the other in {_listed(flipped)}."
+        yield f"The sign is the other in {listed(flipped)}."
 
 
 def _strength(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
     it = table.iloc[0]
     weak = f"{it['n_weak']:,} of {it['n']:,} instruments have F below {WEAK:g}"
-    dilution = f"errors of the exposure effects pull IVW towards 0 by about {_share(it['relative_bias'])}"
+    dilution = f"errors of the exposure effects pull IVW towards 0 by about {share(it['relative_bias'])}"
     if it["i2_gx"] > 0:
-        dilution += f", MR-Egger's slope by about {_share(1 - it['i2_gx'])}"
+        dilution += f", MR-Egger's slope by about {share(1 - it['i2_gx'])}"
     if it["f_statistic"] < WEAK:
         doubts.append("weak")
-        yield f"Instruments are weak: mean F is {_number(it['f_statistic'])}; {dilution}; {weak}."
+        yield f"Instruments are weak: mean F is {number(it['f_statistic'])}; {dilution}; {weak}."
     else:
-        yield f"Instruments are strong on average, mean F {_number(it['f_statistic'])}: {dilution}; {weak}."
+        yield f"Instruments are strong on average, mean F {number(it['f_statistic'])}: {dilution}; {weak}."
     if 0 < it["i2_gx"] < 0.9:
         yield f"I2_GX is {100 * it['i2_gx']:.1f} %, below 90 %: MR-Egger is diluted, trust its slope little."
 
 
 def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
     it = table.iloc[0]
-    test = f"Q = {_number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, P = {it['q_ivw_pvalue']:.2g}"
+    test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, P = {it['q_ivw_pvalue']:.2g}"
     if it["q_ivw_pvalue"] < SIGNIFICANT:
         doubts.append("scatter")
-        yield f"Ratios scatter more than their errors explain ({test}, I2 = {_share(it['i2_ivw'])})."
+        yield f"Ratios scatter more than their errors explain ({test}, I2 = {share(it['i2_ivw'])})."
     else:
         blind = " Errors that members share are the same for all instruments, so Q does not see them." if shared else ""
         yield f"Ratios scatter no more than their errors explain ({test}).{blind}"
-    where = f"intercept {_number(it['intercept'])}, P = {it['intercept_pvalue']:.2g}"
+    where = f"intercept {number(it['intercept'])}, P = {it['intercept_pvalue']:.2g}"
     if it["intercept_pvalue"] < SIGNIFICANT:
         doubts.append("pleiotropy")
         yield f"Instruments reach the outcome another way on average: MR-Egger's intercept is not 0 ({where})."
@@ -122,14 +119,14 @@ def _leave_one_out(table: pd.DataFrame, row: Any, doubts: list[str], shared: boo
     if each.empty:
         return
     low, high = each["beta"].min(), each["beta"].max()
-    yield f"Without any one instrument the estimate stays between {_number(low)} and {_number(high)}."
+    yield f"Without any one instrument the estimate stays between {number(low)} and {number(high)}."
     excludes = row["ci_low"] > 0 or row["ci_high"] < 0
     holds_zero = (each["ci_low"] <= 0) & (each["ci_high"] >= 0)
     turned = each[holds_zero == excludes]
     if len(turned):
         doubts.append("one instrument")
         change = "would hold 0" if excludes else "would leave 0 out"
-        names = _listed(list(turned["left_out"]), "or")
+        names = listed(list(turned["left_out"]), "or")
         yield f"It hangs on single instruments: the interval {change} without {names}."
 
 
@@ -138,7 +135,7 @@ def _outliers(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) ->
         far = part[part["outlier"]].sort_values("pvalue")
         if len(far):
             doubts.append("outliers")
-            names = _listed(list(far["variant_id"]))
+            names = listed(list(far["variant_id"]))
             yield f"{len(far):,} of {len(part):,} instruments lie too far from the line for chance ({test}): {names}."
         else:
             yield f"No instrument lies too far from the line for chance ({test})."
@@ -147,11 +144,11 @@ def _outliers(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) ->
 def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
     it = table.iloc[0]
     shares = (
-        f"the instruments explain {_share(it['r2_exposure'])} of {row['exposure']} and {_share(it['r2_outcome'])} of "
+        f"the instruments explain {share(it['r2_exposure'])} of {row['exposure']} and {share(it['r2_outcome'])} of "
         f"{row['outcome']}, P = {it['pvalue']:.2g}"
     )
     if it["forward"] and it["pvalue"] < SIGNIFICANT:
-        least = _share(it["tipping_reliability"])
+        least = share(it["tipping_reliability"])
         turns = (
             f"it would turn if {row['outcome']} were measured with less than {least} of {row['exposure']}'s reliability"
         )
@@ -189,95 +186,9 @@ def _reading(table: pd.DataFrame, lead: str, doubts: list[str]) -> str:
     wanted = [key for key in AGAINST if key in doubts or (key == "pleiotropy" and "outliers" in doubts)]
     beside = list(dict.fromkeys(m for key in wanted for m in AGAINST[key] if m in run and m != lead))[:2]
     if beside:
-        return f"Reason for doubt: {why}. Read {lead} only beside {_listed(beside)}."
+        return f"Reason for doubt: {why}. Read {lead} only beside {listed(beside)}."
     if set(doubts) == {"scatter"} and lead in _FIXED:
         return f"Reason for doubt: {why}. The interval of {lead} does not allow for it: read ivw_random."
     if set(doubts) == {"scatter"}:
         return f"Reason for some care: {why}. Read {lead}, whose interval should allow for it."
     return f"Reason for doubt: {why}. Read {lead} with that in mind."
-
-
-def _many(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Iterator[str]:
-    ours = table[table["method"] == lead]
-    n = len(ours)
-    clear = int(((ours["ci_low"] > 0) | (ours["ci_high"] < 0)).sum())
-    positive = int((ours["beta"] > 0).sum())
-    yield (
-        f"{lead} estimates the effect of {ours['exposure'].iloc[0]} on {ours['outcome'].iloc[0]} at {n:,} loci: median "
-        f"{_number(float(ours['beta'].median()))}, above 0 at {_of(positive, n)}; the interval leaves 0 out at "
-        f"{_of(clear, n)}."
-    )
-    agreement = findings["agreement"].table
-    for method, part in agreement.groupby("method", sort=False):
-        counts = part["verdict"].value_counts()
-        yield (
-            f"{method} has the same sign at {_of(int(part['same_sign'].sum()), len(part))}, agrees at "
-            f"{_of(int(counts.get('agrees', 0)), len(part))}, is too imprecise at "
-            f"{_of(int(counts.get('imprecise', 0)), len(part))} and differs at "
-            f"{_of(int(counts.get('differs', 0)), len(part))}."
-        )
-    if len(findings["strength"]):
-        strong = findings["strength"].table
-        weak = int((strong["f_statistic"] < WEAK).sum())
-        middle = _number(float(strong["f_statistic"].median()))
-        yield f"Median over loci of the mean F: {middle}; below {WEAK:g} at {_of(weak, len(strong))}."
-    if len(findings["heterogeneity"]):
-        spread = findings["heterogeneity"].table
-        q, a = (int((spread[name] < SIGNIFICANT).sum()) for name in ("q_ivw_pvalue", "intercept_pvalue"))
-        expected = f"{100 * SIGNIFICANT:.0f} % are expected by chance"
-        yield (
-            f"Ratios scatter more than their errors explain at {_of(q, len(spread))}, and MR-Egger's intercept is not "
-            f"0 at {_of(a, len(spread))} (P < {SIGNIFICANT}; {expected})."
-        )
-        if shared:
-            yield "Q does not see errors that ensemble members share."
-    yield from _many_rows(findings, ours)
-    differs = int((agreement["verdict"] == "differs").sum())
-    share = differs / len(agreement) if len(agreement) else 0.0
-    if share > 2 * SIGNIFICANT:
-        yield f"Methods differ at {_share(share)} of comparisons, more than chance makes them: look at loci one by one."
-    else:
-        yield f"Methods differ at {_share(share)} of comparisons: read {lead}, and pool loci by meta-analysis."
-
-
-def _many_rows(findings: Table, ours: pd.DataFrame) -> Iterator[str]:
-    """Yield what analyses of a row an instrument say of many loci."""
-    left = findings["leave_one_out"].table
-    each = left[left["left_out"] != "*"]
-    if len(each):
-        signs = ours.set_index("locus")["beta"]
-        turned = each[np.sign(each["beta"]) != np.sign(each["locus"].map(signs))]
-        yield f"Leaving out one instrument turns the sign at {_of(turned['locus'].nunique(), each['locus'].nunique())}."
-    if "outliers" in findings and len(findings["outliers"]):
-        for test, part in findings["outliers"].table.groupby("method", sort=False):
-            far = part[part["outlier"]]
-            where = _of(far["locus"].nunique(), part["locus"].nunique())
-            yield f"Outliers ({test}): {len(far):,} instruments, at {where}."
-    direction = findings["steiger"]
-    if len(direction):
-        wrong = int((~direction.table["forward"].astype(bool)).sum())
-        yield f"Instruments explain more of the outcome at {_of(wrong, len(direction))} (Steiger)."
-    elif len(direction.skipped):
-        yield f"Steiger's test of the direction {direction.skipped['reason'].iloc[0]}."
-
-
-def _of(k: int, n: int) -> str:
-    return f"{k:,} of {n:,} loci"
-
-
-def _listed(names: list[str], last: str = "and") -> str:
-    if len(names) > NAMED:
-        return ", ".join(names[:NAMED]) + f" {last} {len(names) - NAMED:,} more"
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" {last} {names[-1]}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.2g} %" if value < 0.995 else "100 %"
-
-
-def _effect(row: Any) -> str:
-    return f"{row['beta']:.3g} ({row['ci_low']:.3g} to {row['ci_high']:.3g})"
