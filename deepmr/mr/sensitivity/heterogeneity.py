@@ -33,8 +33,11 @@ def heterogeneity(
     with fixed effects unless Q says no; then with random effects unless Q - Q' says no; then MR-Egger, fixed unless Q'
     says no.
 
-    Q takes errors as independent. Errors that ensemble members share move all instruments alike, which makes Q too
-    small rather than too large; the intercept's test contains them.
+    Q takes errors as independent and their size as known. Where they come from ensemble members, it is no test:
+    with five members, twenty instruments and no heterogeneity it rejects at the 5 % level in 48 % of loci when the
+    members' errors differ between edits (standard errors of four degrees of freedom), and in 2 % when they are
+    shared; Q - Q' rejects in about 25 %, so Rucker's rule means little there. The intercept's test contains both (5
+    to 9 % there).
 
     References
     ----------

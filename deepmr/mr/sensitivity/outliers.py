@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from deepmr.inference import chi2_tail
+from deepmr.inference import chi2_tail, two_sided
 from deepmr.linalg import fit_lines, segment_repeat
 from deepmr.mr.lines import exposure_of, inverse_variances, too_few, with_ratio
 from deepmr.mr.sensitivity.findings import Findings, home, ordered, skipped_rows
@@ -37,7 +37,9 @@ def q_outliers(
     -----
     Q_j = (y_j - b x_j)^2 / se_y^2 about the inverse-variance line of all instruments, chi-square with one degree of
     freedom: the radial outliers of first-order weights. A strong outlier draws the line towards itself and hides
-    others, so look again after leaving it out. An outlier is an instrument to understand, not one to delete unseen.
+    others, so look again after leaving it out. Where standard errors come from K ensemble members, Student's t with
+    K - 1 degrees of freedom takes the place of chi-square. An outlier is an instrument to understand, not one to
+    delete unseen.
 
     References
     ----------
@@ -49,7 +51,11 @@ def q_outliers(
     weights = inverse_variances(used)
     fit = fit_lines(x, used.beta_outcome.astype(float), weights, used.offsets)
     q = weights * fit.residual**2
-    pvalue = chi2_tail(q, 1.0)
+    shared = used.error_factors
+    if shared is None:
+        pvalue = chi2_tail(q, 1.0)
+    else:
+        pvalue = two_sided(np.sqrt(q), np.ones_like(q), df=float(max(len(shared) - 1, 1)))
     tests = segment_repeat(np.maximum(used.counts, 1).astype(float), used.offsets)
     level = significance / tests if correction == "bonferroni" else np.full_like(tests, significance)
     reason = np.asarray(too_few(used, max(min_instruments, 2)), dtype=object)

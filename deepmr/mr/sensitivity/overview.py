@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from deepmr.mr.sensitivity.findings import Findings
-from deepmr.mr.sensitivity.phrases import number, of_loci, share
+from deepmr.mr.sensitivity.phrases import MEMBERS, number, of_loci, share
 from deepmr.mr.sensitivity.strength import WEAK
 
 SIGNIFICANT = 0.05
@@ -47,7 +47,7 @@ def many_loci(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> 
             f"not 0 at {of_loci(a, len(spread))} (P < {SIGNIFICANT}; {expected})."
         )
         if shared:
-            yield "Q does not see errors that ensemble members share."
+            yield MEMBERS
     yield from _many_rows(findings, ours)
     if agreement.empty:
         yield f"Only {lead} was run, so nothing is compared."

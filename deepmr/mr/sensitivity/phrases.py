@@ -2,6 +2,10 @@
 
 from typing import Any
 
+# What holds of Q where errors come from ensemble members; `heterogeneity` has the numbers.
+MEMBERS = (
+    "Q is no test here: members that differ between edits make it reject too often, errors that they share too seldom."
+)
 NAMED = 5  # most variants or methods that a sentence names
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from deepmr.mr.sensitivity.overview import SIGNIFICANT, Table, many_loci
-from deepmr.mr.sensitivity.phrases import effect, listed, number, share
+from deepmr.mr.sensitivity.phrases import MEMBERS, effect, listed, number, share
 from deepmr.mr.sensitivity.strength import WEAK
 from deepmr.types import Estimates
 
@@ -101,11 +101,13 @@ def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: boo
     it = table.iloc[0]
     test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, P = {it['q_ivw_pvalue']:.2g}"
     if it["q_ivw_pvalue"] < SIGNIFICANT:
-        doubts.append("scatter")
+        if not shared:
+            doubts.append("scatter")
         yield f"Ratios scatter more than their errors explain ({test}, I2 = {share(it['i2_ivw'])})."
     else:
-        blind = " Errors that members share are the same for all instruments, so Q does not see them." if shared else ""
-        yield f"Ratios scatter no more than their errors explain ({test}).{blind}"
+        yield f"Ratios scatter no more than their errors explain ({test})."
+    if shared:
+        yield MEMBERS
     where = f"intercept {number(it['intercept'])}, P = {it['intercept_pvalue']:.2g}"
     if it["intercept_pvalue"] < SIGNIFICANT:
         doubts.append("pleiotropy")

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from deepmr.mr.sensitivity import heterogeneity, q_outliers, strength
-from tests.mr.builders import locus, pack, reordered, rescaled, simulated
+from tests.mr.builders import deviations, locus, pack, reordered, rescaled, simulated
 
 
 def test_heterogeneity_is_least_squares_by_hand():
@@ -103,3 +103,24 @@ def test_under_the_null_tests_reject_as_often_as_they_say():
     assert (table["intercept_pvalue"] < 0.05).mean() < 0.05  # allows for scatter that is not there
     found = q_outliers(given).table
     assert found.groupby("locus")["outlier"].any().mean() < 0.05 + error
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
+def test_with_members_outliers_and_intercepts_keep_their_level(shared):
+    """The truth is one more draw of what the members are draws of, exactly on a line."""
+    rng = np.random.default_rng(3)
+    loci, each, members = 1000, 20, 5
+    x = np.tile(rng.uniform(0.5, 2, loci * each), (members, 1))
+
+    def draw():
+        common = np.repeat(rng.normal(size=loci), each)
+        return np.sqrt(1 - shared) * rng.normal(size=loci * each) + np.sqrt(shared) * common
+
+    truth = draw()
+    y = np.stack([0.5 * x[0] + 0.1 * (draw() - truth) for _ in range(members)])
+    factors = deviations(np.stack([x, y], axis=-1))
+    se = np.sqrt((factors[:, :, 1] ** 2).sum(axis=0))
+    given = pack(x[0], y.mean(axis=0), 1e-3, se, counts=[each] * loci, factors=factors)
+    assert q_outliers(given).table.groupby("locus")["outlier"].any().mean() < 0.07
+    rejected = (heterogeneity(given).table["intercept_pvalue"] < 0.05).mean()
+    assert 0.03 < rejected < 0.12
