@@ -9,16 +9,13 @@ from deepmr.mr.sensitivity.findings import Findings, by_locus
 from deepmr.types import Estimates, Instruments
 
 
-def heterogeneity(
-    instruments: Instruments, *, min_instruments: int = 3, level: float = 0.95, significance: float = 0.05
-) -> Findings:
+def heterogeneity(instruments: Instruments, *, min_instruments: int = 3, significance: float = 0.05) -> Findings:
     """Test whether instruments scatter more than their errors explain, and whether an intercept takes it up.
 
     Parameters
     ----------
     instruments : one exposure.
     min_instruments : loci with fewer are skipped; never below 3.
-    level : unused by the tests; of the intervals of the fits behind them.
     significance : level of the tests by which Rucker's rule chooses a model.
 
     Returns
@@ -44,8 +41,8 @@ def heterogeneity(
     Bowden J et al. A framework for the investigation of pleiotropy in two-sample summary data Mendelian randomization.
     Stat Med 2017. https://doi.org/10.1002/sim.7221
     """
-    line = _by_locus(egger(instruments, min_instruments=min_instruments, level=level), instruments)
-    origin = _by_locus(ivw_fixed(instruments, min_instruments=min_instruments, level=level), instruments)
+    line = _by_locus(egger(instruments, min_instruments=min_instruments), instruments)
+    origin = _by_locus(ivw_fixed(instruments, min_instruments=min_instruments), instruments)
     q, q_egger = origin["q"], line["q"]
     difference = np.maximum(q - q_egger, 0.0)
     p, p_egger, p_difference = origin["q_pvalue"], line["q_pvalue"], chi2_tail(difference, 1.0)

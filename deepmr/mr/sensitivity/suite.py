@@ -133,7 +133,7 @@ def examine(
         checks.one_of("outlier test", name, OUTLIER_TESTS)
     run = set(estimates.table["method"]) | set(estimates.skipped["method"])
     found = [
-        heterogeneity(instruments, min_instruments=min_instruments, level=level),
+        heterogeneity(instruments, min_instruments=min_instruments),
         strength(instruments),
         leave_one_out(instruments, method=lead, min_instruments=max(min_instruments, 2), level=level),
         single_instruments(
