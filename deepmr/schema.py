@@ -94,3 +94,91 @@ SKIPPED = {
     "locus": "locus without an estimate",
     "reason": "why it has none",
 }
+
+_WHO = {name: ESTIMATES[name] for name in ("exposure", "outcome", "locus")}
+_EFFECT = {
+    **{name: ESTIMATES[name] for name in ("beta", "se", "ci_low", "ci_high", "pvalue", "n")},
+    **{name: EXTRA[name] for name in ("df", "level")},
+}
+
+# What the analyses of `deepmr.mr.sensitivity` find, a table each.
+SENSITIVITY = {
+    "heterogeneity": {
+        **_WHO,
+        "n": ESTIMATES["n"],
+        "q_ivw": "Cochran's Q about the inverse-variance line through the origin",
+        "q_ivw_df": "its degrees of freedom",
+        "q_ivw_pvalue": "its P value against chi-square",
+        "i2_ivw": "share of that scatter which the standard errors do not explain, 0 to 1",
+        "q_egger": "Rucker's Q' about the line of MR-Egger",
+        "q_egger_df": "its degrees of freedom",
+        "q_egger_pvalue": "its P value against chi-square",
+        "i2_egger": "share of that scatter which the standard errors do not explain, 0 to 1",
+        "q_difference": "Q - Q', what the intercept explains",
+        "q_difference_pvalue": "its P value against chi-square with one degree of freedom",
+        "intercept": EXTRA["intercept"],
+        "intercept_se": EXTRA["intercept_se"],
+        "intercept_pvalue": EXTRA["intercept_pvalue"],
+        "model": "model that Rucker's rule chooses: ivw_fixed, ivw_random, egger_fixed or egger_random",
+    },
+    "leave_one_out": {**_WHO, "method": ESTIMATES["method"], "left_out": "variant left out; '*' for none", **_EFFECT},
+    "single": {
+        **_WHO,
+        "method": ESTIMATES["method"],
+        "variant_id": "the only instrument; '*' for all of them",
+        **_EFFECT,
+    },
+    "steiger_variants": {
+        **_WHO,
+        "variant_id": VARIANTS["variant_id"],
+        "r2_exposure": "share of the exposure's variance that the instrument explains",
+        "r2_outcome": "share of the outcome's variance that it explains",
+        "z": "Fisher z of r_exposure - r_outcome; above 0 where the exposure is explained better",
+        "pvalue": "two-sided P value of equal shares",
+        "forward": "True where the instrument explains more of the exposure, as one of the exposure should",
+    },
+    "steiger": {
+        **_WHO,
+        "n": ESTIMATES["n"],
+        "r2_exposure": "share of the exposure's variance that all instruments explain",
+        "r2_outcome": "share of the outcome's variance that they explain",
+        "z": "Fisher z of r_exposure - r_outcome",
+        "pvalue": "two-sided P value of equal shares",
+        "forward": "True where the instruments explain more of the exposure",
+        "tipping_reliability": "r2_outcome / r2_exposure: the direction turns when the outcome's measurement has less "
+        "than this share of the reliability of the exposure's",
+        "n_reversed": "instruments that explain more of the outcome",
+    },
+    "strength": {
+        **_WHO,
+        "n": ESTIMATES["n"],
+        "f_statistic": EXTRA["f_statistic"],
+        "f_median": "median F statistic",
+        "f_min": "smallest F statistic",
+        "n_weak": "instruments with an F statistic below 10",
+        "relative_bias": "share of the effect that IVW loses on average to errors of the exposure effects, 1 / mean F",
+        "i2_gx": EXTRA["i2_gx"],
+        "i2_gx_unweighted": "the same without weights of the outcome effects",
+        "r2_exposure": "share of the exposure's variance that all instruments explain, where sample sizes are known",
+    },
+    "outliers": {
+        "method": "test, a key of OUTLIER_TESTS",
+        **_WHO,
+        "variant_id": VARIANTS["variant_id"],
+        "q": "its part of Cochran's Q: squared standardised distance from the line",
+        "pvalue": "P value of that distance; whether it is corrected for the number of instruments depends on the test",
+        "outlier": "True where it is further from the line than chance allows",
+    },
+    "agreement": {
+        **_WHO,
+        "method": ESTIMATES["method"],
+        "reference": "method that it is compared with",
+        "beta": ESTIMATES["beta"],
+        "beta_reference": "estimate of that method",
+        "same_sign": "True where both estimates have one sign",
+        "verdict": "agrees: each estimate lies in the other's interval; imprecise: its interval holds the reference, "
+        "but not the reverse; differs: its interval leaves the reference out",
+    },
+}
+
+DROPPED = {"variant_id": VARIANTS["variant_id"], "locus": VARIANTS["locus"], "reason": "why it was dropped"}

@@ -288,7 +288,27 @@ class Instruments:
                 self.beta_exposure[:, k],
                 self.se_exposure[:, k],
             )
-        return frame.assign(beta_outcome=self.beta_outcome, se_outcome=self.se_outcome)
+        frame = frame.assign(
+            beta_outcome=self.beta_outcome, se_outcome=self.se_outcome, estimand=self.estimand, **self._optional()
+        )
+        return frame.copy()  # in one piece, after so many columns
+
+    def _optional(self) -> dict[str, Any]:
+        """Return sample sizes, overlap and shared errors as columns, where there are any; no correlation: it is square.
+
+        Columns end in exposure or outcome, or, of several exposures, in the trait's name.
+        """
+        single = len(self.exposures) == 1
+        traits = ("exposure", "outcome") if single else (*self.exposures, self.outcome)
+        found: dict[str, Any] = {}
+        if self.n is not None:
+            found |= {f"n_{trait}": self.n[:, k] for k, trait in enumerate(traits)}
+        if self.error_corr is not None and single:
+            found["error_corr"] = self.error_corr[0, 1]
+        if self.error_factors is not None:
+            for k, trait in enumerate(traits):
+                found |= {f"factor_{i}_{trait}": row for i, row in enumerate(self.error_factors[:, :, k])}
+        return found
 
 
 def _empty_skipped() -> pd.DataFrame:

@@ -15,6 +15,10 @@ COMMANDS = {
     ),
     "mr": ("deepmr.commands.mr:mr", "Estimate the causal effect of one mark on another at every locus."),
     "meta": ("deepmr.commands.meta:meta", "Pool the effects of all loci by random-effects meta-analysis."),
+    "sensitivity": (
+        "deepmr.commands.sensitivity:sensitivity",
+        "Check what an effect rests on, and say in words what methods agree on.",
+    ),
     "report": ("deepmr.commands.report:report", "Write one self-contained HTML page of a run."),
     "run": ("deepmr.commands.run:run", "Run the steps that a TOML file lists."),
     "info": ("deepmr.commands.info:info", "Show what an effects file holds."),

@@ -49,6 +49,7 @@ def render_page(run: Run, *, title: str = "DeepMR report") -> str:
         global_plates=plates.global_effects(run, counter),
         global_table=tables.global_table(run),
         loci=plates.locus_plates(run, counter),
+        verdicts=plates.verdicts(run),
         ensemble=plates.ensemble_plates(run, counter),
         warnings=() if run.calibration is None else run.calibration.warnings,
         counts=[(name, f"{n:,}") for name, n in run.counts.items()],

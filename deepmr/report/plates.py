@@ -7,6 +7,7 @@ from deepmr.report.content import LocusEffects, Plate, Plates, Run
 from deepmr.report.figures import MAX_PANELS, calibration_figure, prediction_histograms
 from deepmr.report.forest import forest, pair_heatmap
 from deepmr.report.locus import WINDOW, locus_view
+from deepmr.report.one_by_one import locus_sensitivity, sensitivity_plates
 from deepmr.report.scatter import mr_scatter, se_against_mean
 from deepmr.types import Estimates, Instruments
 
@@ -66,7 +67,10 @@ def _for_forest(run: Run) -> tuple[Estimates, str]:
 def locus_plates(run: Run, plates: Plates) -> list[tuple[str, list[Plate]]]:
     """Return the figures of every locus shown: its view where its effects are known, and its scatter."""
     views = {locus.locus: locus for locus in run.loci}
-    return [(name, [*_view(run, plates, views.get(name)), *_scatters(run, plates, name)]) for name in run.shown]
+    return [
+        (name, [*_view(run, plates, views.get(name)), *_scatters(run, plates, name), *_one_by_one(run, plates, name)])
+        for name in run.shown
+    ]
 
 
 def _view(run: Run, plates: Plates, locus: LocusEffects | None) -> list[Plate]:
@@ -118,9 +122,30 @@ def _scatters(run: Run, plates: Plates, locus: str) -> list[Plate]:
             alt=f"Effects of the instruments of locus {locus} on exposure and outcome, with fitted slopes: {alt}.",
             caption=f"Instruments of {locus}: effects on exposure and outcome, and the slope of each method.",
             detail=cut,
-            reading=words.READING["scatter"],
+            reading=words.READING["scatter_population" if run.estimand == "population" else "scatter"],
         )
     ]
+
+
+def _one_by_one(run: Run, plates: Plates, locus: str) -> list[Plate]:
+    """Return what single variants say; of a population only, where a locus is all there is and not one of many."""
+    found = locus_sensitivity(run, locus)
+    return [plate for one in found for plate in sensitivity_plates(one, plates, locus=locus)]
+
+
+def verdicts(run: Run) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """Return what the sensitivity analyses say: for every locus shown, pairs and their sentences."""
+    return {
+        name: [
+            (
+                f"{one.instruments.exposure} → {one.instruments.outcome}",
+                tuple(map(words.with_names, one.found.sentences)),
+            )
+            for one in found
+        ]
+        for name in run.shown
+        if (found := locus_sensitivity(run, name))
+    }
 
 
 def ensemble_plates(run: Run, plates: Plates) -> list[Plate]:

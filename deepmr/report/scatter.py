@@ -26,6 +26,8 @@ from deepmr.types import Estimates, Instruments
 
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 MAX_PANELS = 12
+LINE = 0.14  # height of a line of the legend, inches
+MANY = 100  # instruments above which points and bars shrink
 
 
 @styled
@@ -43,7 +45,8 @@ def mr_scatter(instruments: Sequence[Instruments], estimates: Estimates, *, locu
     Every instrument is turned so that its effect on the exposure is positive (both signs flip, the ratio stays), the
     orientation in which MR-Egger's intercept has a meaning. Bars are one standard error.
     """
-    figure, panels = panel_grid(len(instruments), columns=2, height=3.6)
+    lines = max(0, estimates.table["method"].nunique() - 3)  # of the legend, beyond those that there is room for
+    figure, panels = panel_grid(len(instruments), columns=2, height=3.6 + LINE * lines)
     for axes, pair in zip(panels, instruments, strict=True):
         _scatter(axes, pair, estimates.table, locus)
     return settle(figure)
@@ -55,12 +58,20 @@ def _scatter(axes: Axes, pair: Instruments, table: pd.DataFrame, locus: str) -> 
     sign = np.where(pair.beta_exposure[rows, 0] < 0, -1.0, 1.0)
     x, y = sign * pair.beta_exposure[rows, 0], sign * pair.beta_outcome[rows]
     x_se, y_se = pair.se_exposure[rows, 0], pair.se_outcome[rows]
-    axes.plot(*_bars(x, y, x_se, np.zeros_like(y_se)), color=MUTED, lw=0.7, gid="bars")
-    axes.plot(*_bars(x, y, np.zeros_like(x_se), y_se), color=MUTED, lw=0.7, gid="bars")
-    for turned, fill, what in ((sign < 0, INK, "edit lowers the exposure"), (sign > 0, PAPER, "edit raises it")):
+    many = len(x) > MANY
+    for halves in ((x_se, np.zeros_like(y_se)), (np.zeros_like(x_se), y_se)):
+        bars = _bars(x, y, *halves)
+        axes.plot(*bars, color=MUTED, lw=0.4 if many else 0.7, alpha=0.5 if many else 1.0, gid="bars")
+    kinds = [(sign < 0, INK, "edit lowers the exposure"), (sign > 0, PAPER, "edit raises it")]
+    if pair.estimand == "population":  # which allele counts is a convention there
+        kinds = [(np.ones(len(x), dtype=bool), INK, "variant, turned to raise the exposure")]
+    for turned, fill, what in kinds:
         if turned.any():
             label = f"{what} ({turned.sum()})"
-            axes.plot(x[turned], y[turned], "o", ms=4, mfc=fill, mec=INK, mew=0.9, label=label, zorder=3, gid="points")
+            size, edge = (2.2, 0.5) if many else (4, 0.9)
+            axes.plot(
+                x[turned], y[turned], "o", ms=size, mfc=fill, mec=INK, mew=edge, label=label, zorder=3, gid="points"
+            )
     axes.axhline(0, color=GRID, lw=0.8, zorder=0)
     axes.axvline(0, color=GRID, lw=0.8, zorder=0)
     ends = np.array([0.0, 1.06 * float(np.max(x + x_se, initial=0.0)) or 1.0])

@@ -27,6 +27,7 @@ PALETTE = {
 }
 INK, MUTED, GRID, PAPER = (PALETTE[name][0] for name in ("ink", "muted", "grid", "paper"))
 ON_DARK, ON_LIGHT = "#fefefe", "#111111"  # on a cell of a heatmap, which is the same on light and dark paper
+VERMILLION = PALETTE["vermillion"][0]
 CYCLE = tuple(PALETTE[name][0] for name in ("blue", "vermillion", "green", "amber", "pink", "violet", "sky"))
 METHOD_COLOURS = {
     method: PALETTE[name][0]
@@ -116,8 +117,18 @@ def plain_log_ticks(axis: Axes) -> None:
 
 
 def method_colour(method: str, methods: Sequence[str]) -> str:
-    """Return the colour of a method; one unknown to the palette gets one by its rank among `methods`."""
-    return METHOD_COLOURS.get(method, CYCLE[list(methods).index(method) % len(CYCLE)])
+    """Return the colour of a method; one unknown to the palette gets one that no other of `methods` has, if it can.
+
+    Parameters
+    ----------
+    methods : all that are drawn together, in order.
+    """
+    if method in METHOD_COLOURS:
+        return METHOD_COLOURS[method]
+    unknown = [name for name in dict.fromkeys(methods) if name not in METHOD_COLOURS]
+    taken = {METHOD_COLOURS[name] for name in methods if name in METHOD_COLOURS}
+    free = [colour for colour in CYCLE if colour not in taken] or list(CYCLE)
+    return free[unknown.index(method) % len(free)]
 
 
 def settle(figure: Figure) -> Figure:

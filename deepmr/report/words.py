@@ -1,5 +1,6 @@
 """Numbers and results in words, the same in figures, tables and sentences."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -122,6 +123,27 @@ READING = {
     "the causal effect. Two branches mean that some edits reach the outcome another way. MR-Egger's line may "
     "start elsewhere: that intercept is a direct effect which all edits share. Every edit is drawn as if it "
     "raised the exposure; both signs of the filled points were turned.",
+    "scatter_population": "Each point is one variant, its bars one standard error, drawn for the allele that raises "
+    "the exposure. If the exposure causes the outcome, variants that move the exposure more move the outcome in "
+    "proportion: the points lie on a line through 0, whose slope is the causal effect. MR-Egger's line may start "
+    "elsewhere: that intercept is an effect on the outcome by other paths which all variants share.",
+    "single": "Each row is the effect by one instrument alone. Rows that lie far from the diamonds, with intervals "
+    "that leave them out, may reach the outcome another way. A triangle at the border marks an interval that goes on "
+    "outside the figure.",
+    "leave_one_out": "Each row is the estimate without that instrument. Rows that lie close together: no single "
+    "instrument carries the answer. Coloured: without this one the interval would hold 0, or no longer would.",
+    "funnel": "Precise instruments are at the top and lie near the truth; the wide foot is chance. Nineteen of "
+    "twenty points belong inside the dotted funnel: many outside are heterogeneity. A foot that leans to one side "
+    "suggests that weak instruments reach the outcome another way in one direction, which is what MR-Egger's line "
+    "corrects for.",
+    "radial": "The slope from 0 to a point is the ratio of that instrument, and its distance from the line, up or "
+    "down, what it adds to Cochran's Q. Points outside the grey band are further off than 95 % by chance; diamonds "
+    "are further than chance allows even for the furthest of so many.",
+    "density": "Where the ratios of the instruments gather. One hump at the estimates: instruments agree. Several "
+    "humps: groups of instruments that give different answers, by other paths or other causes.",
+    "loci": "Each row is the effect at one locus, the diamond their mean. The line through the diamond is the "
+    "prediction interval: where the effect at one new locus may lie. It stays as long as loci differ, however many "
+    "there are.",
     "calibration": "The dotted diagonal is what an honest ensemble shows: its 95 % intervals hold 95 % of held-out "
     "values, and 70 % of the loci given probability 0.7 are positive. A curve of coverage below the "
     "diagonal is too sure of itself, one above it too cautious. Grey band: chance, with so many loci. "
@@ -184,6 +206,17 @@ def pvalue(value: float) -> str:
 def method_name(method: str) -> str:
     """Return a method's name as a reader knows it; the key itself for one that is not listed."""
     return METHOD_NAMES.get(method, method)
+
+
+def with_names(sentence: str) -> str:
+    """Return a sentence with the keys of methods in it written as their names: ivw_random as IVW (random)."""
+
+    def named(key: re.Match[str]) -> str:
+        name, _, kind = METHOD_NAMES[key[0]].partition(", ")
+        return f"{name} ({kind})" if kind else name
+
+    keys = "|".join(sorted(METHOD_NAMES, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.-])({keys})(?![\w-])", named, sentence)
 
 
 def shorten(name: str, most: int) -> str:

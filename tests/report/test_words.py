@@ -45,3 +45,10 @@ def test_counts_and_long_names():
 def test_every_method_has_a_name_and_a_meaning():
     assert set(words.METHOD_NAMES) == set(words.METHOD_MEANINGS) == {*METHODS, *MULTIVARIABLE}
     assert words.method_name("my_own") == "my_own"
+
+
+def test_methods_in_a_sentence_get_their_names():
+    said = "Read ivw_random only beside egger; Cochran's Q, MR-Egger and my_ivw stay (wald)."
+    assert words.with_names(said) == (
+        "Read IVW (random) only beside MR-Egger; Cochran's Q, MR-Egger and my_ivw stay (Wald (mean))."
+    )

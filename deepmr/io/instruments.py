@@ -1,0 +1,116 @@
+"""Tables of instruments, as `deepmr mr --save-instruments` writes them: read back into the core type."""
+
+import re
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from deepmr import schema
+from deepmr.errors import InputError
+from deepmr.io.tables import numbers, read_table
+from deepmr.types import Estimand, Instruments
+
+EFFECTS = ("beta_exposure", "se_exposure", "beta_outcome", "se_outcome")
+_FACTOR = re.compile(r"factor_(\d+)_(exposure|outcome)")
+
+
+def read_instruments(path: Path) -> list[Instruments]:
+    """Read a table of instruments of one exposure each: one object a pair of traits, in the order of the table.
+
+    Parameters
+    ----------
+    path
+        Table (TSV or Parquet) with the columns exposure, outcome, locus, variant_id, beta_exposure, se_exposure,
+        beta_outcome and se_outcome. Others that are known are read where they are there: alleles and positions, eaf,
+        n_exposure and n_outcome, estimand (default population), error_corr, and factor_0_exposure, factor_0_outcome,
+        ..., the errors that ensemble members share. Others are ignored.
+
+    Raises
+    ------
+    InputError
+        When a column is missing or holds something that is not a number, or a variant occurs twice in a locus.
+
+    Notes
+    -----
+    Loci without an instrument are not in such a table, nor is a correlation of the instruments.
+    """
+    frame = read_table(path)
+    needed = ("exposure", "outcome", "locus", "variant_id", *EFFECTS)
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        several = any(re.fullmatch(r"beta_exposure_.+", name) for name in frame.columns)
+        hint = "; tables of several exposures at once cannot be used here" if several else ""
+        raise InputError(f"{path}: not a table of instruments: the column(s) {', '.join(missing)} are missing{hint}")
+    if frame.empty:
+        raise InputError(f"{path}: holds no instruments")
+    factors = sorted((m for m in map(_FACTOR.fullmatch, frame.columns) if m), key=lambda m: (int(m[1]), m[2]))
+    columns = [
+        *EFFECTS,
+        *(n for n in ("n_exposure", "n_outcome", "error_corr") if n in frame),
+        *(m[0] for m in factors),
+    ]
+    for name in columns:
+        frame[name] = numbers(path, frame, name)
+    for name in ("se_exposure", "se_outcome", "n_exposure", "n_outcome"):
+        if name in frame and not (frame[name] > 0).all():
+            row = int(np.argmin((frame[name] > 0).to_numpy()))
+            raise InputError(f"{path}: line {row + 2}, column {name!r}: {frame[name].iloc[row]:g} is not above 0")
+    _check_names(path, frame)
+    return [_pair(path, part) for _, part in frame.groupby(["exposure", "outcome"], sort=False)]
+
+
+def _check_names(path: Path, frame: pd.DataFrame) -> None:
+    for name in ("exposure", "outcome", "locus", "variant_id"):
+        empty = (frame[name].astype(str).str.strip() == "").to_numpy()
+        if empty.any():
+            raise InputError(f"{path}: line {int(np.argmax(empty)) + 2}, column {name!r}: is empty")
+    twice = frame.duplicated(["exposure", "outcome", "locus", "variant_id"]).to_numpy()
+    if twice.any():
+        row = int(np.argmax(twice))
+        raise InputError(f"{path}: line {row + 2}: the variant {frame['variant_id'].iloc[row]!r} is there twice")
+
+
+def _pair(path: Path, frame: pd.DataFrame) -> Instruments:
+    loci = list(dict.fromkeys(frame["locus"]))
+    place = frame["locus"].map({locus: i for i, locus in enumerate(loci)}).to_numpy(int)
+    order = np.argsort(place, kind="stable")  # rows of a locus need not lie together
+    frame, place = frame.iloc[order].reset_index(drop=True), place[order]
+    exposure, outcome = str(frame["exposure"].iloc[0]), str(frame["outcome"].iloc[0])
+    variants = frame.reindex(columns=[*schema.VARIANTS, *(n for n in ("eaf",) if n in frame)], fill_value="")
+    if "pos" in frame:
+        variants["pos"] = pd.to_numeric(frame["pos"], errors="coerce").fillna(-1).astype(np.int64)
+    if "eaf" in frame:
+        variants["eaf"] = pd.to_numeric(frame["eaf"], errors="coerce")
+    last = 1 + max((int(m[1]) for m in map(_FACTOR.fullmatch, frame.columns) if m), default=-1)
+    shared = None
+    if last:
+        names = [[f"factor_{i}_{trait}" for trait in ("exposure", "outcome")] for i in range(last)]
+        gone = [name for pair in names for name in pair if name not in frame]
+        if gone:
+            raise InputError(f"{path}: the errors that members share are incomplete: the column {gone[0]} is missing")
+        shared = np.stack([frame[pair].to_numpy(float) for pair in names])
+    estimands = frame["estimand"].unique().tolist() if "estimand" in frame else ["population"]
+    if len(estimands) > 1 or estimands[0] not in ("model", "calibrated", "population"):
+        raise InputError(
+            f"{path}: estimand must be one of model, calibrated, population, the same for a pair; got "
+            f"{', '.join(map(repr, estimands))}"
+        )
+    overlap = float(frame["error_corr"].iloc[0]) if "error_corr" in frame else None
+    sizes = all(name in frame for name in ("n_exposure", "n_outcome"))
+    return Instruments(
+        loci=tuple(map(str, loci)),
+        offsets=np.searchsorted(place, np.arange(len(loci) + 1)),
+        exposures=(exposure,),
+        outcome=outcome,
+        variants=variants,
+        beta_exposure=frame[["beta_exposure"]].to_numpy(float),
+        se_exposure=frame[["se_exposure"]].to_numpy(float),
+        beta_outcome=frame["beta_outcome"].to_numpy(float),
+        se_outcome=frame["se_outcome"].to_numpy(float),
+        error_factors=shared,
+        error_corr=None if overlap is None else np.array([[1.0, overlap], [overlap, 1.0]]),
+        n=frame[["n_exposure", "n_outcome"]].to_numpy(float) if sizes else None,
+        estimand=cast(Estimand, estimands[0]),
+    )

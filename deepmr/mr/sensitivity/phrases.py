@@ -1,0 +1,36 @@
+"""Numbers and names as sensitivity analyses write them in their sentences."""
+
+from typing import Any
+
+# What holds of Q where errors come from ensemble members; `heterogeneity` has the numbers.
+MEMBERS = (
+    "Q is no test here: members that differ between edits make it reject too often, errors that they share too seldom."
+)
+NAMED = 5  # most variants or methods that a sentence names
+
+
+def of_loci(k: int, n: int) -> str:
+    """Return "3 of 4 loci"."""
+    return f"{k:,} of {n:,} loci"
+
+
+def listed(names: list[str], last: str = "and") -> str:
+    """Return names in a row, the last after "and"; of many the first five and how many more."""
+    if len(names) > NAMED:
+        return ", ".join(names[:NAMED]) + f" {last} {len(names) - NAMED:,} more"
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" {last} {names[-1]}"
+
+
+def number(value: float) -> str:
+    """Return a number with three digits that count."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def share(value: float) -> str:
+    """Return a share as percent."""
+    return f"{100 * value:.2g} %" if value < 0.995 else "100 %"
+
+
+def effect(row: Any) -> str:
+    """Return "0.446 (0.33 to 0.562)"."""
+    return f"{row['beta']:.3g} ({row['ci_low']:.3g} to {row['ci_high']:.3g})"

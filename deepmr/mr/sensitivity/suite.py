@@ -1,0 +1,192 @@
+"""One call that runs the sensible set of analyses and says in words what they agree on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from deepmr import checks
+from deepmr.errors import InputError
+from deepmr.mr import METHODS, estimate_effects
+from deepmr.mr.sensitivity.findings import Findings, ordered, stack
+from deepmr.mr.sensitivity.heterogeneity import heterogeneity
+from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instruments
+from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS
+from deepmr.mr.sensitivity.steiger import steiger, steiger_variants
+from deepmr.mr.sensitivity.strength import strength
+from deepmr.mr.sensitivity.verdict import describe
+from deepmr.types import Estimates, Instruments
+
+# What is run unless told otherwise, as far as it is there: methods that are wrong for different reasons.
+USUAL = (
+    "ivw_random", "egger", "median_weighted", "mode_weighted", "contamination_mixture", "debiased_ivw", "divw", "raps",
+    "raps_huber",
+)  # fmt: skip
+MANY = 100  # loci above which only these are run
+QUICK = ("ivw_random", "egger", "median_weighted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """Everything that the sensible set of analyses finds for one pair of traits.
+
+    Attributes
+    ----------
+    lead : the method that the others are compared with.
+    findings : by name of the analysis; `schema.SENSITIVITY` says what their columns mean.
+    sentences : what they say, in words.
+    """
+
+    lead: str
+    estimates: Estimates
+    findings: dict[str, Findings]
+    sentences: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the estimates."""
+        return self.estimates.to_frame()
+
+
+def usual_methods(instruments: Instruments) -> tuple[str, ...]:
+    """Return the methods that are run unless told otherwise; the first one leads.
+
+    Effects that one ensemble predicts have errors of like size, so there equal weights lead; elsewhere inverse
+    variances do. Of more than a hundred loci, only quick methods are run.
+    """
+    lead = ("ivw",) if instruments.error_factors is not None else ()
+    return tuple(name for name in (*lead, *(QUICK if len(instruments.loci) > MANY else USUAL)) if name in METHODS)
+
+
+def check_sensitivity(
+    instruments: Instruments,
+    *,
+    methods: Sequence[str] | None = None,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    outlier_tests: Sequence[str] = tuple(OUTLIER_TESTS),
+    r_exposure: Float[np.ndarray, "rows"] | None = None,
+    r_outcome: Float[np.ndarray, "rows"] | None = None,
+) -> Sensitivity:
+    """Run the sensible set of sensitivity analyses at every locus, and say in words what they agree on.
+
+    Parameters
+    ----------
+    instruments : of one pair of traits.
+    methods : estimators, the leading one first; default `usual_methods`.
+    min_instruments : loci with fewer are skipped.
+    level : of the confidence intervals.
+    outlier_tests : keys of `OUTLIER_TESTS`.
+    r_exposure, r_outcome : correlation of each instrument with the traits, for a binary one; see `steiger_variants`.
+
+    Returns
+    -------
+    Sensitivity, with the findings heterogeneity, strength, leave_one_out (of the leading method), single, outliers,
+    steiger, steiger_variants and agreement.
+
+    Raises
+    ------
+    InputError : on an unknown method or test, or several exposures.
+    """
+    chosen = tuple(usual_methods(instruments) if methods is None else methods)
+    if not chosen:
+        raise InputError("needs at least one method; got none")
+    estimates = estimate_effects(instruments, methods=chosen, min_instruments=min_instruments, level=level)
+    return examine(
+        instruments,
+        estimates,
+        lead=chosen[0],
+        min_instruments=min_instruments,
+        level=level,
+        outlier_tests=outlier_tests,
+        r_exposure=r_exposure,
+        r_outcome=r_outcome,
+    )
+
+
+def examine(
+    instruments: Instruments,
+    estimates: Estimates,
+    *,
+    lead: str,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    outlier_tests: Sequence[str] = tuple(OUTLIER_TESTS),
+    r_exposure: Float[np.ndarray, "rows"] | None = None,
+    r_outcome: Float[np.ndarray, "rows"] | None = None,
+) -> Sensitivity:
+    """Run the analyses of `check_sensitivity` around estimates that are there already.
+
+    Parameters
+    ----------
+    instruments : of one pair of traits.
+    estimates : made from them, of any methods.
+    lead : the method that the others are compared with.
+    min_instruments : loci with fewer are skipped.
+    level : of the confidence intervals.
+    outlier_tests : keys of `OUTLIER_TESTS`.
+    r_exposure, r_outcome : as for `check_sensitivity`.
+    """
+    checks.one_of("lead", lead, METHODS)
+    for name in outlier_tests:
+        checks.one_of("outlier test", name, OUTLIER_TESTS)
+    run = set(estimates.table["method"]) | set(estimates.skipped["method"])
+    found = [
+        heterogeneity(instruments, min_instruments=min_instruments),
+        strength(instruments),
+        leave_one_out(instruments, method=lead, min_instruments=max(min_instruments, 2), level=level),
+        single_instruments(
+            instruments,
+            methods=tuple(name for name in dict.fromkeys((lead, "egger")) if name in run),
+            min_instruments=min_instruments,
+            level=level,
+        ),
+        steiger(instruments, r_exposure=r_exposure, r_outcome=r_outcome),
+        steiger_variants(instruments, r_exposure=r_exposure, r_outcome=r_outcome),
+        compare_methods(estimates, reference=lead),
+    ]
+    findings = {part.analysis: part for part in found}
+    tests = [OUTLIER_TESTS[name](instruments) for name in outlier_tests]
+    if tests:
+        findings["outliers"] = stack(tests)
+    said = describe(estimates, findings, lead=lead, shared=instruments.error_factors is not None)
+    if instruments.correlation is not None:
+        said = (*said, "The tests take instruments as independent, although their correlation is given.")
+    if instruments.error_corr is not None and instruments.error_corr[0, -1] != 0:
+        said = (*said, "Samples overlap: weakness then pulls towards the confounded association instead of 0.")
+    return Sensitivity(lead=lead, estimates=estimates, findings=findings, sentences=said)
+
+
+def compare_methods(estimates: Estimates, *, reference: str) -> Findings:
+    """Say for every locus which methods agree with one of them.
+
+    Parameters
+    ----------
+    estimates : of one pair of traits, several methods.
+    reference : the method that the others are compared with.
+
+    Returns
+    -------
+    Findings "agreement", a row a locus and other method, for loci where both have an estimate.
+
+    Notes
+    -----
+    Methods share their data, so intervals that merely overlap say little. A method `agrees` when each estimate lies in
+    the other's interval; it is `imprecise` when its interval holds the reference but its estimate lies outside the
+    reference's interval; and it `differs` when its interval leaves the reference out.
+    """
+    table = estimates.table
+    ours = table[table["method"] == reference].set_index("locus")[["beta", "ci_low", "ci_high"]]
+    others = table[(table["method"] != reference) & table["locus"].isin(ours.index)]
+    base = ours.loc[others["locus"]].reset_index(drop=True)
+    others = others.reset_index(drop=True)
+    holds = (others["ci_low"] <= base["beta"]) & (base["beta"] <= others["ci_high"])
+    within = (base["ci_low"] <= others["beta"]) & (others["beta"] <= base["ci_high"])
+    frame = others[["exposure", "outcome", "locus", "method", "beta"]].assign(
+        reference=reference,
+        beta_reference=base["beta"],
+        same_sign=np.sign(others["beta"]) == np.sign(base["beta"]),
+        verdict=np.where(holds & within, "agrees", np.where(holds, "imprecise", "differs")),
+    )
+    return Findings(analysis="agreement", table=ordered("agreement", frame))

@@ -1,0 +1,196 @@
+"""What sensitivity analyses say, in words: short sentences with the numbers behind them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from deepmr.mr.sensitivity.overview import SIGNIFICANT, Table, many_loci
+from deepmr.mr.sensitivity.phrases import MEMBERS, effect, listed, number, share
+from deepmr.mr.sensitivity.strength import WEAK
+from deepmr.types import Estimates
+
+# Methods to read where a doubt arises, the first that was run.
+AGAINST = {
+    "weak": ("raps", "raps_huber", "debiased_ivw", "divw"),
+    "pleiotropy": ("median_weighted", "contamination_mixture", "mode_weighted", "egger"),
+}
+
+
+def describe(estimates: Estimates, findings: Table, *, lead: str, shared: bool = False) -> tuple[str, ...]:
+    """Return what the analyses of one pair of traits say: of one locus its numbers, of many their shares.
+
+    Parameters
+    ----------
+    estimates : of every method.
+    findings : by name of the analysis, as `check_sensitivity` has them.
+    lead : the method that the others are compared with.
+    shared : whether ensemble members share errors, which Cochran's Q cannot see.
+    """
+    table = estimates.table
+    loci = int((table["method"] == lead).sum())
+    if loci == 0:
+        reasons = estimates.skipped.loc[estimates.skipped["method"] == lead, "reason"]
+        why = reasons.value_counts().index[0] if len(reasons) else "there is no locus"
+        return (f"{lead} has no estimate: {why}.",)
+    if loci == 1:
+        return tuple(_one(table, findings, lead, shared))
+    return tuple(many_loci(table, findings, lead, shared))
+
+
+def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Iterator[str]:
+    row = table[table["method"] == lead].iloc[0]
+    yield (
+        f"{lead} estimates the effect of {row['exposure']} on {row['outcome']} as {effect(row)} "
+        f"from {row['n']:,} instrument{'' if row['n'] == 1 else 's'}."
+    )
+    doubts: list[str] = []
+    yield from _agreement(table, findings["agreement"].table, row, doubts)
+    for name, say in (
+        ("strength", _strength),
+        ("heterogeneity", _heterogeneity),
+        ("leave_one_out", _leave_one_out),
+        ("outliers", _outliers),
+        ("steiger", _steiger),
+    ):
+        if name in findings:
+            here = findings[name]
+            here_table = here.table[here.table["locus"] == row["locus"]] if len(here) else here.table
+            if len(here_table):
+                yield from say(here_table, row, doubts, shared)
+            elif name in _UNTESTED:
+                reasons = here.skipped.loc[here.skipped["locus"] == row["locus"], "reason"]
+                yield from (f"{_UNTESTED[name]} {reason}." for reason in reasons)
+                if name == "heterogeneity":
+                    doubts.append("untested")
+    yield _reading(table, lead, doubts)
+
+
+def _agreement(table: pd.DataFrame, agreement: pd.DataFrame, row: Any, doubts: list[str]) -> Iterator[str]:
+    by_method = table[table["locus"] == row["locus"]].set_index("method")
+    groups = {verdict: list(part["method"]) for verdict, part in agreement.groupby("verdict", sort=False)}
+    named = {k: listed([f"{m} {effect(by_method.loc[m])}" for m in names]) for k, names in groups.items()}
+    if "agrees" in groups:
+        yield f"In agreement, each estimate inside the other's interval: {named['agrees']}."
+    if "imprecise" in groups:
+        yield f"Too imprecise to confirm or contradict it: {named['imprecise']}."
+    if "differs" in groups:
+        yield f"Against it, their intervals leave {number(row['beta'])} out: {named['differs']}."
+        doubts.append("pleiotropy")
+    flipped = list(agreement.loc[~agreement["same_sign"], "method"])
+    if flipped:
+        yield f"The sign is the other in {listed(flipped)}."
+
+
+def _strength(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
+    it = table.iloc[0]
+    weak = f"{it['n_weak']:,} of {it['n']:,} instruments have F below {WEAK:g}"
+    dilution = f"errors of the exposure effects pull IVW towards 0 by about {share(it['relative_bias'])}"
+    if it["i2_gx"] > 0:
+        dilution += f", MR-Egger's slope by about {share(1 - it['i2_gx'])}"
+    if it["f_statistic"] < WEAK:
+        doubts.append("weak")
+        yield f"Instruments are weak: mean F is {number(it['f_statistic'])}; {dilution}; {weak}."
+    else:
+        yield f"Instruments are strong on average, mean F {number(it['f_statistic'])}: {dilution}; {weak}."
+    if 0 < it["i2_gx"] < 0.9:
+        yield f"I2_GX is {100 * it['i2_gx']:.1f} %, below 90 %: MR-Egger is diluted, trust its slope little."
+
+
+def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
+    it = table.iloc[0]
+    test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, P = {it['q_ivw_pvalue']:.2g}"
+    if it["q_ivw_pvalue"] < SIGNIFICANT:
+        if not shared:
+            doubts.append("scatter")
+        yield f"Ratios scatter more than their errors explain ({test}, I2 = {share(it['i2_ivw'])})."
+    else:
+        yield f"Ratios scatter no more than their errors explain ({test})."
+    if shared:
+        yield MEMBERS
+    where = f"intercept {number(it['intercept'])}, P = {it['intercept_pvalue']:.2g}"
+    if it["intercept_pvalue"] < SIGNIFICANT:
+        doubts.append("pleiotropy")
+        yield f"Instruments reach the outcome another way on average: MR-Egger's intercept is not 0 ({where})."
+    else:
+        yield f"MR-Egger shows no direct effect common to all instruments ({where})."
+
+
+def _leave_one_out(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
+    each = table[table["left_out"] != "*"]
+    if each.empty:
+        return
+    low, high = each["beta"].min(), each["beta"].max()
+    yield f"Without any one instrument the estimate stays between {number(low)} and {number(high)}."
+    excludes = row["ci_low"] > 0 or row["ci_high"] < 0
+    holds_zero = (each["ci_low"] <= 0) & (each["ci_high"] >= 0)
+    turned = each[holds_zero == excludes]
+    if len(turned):
+        doubts.append("one instrument")
+        change = "would hold 0" if excludes else "would leave 0 out"
+        names = listed(list(turned["left_out"]), "or")
+        yield f"It hangs on single instruments: the interval {change} without {names}."
+
+
+def _outliers(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
+    for test, part in table.groupby("method", sort=False):
+        far = part[part["outlier"]].sort_values("pvalue")
+        if len(far):
+            doubts.append("outliers")
+            names = listed(list(far["variant_id"]))
+            yield f"{len(far):,} of {len(part):,} instruments lie too far from the line for chance ({test}): {names}."
+        else:
+            yield f"No instrument lies too far from the line for chance ({test})."
+
+
+def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
+    it = table.iloc[0]
+    shares = (
+        f"the instruments explain {share(it['r2_exposure'])} of {row['exposure']} and {share(it['r2_outcome'])} of "
+        f"{row['outcome']}, P = {it['pvalue']:.2g}"
+    )
+    if it["forward"] and it["pvalue"] < SIGNIFICANT:
+        least = share(it["tipping_reliability"])
+        turns = (
+            f"it would turn if {row['outcome']} were measured with less than {least} of {row['exposure']}'s reliability"
+        )
+        alone = f"{it['n_reversed']:,} of {it['n']:,} by themselves explain more of the outcome"
+        yield f"The direction holds: {shares}; {turns}; {alone}."
+    elif it["forward"]:
+        yield f"The direction is not certain: {shares}."
+    else:
+        doubts.append("direction")
+        yield f"The direction may be the other: {shares}."
+
+
+# What could not be done, with the reason after it.
+_UNTESTED = {
+    "heterogeneity": "Heterogeneity and the intercept could not be tested:",
+    "steiger": "Steiger's test of the direction",
+}
+_FIXED = ("ivw_fixed", "wald_weighted")  # methods whose intervals do not grow with the scatter
+_DOUBTS = {
+    "untested": "little could be tested",
+    "weak": "instruments are weak",
+    "pleiotropy": "methods or the intercept point to other paths to the outcome",
+    "scatter": "ratios scatter",
+    "outliers": "there are outliers",
+    "one instrument": "the answer hangs on single instruments",
+    "direction": "the direction is open",
+}
+
+
+def _reading(table: pd.DataFrame, lead: str, doubts: list[str]) -> str:
+    run = set(table["method"])
+    if not doubts:
+        return f"Nothing here gives reason for doubt, which is no proof: read {lead}."
+    why = "; ".join(text for key, text in _DOUBTS.items() if key in doubts)
+    wanted = [key for key in AGAINST if key in doubts or (key == "pleiotropy" and "outliers" in doubts)]
+    beside = list(dict.fromkeys(m for key in wanted for m in AGAINST[key] if m in run and m != lead))[:2]
+    if beside:
+        return f"Reason for doubt: {why}. Read {lead} only beside {listed(beside)}."
+    if set(doubts) == {"scatter"} and lead in _FIXED:
+        return f"Reason for doubt: {why}. The interval of {lead} does not allow for it: read ivw_random."
+    if set(doubts) == {"scatter"}:
+        return f"Reason for some care: {why}. Read {lead}, whose interval should allow for it."
+    return f"Reason for doubt: {why}. Read {lead} with that in mind."

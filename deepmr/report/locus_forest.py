@@ -1,0 +1,62 @@
+"""Effects at single loci with what they pool to: the forest of a meta-analysis."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deepmr.errors import InputError
+from deepmr.report import words
+from deepmr.report.caterpillar import NAMED, clip_limits, draw_rows, draw_total, finish_rows, rows_height
+from deepmr.report.style import MUTED, WIDTH, method_colour, new_figure, settle, styled
+from deepmr.types import Estimates
+
+MAX_ROWS = 2000  # more loci than this are thinned out evenly, by the size of their effects
+
+
+@styled
+def locus_forest(local: Estimates, pooled: Estimates, *, exposure: str, outcome: str, method: str) -> Figure:
+    """Draw the effect at every locus, and below it the pooled effect with its prediction interval.
+
+    Parameters
+    ----------
+    local : a row a locus.
+    pooled : what `pool_estimates` made of them.
+    exposure, outcome, method : which rows.
+
+    Notes
+    -----
+    Up to 45 loci have their names, and squares whose area grows with their weight in the mean; more are drawn as thin
+    rows, from the smallest effect to the largest, and more than 2,000 are thinned out evenly. The diamond is the
+    confidence interval of the mean, the capped line the prediction interval: where the effect at a new locus lies.
+    """
+    loci, total = (_rows(part.table, exposure, outcome, method) for part in (local, pooled))
+    if loci.empty or total.empty:
+        raise InputError(f"{exposure} on {outcome}, {method}: there is no effect to draw")
+    loci, whole = loci.sort_values("beta", kind="stable"), total.iloc[0]
+    n = len(loci)
+    if n > MAX_ROWS:
+        loci = loci.iloc[np.linspace(0, n - 1, MAX_ROWS).round().astype(int)]
+    ends = [float(whole[name]) for name in ("ci_low", "ci_high", "pi_low", "pi_high") if name in whole]
+    limits = clip_limits(loci["ci_low"].to_numpy(float), loci["ci_high"].to_numpy(float), ends)
+    height = rows_height(len(loci))
+    unit = len(loci) / height
+    figure = new_figure(WIDTH, 1.4 + height)
+    axes = figure.subplots()
+    weight = 1 / (np.square(loci["se"].to_numpy(float)) + np.nan_to_num(float(whole.get("tau2", 0.0))) + 1e-300)
+    sizes = 2.5 + 4.5 * np.sqrt(weight / weight.max()) if len(loci) <= NAMED else None
+    labels = draw_rows(axes, loci, loci["locus"].tolist(), limits=limits, sizes=sizes)
+    y = len(loci) + 0.5 + 0.28 * unit
+    draw_total(axes, y, 0.09 * unit, whole, colour=method_colour(method, [method]), limits=limits)
+    labels[y] = f"mean of {words.count(n, 'locus')}"
+    axes.axhline(len(loci) + 0.5 + 0.06 * unit, color=MUTED, lw=0.5)
+    finish_rows(axes, labels, limits=limits, depth=y + 0.22 * unit, numbers={y: words.estimate(whole.to_dict())})
+    thinned = f"; {MAX_ROWS:,} of them drawn" if n > MAX_ROWS else ""
+    axes.set_title(f"{exposure} → {outcome}, {words.method_name(method)}: {words.count(n, 'locus')}{thinned}")
+    level = words.percent(float(whole.get("level", 0.95)))
+    line = f"; line: {level} prediction interval" if np.isfinite(whole.get("pi_low", np.nan)) else ""
+    axes.set_xlabel(f"effect with its {level} confidence interval (diamond: of the mean{line})")
+    return settle(figure)
+
+
+def _rows(table: pd.DataFrame, exposure: str, outcome: str, method: str) -> pd.DataFrame:
+    return table[(table["exposure"] == exposure) & (table["outcome"] == outcome) & (table["method"] == method)]

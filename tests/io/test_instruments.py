@@ -1,0 +1,85 @@
+"""Tables of instruments, written and read back."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepmr.errors import InputError
+from deepmr.io.instruments import read_instruments
+from deepmr.io.tables import write_table
+from tests.mr.builders import pack, simulated
+
+
+def positions(instruments):
+    """The builders write text where a position belongs."""
+    n = len(instruments.variants)
+    return replace(instruments, variants=instruments.variants.assign(pos=np.arange(n)))
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    one = positions(simulated(counts=(5, 3), members=4))
+    other = positions(pack([1.0, 2, 3], [1.0, 2, 2], overlap=0.3, n=(1000, 2000)))
+    other = replace(
+        other, exposures=("third",), estimand="population", variants=other.variants.assign(eaf=[0.1, 0.2, 0.3])
+    )
+    for given in (one, other):
+        write_table(given.to_frame(), tmp_path / "i.tsv")
+        (back,) = read_instruments(tmp_path / "i.tsv")
+        for name in (field.name for field in fields(given)):
+            ours, theirs = getattr(back, name), getattr(given, name)
+            if isinstance(theirs, pd.DataFrame):
+                pd.testing.assert_frame_equal(ours, theirs, check_dtype=False)
+            elif isinstance(theirs, np.ndarray):
+                assert np.array_equal(ours, theirs), name
+            else:
+                assert ours == theirs, name
+
+
+def test_pairs_come_one_by_one_and_loci_together(tmp_path):
+    one = simulated(counts=(2, 3))
+    other = replace(one, exposures=("third",))
+    frame = pd.concat([one.to_frame(), other.to_frame()]).sample(frac=1, random_state=0)
+    write_table(frame, tmp_path / "i.tsv")
+    pairs = read_instruments(tmp_path / "i.tsv")
+    assert {pair.exposure for pair in pairs} == {"exposure", "third"}
+    assert all(dict(zip(pair.loci, pair.counts, strict=True)) == {"locus0": 2, "locus1": 3} for pair in pairs)
+    assert all(pair.estimand == "model" for pair in pairs)
+
+
+MINIMAL = ["exposure", "outcome", "locus", "variant_id", "beta_exposure", "se_exposure", "beta_outcome", "se_outcome"]
+ROW = ["X", "Y", "l", "v", "1", "0.1", "2", "0.2"]
+
+
+def table(tmp_path, *rows, columns=MINIMAL):
+    path = tmp_path / "i.tsv"
+    path.write_text("\n".join("\t".join(row) for row in (columns, *rows)) + "\n")
+    return path
+
+
+def test_the_fewest_columns_are_of_a_population(tmp_path):
+    (pair,) = read_instruments(table(tmp_path, ROW))
+    assert pair.estimand == "population"
+    assert (pair.n, pair.error_factors, pair.error_corr) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        ([ROW[:-1]], MINIMAL[:-1], r"the column\(s\) se_outcome are missing"),
+        ([["1"]], ["beta_exposure_X"], "tables of several exposures at once cannot be used here"),
+        ([], MINIMAL, "holds no instruments"),
+        ([[*ROW[:7], "0"]], MINIMAL, "line 2, column 'se_outcome': 0 is not above 0"),
+        ([[*ROW[:7], "x"]], MINIMAL, "line 2, column 'se_outcome': 'x' is not a finite number"),
+        ([ROW, ROW], MINIMAL, "line 3: the variant 'v' is there twice"),
+        ([["", *ROW[1:]]], MINIMAL, "line 2, column 'exposure': is empty"),
+        ([[*ROW, "truth"]], [*MINIMAL, "estimand"], "estimand must be one of model, calibrated, population"),
+        ([[*ROW, "1"]], [*MINIMAL, "factor_0_exposure"], "the column factor_0_outcome is missing"),
+        ([[*ROW, "2"]], [*MINIMAL, "error_corr"], "error_corr must lie between -1 and 1"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_a_line(tmp_path, rows, columns, message):
+    with pytest.raises(InputError, match=message) as told:
+        read_instruments(table(tmp_path, *rows, columns=columns))
+    assert "\n" not in str(told.value)
