@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
-from deepmr.linalg import divide
+from deepmr.linalg import segment_repeat
 from deepmr.meta.studies import (
     Groups,
     Studies,
@@ -17,11 +17,11 @@ from deepmr.meta.studies import (
     fit_weighted,
     one_group,
     projection_traces,
-    traced,
 )
 
 Tau2 = Literal["REML", "ML", "DL", "PM", "EB", "PMM", "HE", "HS", "HSk", "SJ", "GENQ", "EE"]
 ITERATED = ("REML", "ML", "PM", "EB", "PMM")
+_CELLS = 200_000  # numbers of one array while likelihoods are compared
 _GRID = np.geomspace(1e-10, 1.0, 90)  # shares of the largest tau2 at which likelihoods are compared
 
 
@@ -176,10 +176,7 @@ def _peak(studies: Studies, *, restricted: bool) -> Groups:
     plain = fit_weighted(studies, np.ones_like(studies.beta)).residual
     starts = studies.offsets[:-1]
     top = 4 * (np.maximum.reduceat(plain, starts) - np.minimum.reduceat(plain, starts)) ** 2  # the score is below 0
-    best, index = log_likelihood(studies, np.zeros_like(top), restricted=restricted), np.full(len(top), -1)
-    for i, share in enumerate(_GRID):
-        value = log_likelihood(studies, share * top, restricted=restricted)
-        index, best = np.where(value > best, i, index), np.maximum(value, best)
+    index = _best_of_grid(studies, top, restricted=restricted)
     last = len(_GRID) - 1
     low = np.where(index > 0, _GRID[np.maximum(index - 1, 0)], 0.0) * top
     high = _GRID[np.minimum(index + 1, last)] * top
@@ -192,6 +189,25 @@ def _peak(studies: Studies, *, restricted: bool) -> Groups:
     low, high = np.where(bracketed, low, at), np.where(bracketed, high, at)
     root = find_root(lambda t: likelihood_score(studies, t, restricted=restricted), low, high, at)
     return np.where(bracketed, root, at)
+
+
+def _best_of_grid(studies: Studies, top: Groups, *, restricted: bool) -> Int[np.ndarray, "groups"]:
+    """Return which share of `top` has the highest likelihood; -1 for zero."""
+    shares = np.concatenate([[0.0], _GRID])
+    at_once = max(1, _CELLS // max(1, len(studies.beta)))
+    parts = []
+    for start in range(0, len(shares), at_once):
+        tau2 = shares[start : start + at_once, None] * top
+        spread = studies.variance + segment_repeat(tau2, studies.offsets)
+        weights = 1 / spread
+        weighted = weights * studies.beta
+        gram = np.moveaxis(studies.sum(studies.design[:, None, None] * (studies.design[:, None] * weights)), (0, 1), (2, 3))
+        right = np.moveaxis(studies.sum(studies.design[:, None] * weighted), 0, 2)
+        # About the groups' means: nothing cancels here that matters between points of a grid.
+        q = studies.sum(weighted * studies.beta) - np.sum(right * np.linalg.solve(gram, right[..., None])[..., 0], axis=2)
+        value = -0.5 * (studies.sum(np.log(spread)) + q)
+        parts.append(value - 0.5 * np.linalg.slogdet(gram)[1] if restricted else value)
+    return np.argmax(np.concatenate(parts), axis=0) - 1
 
 
 _METHODS: dict[str, Callable[[Studies], Groups]] = {
