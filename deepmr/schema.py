@@ -55,6 +55,8 @@ EXTRA = {
     "f_statistic": "mean F statistic (beta_exposure / se_exposure)^2 of the instruments",
     "sigma": "residual scale of the regression (1 when the standard errors explain the scatter)",
     "tau2": "between-locus variance of the effect",
+    "scale": "scale of the t distribution of effects over loci",
+    "df_effects": "degrees of freedom of the t distribution of effects over loci; infinite where they are normal",
     "tau2_se": "standard error of tau2",
     "tau2_low": "lower end of the Q-profile interval of tau2",
     "tau2_high": "upper end of the Q-profile interval of tau2",

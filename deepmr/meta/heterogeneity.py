@@ -1,5 +1,6 @@
 """How far effects differ beyond their errors: Cochran's Q, H, I2, and intervals of tau2."""
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
@@ -9,7 +10,6 @@ from scipy import optimize, stats
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.inference import chi2_tail, i_squared, quantile
-from deepmr.linalg import divide
 from deepmr.meta.quadratic import tail_of_quadratic_form
 from deepmr.meta.studies import Groups, Studies, fit_weighted, one_group
 from deepmr.meta.tau2 import between_variance, log_likelihood, solve_q
@@ -135,7 +135,7 @@ def _generalised_interval(studies: Studies, level: float) -> tuple[float, float]
     return ends[0], ends[1]
 
 
-def _rising(function, size: float) -> float:
+def _rising(function: Callable[[float], float], size: float) -> float:
     """Return where a rising function crosses zero; 0 where it starts above."""
     if function(0.0) >= 0:
         return 0.0
@@ -144,7 +144,7 @@ def _rising(function, size: float) -> float:
     return float(optimize.brentq(function, 0.0, size, xtol=1e-300, rtol=1e-12))
 
 
-def _crossing(function, inside: float, size: float) -> tuple[float, float]:
+def _crossing(function: Callable[[float], float], inside: float, size: float) -> tuple[float, float]:
     """Return where a function with one peak crosses zero on either side of a point where it is above."""
     low = 0.0 if function(0.0) >= 0 else optimize.brentq(function, 0.0, inside, xtol=1e-300, rtol=1e-12)
     above = inside + size

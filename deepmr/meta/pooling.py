@@ -1,13 +1,6 @@
 """Random-effects meta-analysis: from one effect a locus to a mean over loci and its spread."""
 
-from dataclasses import dataclass
-
-import numpy as np
-import pandas as pd
-
-from deepmr import checks, schema
-from deepmr.errors import InputError
-from deepmr.meta.grouping import GROUP, assemble, grouped
+from deepmr.meta.grouping import assemble, grouped
 from deepmr.meta.kernel import Interval, Prediction, Weighting, check_options, pool_groups
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates

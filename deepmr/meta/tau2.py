@@ -201,10 +201,14 @@ def _best_of_grid(studies: Studies, top: Groups, *, restricted: bool) -> Int[np.
         spread = studies.variance + segment_repeat(tau2, studies.offsets)
         weights = 1 / spread
         weighted = weights * studies.beta
-        gram = np.moveaxis(studies.sum(studies.design[:, None, None] * (studies.design[:, None] * weights)), (0, 1), (2, 3))
+        gram = np.moveaxis(
+            studies.sum(studies.design[:, None, None] * (studies.design[:, None] * weights)), (0, 1), (2, 3)
+        )
         right = np.moveaxis(studies.sum(studies.design[:, None] * weighted), 0, 2)
         # About the groups' means: nothing cancels here that matters between points of a grid.
-        q = studies.sum(weighted * studies.beta) - np.sum(right * np.linalg.solve(gram, right[..., None])[..., 0], axis=2)
+        q = studies.sum(weighted * studies.beta) - np.sum(
+            right * np.linalg.solve(gram, right[..., None])[..., 0], axis=2
+        )
         value = -0.5 * (studies.sum(np.log(spread)) + q)
         parts.append(value - 0.5 * np.linalg.slogdet(gram)[1] if restricted else value)
     return np.argmax(np.concatenate(parts), axis=0) - 1
