@@ -1,6 +1,7 @@
 """Pooling on arrays: many groups of studies at once, each to a mean, its interval, a prediction and heterogeneity."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -147,9 +148,7 @@ def locus_specific(
     variance = np.sum((factors - segment_repeat(mean, offsets)) ** 2, axis=0)
     if len(factors) < 2:
         return variance
-    parts = [
-        moderate_variances(variance[a:b], len(factors) - 1.0) for a, b in zip(offsets[:-1], offsets[1:], strict=True)
-    ]
+    parts = [moderate_variances(variance[a:b], len(factors) - 1.0) for a, b in pairwise(offsets)]
     return np.concatenate(parts) if parts else variance
 
 

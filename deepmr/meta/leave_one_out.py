@@ -1,4 +1,4 @@
-"""Every pooled effect again without one locus: which locus does it hang on?"""
+"""Every pooled effect again without one locus: which locus it hangs on."""
 
 from dataclasses import replace
 
@@ -43,10 +43,10 @@ def leave_one_out(
     groups = grouped(estimates)
     frames, factors, skipped = [], [], []
     for i, (a, b) in enumerate(zip(groups.offsets[:-1], groups.offsets[1:], strict=True)):
-        key, k = groups.keys.iloc[i], int(b - a)
+        key, k = dict(zip(GROUP, map(str, groups.keys.iloc[i]), strict=True)), int(b - a)
         names = estimates.table["locus"].to_numpy(object)[groups.order[a:b]]
         if k < 3:
-            rows = [(*key[GROUP[:3]], name, f"needs at least 3 loci; has {k}") for name in names]
+            rows = [(*(key[c] for c in GROUP[:3]), name, f"needs at least 3 loci; has {k}") for name in names]
             skipped.append(pd.DataFrame(rows, columns=list(schema.SKIPPED)))
             continue
         at_once = max(1, _CELLS // k)
@@ -77,7 +77,7 @@ def _without(loci: Packed, out: np.ndarray) -> Packed:
     return Packed(beta=loci.beta[flat], se=loci.se[flat], factors=loci.factors[:, flat], offsets=offsets)
 
 
-def _frame(part: Pooled, key: pd.Series, names: np.ndarray, n: int, level: float) -> pd.DataFrame:
-    frame = pd.DataFrame(part.columns).assign(**key.to_dict(), locus=names, n=n, level=level)
+def _frame(part: Pooled, key: dict[str, str], names: np.ndarray, n: int, level: float) -> pd.DataFrame:
+    frame = pd.DataFrame(part.columns).assign(**key, locus=names, n=n, level=level)
     extras = [name for name in schema.EXTRA if name in frame and not frame[name].isna().all()]
     return frame[[*schema.ESTIMATES, *extras]]

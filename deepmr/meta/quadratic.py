@@ -13,7 +13,8 @@ def tail_of_quadratic_form(q: float, weights: Float[np.ndarray, "terms"]) -> flo
     -----
     Imhof's integral 1/2 + (1/pi) int_0^inf sin(theta(u)) / (u rho(u)) du with
     theta = sum arctan(w u) / 2 - q u / 2 and rho = prod (1 + w^2 u^2)^(1/4), on u = exp(x) by the trapezoidal rule.
-    An integral over a decaying wave: exact to about 1e-9 from four weights of like size on; with fewer it decays slowly.
+    An integral over a decaying wave: exact to about 1e-9 from four weights
+    of like size on; with fewer it decays slowly.
 
     References
     ----------

@@ -155,7 +155,8 @@ def fit_t(
     hessian, _ = _hessian(y, v, point, free)
     covariance = np.linalg.pinv(hessian)
     step = 1e-4 * np.exp(max(point[1], -3.0))
-    slopes = (log_density(y, v, point + [step, 0, 0])[1] - log_density(y, v, point - [step, 0, 0])[1]) / (2 * step)
+    ahead, behind = (log_density(y, v, point + np.array([s, 0.0, 0.0]))[1] for s in (step, -step))
+    slopes = (ahead - behind) / (2 * step)
     influence = -covariance[0] @ slopes[free]
     nu, scale = float(np.exp(point[2])), float(np.exp(point[1]))
     return TFit(

@@ -1,4 +1,4 @@
-"""Many meta-analyses at once: studies packed one group after the other, a weighted regression in each, and root-finding."""
+"""Many meta-analyses at once: packed studies, a weighted regression in every group, and root-finding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
