@@ -131,8 +131,8 @@ def _generalised_interval(studies: Studies, level: float) -> tuple[float, float]
         return tail_of_quadratic_form(q, np.maximum(eigenvalues, 0.0))
 
     size = float(studies.variance.max() + np.var(studies.beta))
-    ends = [_rising(lambda t, p=p: tail(t) - p, size) for p in ((1 - level) / 2, (1 + level) / 2)]
-    return ends[0], ends[1]
+    lower, upper = (1 - level) / 2, (1 + level) / 2
+    return _rising(lambda t: tail(t) - lower, size), _rising(lambda t: tail(t) - upper, size)
 
 
 def _rising(function: Callable[[float], float], size: float) -> float:

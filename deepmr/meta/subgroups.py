@@ -64,8 +64,10 @@ def pool_subgroups(
     stacked = concat_estimates(parts)
     rows = []
     for key, index in stacked.table.groupby(GROUP, sort=False).indices.items():
-        q, df = _difference(stacked, index)
-        rows.append((*key, len(index), q, df, float(chi2_tail(np.array(q), float(df)))))
+        q, df = _difference(stacked, np.asarray(index))
+        rows.append(
+            (*np.atleast_1d(np.asarray(key, dtype=object)), len(index), q, df, float(chi2_tail(np.array(q), float(df))))
+        )
     names = [*GROUP, "subgroups", "q", "q_df", "q_pvalue"]
     return Subgroups(estimates=stacked, differences=pd.DataFrame(rows, columns=names))
 
