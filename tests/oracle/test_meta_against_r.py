@@ -1,14 +1,14 @@
 """Meta-analysis against R; see README.md beside this file."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from deepmr import schema
-from deepmr.meta import pool_estimates
+from deepmr.meta import pool_estimates, tau2_interval
 from deepmr.types import Estimates
 from tests.oracle.reference import CLOSED, ITERATED, agree, fits, only, options, values
 
-NOT_YET = ("=GENQ", "=HSk", "=PMM", "test=t", "EE;test=knha")
 META = {
     **{
         "est": "beta",
@@ -20,8 +20,10 @@ META = {
         "p": "pvalue",
     },
     **{"tau2": "tau2", "tau2_lo": "tau2_low", "tau2_hi": "tau2_high", "Q": "q", "Q_p": "q_pvalue"},
+    **{"tau2_se": "tau2_se", "stat": "stat"},
     **{"pi_lo": "pi_low", "pi_hi": "pi_high", "common": "beta_fixed", "common_se": "se_fixed"},
 }
+ROOTS = ("PM", "EB", "PMM", "ML", "REML")
 
 
 @pytest.fixture
@@ -33,37 +35,52 @@ def studies(table):
     return Estimates(table=frame)
 
 
-@fits("metafor", "rma", without=NOT_YET)
+def pooled(studies, **options):
+    row = only(pool_estimates(studies, **options)).to_dict()
+    row["stat"] = row["beta"] / row["se"]
+    row["percent"], row["h2"] = 100 * row["i2_tau2"], 1 / (1 - row["i2_tau2"])
+    return row
+
+
+@fits("metafor", "rma")
 def test_metafor(row, studies):
     chosen, theirs = options(row), values(row)
-    if chosen["method"] == "EE":
-        ours = only(pool_estimates(studies))
-        agree(ours, theirs, {"est": "beta_fixed", "se": "se_fixed", "Q": "q", "Q_p": "q_pvalue"}, CLOSED)
-        return
-    ci = {"z": "normal", "knha": "HK", "adhoc": "HK_adhoc"}[chosen["test"]]
-    ours = only(pool_estimates(studies, tau2=chosen["method"].replace("EB", "PM"), ci=ci, prediction="HK"))
-    names = dict(META) if ci != "normal" else {q: c for q, c in META.items() if not q.startswith("pi")}
-    agree(ours, theirs, names, ITERATED if chosen["method"] in ("PM", "EB", "ML", "REML") else CLOSED)
-    if chosen["method"] == "DL":
-        assert ours["i2"] == pytest.approx(theirs["I2"] / 100, rel=CLOSED)  # elsewhere theirs follows from tau2
+    ci = {"z": "normal", "t": "t", "knha": "HK", "adhoc": "HK_adhoc"}[chosen["test"]]
+    method = chosen["method"]
+    ours = pooled(studies, tau2=method, ci=ci, prediction={"normal": "S", "t": "V"}.get(ci, "HK"))
+    names = META | {"I2": "percent", "H2": "h2"}
+    if method == "EE":  # theirs then follow from Q
+        ours |= {"percent": 100 * ours["i2"], "h2": ours["q"] / ours["q_df"]}
+    elif method == "GENQ":  # there the weights 1 / se make the mean, too
+        names = {q: names[q] for q in ("tau2", "tau2_se", "I2", "H2", "Q", "Q_p")}
+    agree(ours, theirs, names, ITERATED if method in ROOTS else CLOSED)
 
 
-@fits("meta", "metagen", without=("=KR", "=IQWiG6", "adhoc=ci"))
+@fits("meta", "metagen")
 def test_meta(row, studies):
     chosen, theirs = options(row), values(row)
-    ci = {("classic", ""): "normal", ("HK", ""): "HK", ("HK", "se"): "HK_adhoc"}[chosen["random.ci"], chosen["adhoc"]]
+    adhoc = {"": "HK", "se": "HK_adhoc", "ci": "HK_ci", "IQWiG6": "HK_IQWiG6"}
+    ci = {"classic": "normal", "KR": "KR", "HK": adhoc[chosen["adhoc"]]}[chosen["random.ci"]]
     tau2 = chosen["method.tau"]
-    ours = only(pool_estimates(studies, tau2=tau2.replace("EB", "PM"), ci=ci, prediction=chosen["predict"]))
+    ours = pooled(studies, tau2=tau2, ci=ci, prediction=chosen["predict"])
+    ours |= pooled(studies, tau2="EE", ci="normal") | ours
+    common = pooled(studies, tau2="EE", ci="normal")
+    ours |= {"common_lo": common["ci_low"], "common_hi": common["ci_high"]}
+    beside = {"I2": "i2", "I2_lo": "i2_low", "I2_hi": "i2_high", "H": "h", "H_lo": "h_low", "H_hi": "h_high"}
+    beside |= {"common_lo": "common_lo", "common_hi": "common_hi"}
     loose = tau2 == "PM" and row["dataset"] == "real_meta_bcg_rr"
-    usual = ITERATED if tau2 in ("PM", "EB", "ML", "REML") else CLOSED
+    usual = ITERATED if tau2 in ROOTS else CLOSED
     agree(
-        ours, theirs, META | {"I2": "i2"}, lambda q: 1e-3 if loose else 3e-4 if q in ("tau2_lo", "tau2_hi") else usual
+        ours,
+        theirs,
+        META | beside,
+        lambda q: 3e-4 if q in ("tau2_lo", "tau2_hi") else 1e-3 if loose and q != "Q" else usual,
     )
 
 
-@fits("meta", "metagen_predict", without=("=KR", "-PR", "=S"))
+@fits("meta", "metagen_predict")
 def test_prediction_intervals(row, studies):
-    ours = only(pool_estimates(studies, prediction=options(row)["predict"]))
+    ours = only(pool_estimates(studies, prediction=options(row)["predict"].replace("-", "_")))
     agree(ours, values(row), META, ITERATED)
 
 
@@ -73,9 +90,35 @@ def test_prediction_intervals_of_metafor(row, studies):
     agree(ours, values(row), META, ITERATED)
 
 
-@fits("metafor", "confint", options="type=QP")
-def test_q_profile(row, studies):
-    ours = only(pool_estimates(studies))
-    theirs = values(row)
-    assert ours["tau2"] == pytest.approx(theirs["tau2"], rel=ITERATED)
-    agree(ours, {q: theirs[q] for q in ("tau2_lo", "tau2_hi")}, META, CLOSED)
+@fits("metafor", "confint")
+def test_tau2_intervals(row, studies):
+    theirs, method = values(row), options(row)["type"]
+    beta, variance = studies.table["beta"].to_numpy(), studies.table["se"].to_numpy() ** 2
+    ours = dict(zip(("tau2_lo", "tau2_hi"), tau2_interval(beta, variance, method=method), strict=True))
+    weights = 1 / variance
+    typical = (len(beta) - 1) / (weights.sum() - (weights**2).sum() / weights.sum())
+    for end in ("lo", "hi"):
+        ours[f"H2_{end}"] = 1 + ours[f"tau2_{end}"] / typical
+        ours[f"I2_{end}"] = 100 * (1 - 1 / ours[f"H2_{end}"])
+    # R's root-finding stops at 1e-4 of tau2 for the profile likelihood and the quadratic form.
+    agree(ours, theirs, {q: q for q in ours}, CLOSED if method == "QP" else 1e-4)
+
+
+@fits("metafor", "weights")
+def test_weights(row, studies):
+    ours = pooled(studies, tau2=options(row)["method"])
+    weights = 1 / (studies.table["se"].to_numpy() ** 2 + ours["tau2"])
+    named = {f"w[{i + 1}]": 100 * w for i, w in enumerate(weights / weights.sum())}
+    agree(named, values(row), {q: q for q in named}, ITERATED)
+
+
+@fits("metafor", "fitstats")
+def test_log_likelihood(row, studies):
+    method = options(row)["method"]
+    tau2 = pooled(studies, tau2=method)["tau2"]
+    beta, spread = studies.table["beta"].to_numpy(), studies.table["se"].to_numpy() ** 2 + tau2
+    mean = np.sum(beta / spread) / np.sum(1 / spread)
+    value = -0.5 * np.sum(np.log(2 * np.pi * spread) + (beta - mean) ** 2 / spread)
+    if method == "REML":
+        value -= 0.5 * np.log(np.sum(1 / spread) / len(beta)) - 0.5 * np.log(2 * np.pi)
+    agree({"logLik": value}, values(row), {"logLik": "logLik"}, ITERATED)

@@ -1,0 +1,27 @@
+"""Meta-analysis over loci: fixed and random effects, heterogeneity, prediction, groups, moderators, heavy tails."""
+
+from deepmr.meta.heterogeneity import Tau2Interval, tau2_interval
+from deepmr.meta.kernel import Interval, Prediction, Weighting
+from deepmr.meta.leave_one_out import leave_one_out
+from deepmr.meta.pooling import pool_estimates
+from deepmr.meta.regression import Regression, regress_estimates
+from deepmr.meta.robust import pool_robust
+from deepmr.meta.subgroups import Subgroups, pool_subgroups
+from deepmr.meta.tau2 import Tau2, estimate_tau2
+
+__all__ = [
+    "Interval",
+    "Prediction",
+    "Regression",
+    "Subgroups",
+    "Tau2",
+    "Tau2Interval",
+    "Weighting",
+    "estimate_tau2",
+    "leave_one_out",
+    "pool_estimates",
+    "pool_robust",
+    "pool_subgroups",
+    "regress_estimates",
+    "tau2_interval",
+]
