@@ -1,62 +1,38 @@
 """Bring the effects of two studies to the same allele: swaps, strands, palindromes, indels, missing alleles."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, Int8, UInt8
+from jaxtyping import Bool, Int, Int8
 
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.instruments.matching import Match, match_variants
+from deepmr.instruments.strands import REASONS, Palindromes, allele_codes, compare_alleles
 from deepmr.types import SummaryStats
 
-Palindromes = Literal["infer", "drop", "keep"]
-
-REASONS = (
-    "",
-    "alleles differ",
-    "palindromic",
-    "palindromic, and the frequencies do not tell the strand",
-    "palindromic, and one allele is missing",
-    "one allele is missing, and the other does not fit",
-    "one allele is missing, and the frequencies do not fit",
-)
-FITS, DIFFER, PALINDROMIC, AMBIGUOUS, HALF_PALINDROMIC, HALF_DIFFERS, HALF_FREQUENCY = range(7)
-ABSENT = "not in the outcome"
-TAKEN = "the same variant of the outcome fits an earlier variant"
-_MISSING, _DELETED, _INSERTED, _SEQUENCES = -1, 4, 5, 6  # codes: 0-3 for A C G T, from 6 on other sequences
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlleleCodes:
-    """Alleles as numbers that mean the same in all columns.
+class Pairs:
+    """Variants of two tables that are the same, with alleles that fit, in the order of the first.
 
     Attributes
     ----------
-    columns : one array a column: 0-3 for A C G T, 4 and 5 for D and I, from 6 on other sequences, -1 for none.
-    lengths : number of bases by code.
+    left, right : row numbers.
+    sign : -1 where the second table's effect allele is the first's other allele, else 1.
+    strand : whether the second reads the other strand.
+    dropped : variant_id, reason and detail of every other row of the first.
+    by : whether names or positions matched them.
     """
 
-    columns: tuple[Int[np.ndarray, "_"], ...]
-    lengths: Int[np.ndarray, "codes"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """How the alleles of pairs of variants relate.
-
-    Attributes
-    ----------
-    sign : 1 where the second effect stays, -1 where it changes its sign, 0 where the pair does not fit.
-    reason : index into `REASONS`; 0 where the pair fits.
-    strand : whether the second study reads the other strand.
-    """
-
+    left: Int[np.ndarray, "pairs"]
+    right: Int[np.ndarray, "pairs"]
     sign: Int8[np.ndarray, "pairs"]
-    reason: UInt8[np.ndarray, "pairs"]
     strand: Bool[np.ndarray, "pairs"]
+    dropped: pd.DataFrame
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,166 +51,6 @@ class Alignment:
     dropped: pd.DataFrame
     counts: dict[str, int]
     matched_by: str
-
-
-def allele_codes(*columns: pd.Series) -> AlleleCodes:
-    """Number the alleles of several columns alike.
-
-    Parameters
-    ----------
-    columns : text or categorical; empty or missing for no allele.
-    """
-    known = {"": _MISSING, "A": 0, "C": 1, "G": 2, "T": 3, "D": _DELETED, "I": _INSERTED}
-    lengths = [1] * _SEQUENCES
-    coded = []
-    for column in columns:
-        levels = column.astype("category").array
-        for name in levels.categories:
-            if name not in known:
-                known[name] = len(lengths)
-                lengths.append(len(name) if name != "-" else 0)
-        table = np.array([*(known[name] for name in levels.categories), _MISSING], dtype=np.int32)
-        coded.append(table[levels.codes])
-    return AlleleCodes(columns=tuple(coded), lengths=np.array(lengths))
-
-
-def compare_alleles(
-    alleles: AlleleCodes,
-    *,
-    frequency: Float[np.ndarray, "pairs"],
-    other_frequency: Float[np.ndarray, "pairs"],
-    palindromes: Palindromes = "infer",
-    tolerance: float = 0.08,
-) -> Comparison:
-    """Compare effect and other allele of a first study with those of a second, pair by pair.
-
-    Parameters
-    ----------
-    alleles : effect and other allele of the first, then of the second study.
-    frequency, other_frequency : of the effect alleles of the first and the second; NaN where unknown.
-    palindromes : for A/T and C/G, which read the same on both strands. `infer`: take the strand on which both
-        frequencies lie on the same side of one half; drop those within `tolerance` of it. `drop`: drop all. `keep`:
-        take both studies to read the same strand.
-    tolerance : how far from one half a frequency must be to tell a strand.
-
-    Notes
-    -----
-    The rules are those of TwoSampleMR's actions 2, 3 and 1. Only single bases are looked for on the other strand. D and
-    I stand for the shorter and the longer of the other study's two sequences. Where one study names one allele only,
-    the pair fits if that allele is one of the other's and the frequencies agree on which (`keep`: without regard to
-    them), never by way of the other strand.
-
-    References
-    ----------
-    Hemani et al. (2018), doi:10.7554/eLife.34408; Hartwig et al. (2016), doi:10.1093/ije/dyw314.
-    """
-    a1, a2, b1, b2 = alleles.columns
-    b1, b2 = _spelled(b1, b2, a1, a2, alleles.lengths)
-    a1, a2 = _spelled(a1, a2, b1, b2, alleles.lengths)
-    sign = np.zeros(len(a1), dtype=np.int8)
-    reason = np.full(len(a1), DIFFER, dtype=np.uint8)
-    strand = np.zeros(len(a1), dtype=bool)
-    both = (a2 >= 0) & (b2 >= 0)
-    same, swapped = (a1 == b1) & (a2 == b2) & both, (a1 == b2) & (a2 == b1) & both
-    palindromic = _palindromic(a1, a2)
-    base = (b1 < 4) & (b2 < 4) & both & ~palindromic & ~same & ~swapped
-    flipped = base & (a1 == 3 - b1) & (a2 == 3 - b2)
-    flipped_swapped = base & (a1 == 3 - b2) & (a2 == 3 - b1)
-    sign[same | flipped], sign[swapped | flipped_swapped] = 1, -1
-    strand |= flipped | flipped_swapped
-    reason[sign != 0] = FITS
-    _settle_palindromes(
-        np.flatnonzero(palindromic & (sign != 0)), sign, reason, strand, frequency, other_frequency,
-        palindromes=palindromes, tolerance=tolerance,
-    )  # fmt: skip
-    lone = np.flatnonzero(~both)
-    if len(lone):
-        how = "keep" if palindromes == "keep" else "infer"
-        sign[lone], reason[lone] = _half_known(
-            *(codes[lone] for codes in (a1, a2, b1, b2)), frequency[lone], other_frequency[lone],
-            strict=how == "infer", tolerance=tolerance,
-        )  # fmt: skip
-    return Comparison(sign=sign, reason=reason, strand=strand)
-
-
-def _palindromic(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return (first >= 0) & (first < 4) & (second >= 0) & (first == 3 - second)
-
-
-def _spelled(
-    first: np.ndarray, second: np.ndarray, other: np.ndarray, another: np.ndarray, lengths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Replace D and I by the shorter and the longer sequence of the other study, where it has two."""
-    coded = (first == _DELETED) | (first == _INSERTED)
-    rows = np.flatnonzero(coded & (other >= 0) & (another >= 0) & (other != _DELETED) & (other != _INSERTED))
-    if not len(rows):
-        return first, second
-    x, y = other[rows], another[rows]
-    unequal = lengths[x] != lengths[y]
-    rows, x, y = rows[unequal], x[unequal], y[unequal]
-    longer = np.where(lengths[x] > lengths[y], x, y)
-    shorter = np.where(lengths[x] > lengths[y], y, x)
-    spelled = []
-    for codes in (first, second):
-        new, here = codes.copy(), codes[rows]
-        new[rows] = np.where(here == _DELETED, shorter, np.where(here == _INSERTED, longer, here))
-        spelled.append(new)
-    return spelled[0], spelled[1]
-
-
-def _settle_palindromes(
-    rows: np.ndarray,
-    sign: np.ndarray,
-    reason: np.ndarray,
-    strand: np.ndarray,
-    frequency: np.ndarray,
-    other_frequency: np.ndarray,
-    *,
-    palindromes: Palindromes,
-    tolerance: float,
-) -> None:
-    """Change `sign`, `reason` and `strand` at rows with palindromic alleles that fit one another."""
-    if palindromes == "drop":
-        sign[rows], reason[rows] = 0, PALINDROMIC
-    elif palindromes == "infer" and len(rows):
-        f = frequency[rows]
-        g = np.where(sign[rows] < 0, 1 - other_frequency[rows], other_frequency[rows])
-        clear = (np.abs(f - 0.5) >= tolerance) & (np.abs(g - 0.5) >= tolerance)  # False where one is NaN
-        other_strand = clear & ((f < 0.5) != (g < 0.5))
-        strand[rows] = other_strand
-        sign[rows] = np.where(clear, np.where(other_strand, -sign[rows], sign[rows]), 0)
-        reason[rows] = np.where(clear, FITS, AMBIGUOUS)
-
-
-def _half_known(
-    a1: np.ndarray,
-    a2: np.ndarray,
-    b1: np.ndarray,
-    b2: np.ndarray,
-    f: np.ndarray,
-    g: np.ndarray,
-    *,
-    strict: bool,
-    tolerance: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sign and reason where at least one study names only its effect allele."""
-
-    def similar(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-        low, high = 0.5 - tolerance, 0.5 + tolerance
-        return ((p < low) & (q < low)) | ((p > high) & (q > high))
-
-    same = a1 == b1
-    swapped = ~same & (((a2 >= 0) & (a2 == b1)) | ((b2 >= 0) & (b2 == a1)))
-    agree = np.where(swapped, similar(f, 1 - g), similar(f, g))
-    palindromic = _palindromic(a1, a2) | _palindromic(b1, b2)
-    reason = np.full(len(a1), HALF_DIFFERS, dtype=np.uint8)
-    reason[same | swapped] = FITS
-    if strict:
-        reason[(same | swapped) & ~agree] = HALF_FREQUENCY
-    reason[palindromic] = HALF_PALINDROMIC
-    sign = np.where(swapped, -1, 1).astype(np.int8)
-    sign[reason != FITS] = 0
-    return sign, reason
 
 
 def align_alleles(
@@ -285,9 +101,46 @@ def align_alleles(
         raise InputError(f"tolerance must be at least 0 and below 0.5; got {tolerance:g}")
     if shared := set(exposure.traits) & set(outcome.traits):
         raise InputError(f"{sorted(shared)[0]!r} is both exposure and outcome; needed two traits")
-    left, right = exposure.variants, outcome.variants
-    pairs = match_variants(left, right, match=match)
-    i, j = pairs.left, pairs.right
+    pairs = pair_variants(
+        exposure.variants, outcome.variants, palindromes=palindromes, tolerance=tolerance, match=match
+    )
+    return Alignment(
+        stats=_combined(exposure, outcome, pairs.left, pairs.right, pairs.sign),
+        dropped=pairs.dropped,
+        counts={
+            "kept": len(pairs.left),
+            "swapped": int((pairs.sign < 0).sum()),
+            "other_strand": int(pairs.strand.sum()),
+        },
+        matched_by=pairs.by,
+    )
+
+
+def pair_variants(
+    left: pd.DataFrame,
+    right: pd.DataFrame,
+    *,
+    palindromes: Palindromes = "infer",
+    tolerance: float = 0.08,
+    match: Match = "auto",
+    names: tuple[str, str] = ("exposure", "outcome"),
+) -> Pairs:
+    """Find for each variant of a table the same variant, with the same alleles, in another.
+
+    Parameters
+    ----------
+    left, right : with the columns of `schema.VARIANTS`, and `eaf` where known.
+    palindromes, tolerance : see `compare_alleles`.
+    match : see `match_variants`.
+    names : what the tables are, for messages and reasons.
+
+    Raises
+    ------
+    InputError
+        When no variant is in both.
+    """
+    found = match_variants(left, right, match=match, names=names)
+    i, j = found.left, found.right
     compared = compare_alleles(
         allele_codes(
             left["effect_allele"].iloc[i], left["other_allele"].iloc[i],
@@ -298,26 +151,19 @@ def align_alleles(
         palindromes=palindromes,
         tolerance=tolerance,
     )  # fmt: skip
-    fits = compared.sign != 0
-    taken = np.zeros(len(i), dtype=bool)
-    if not pairs.unique:
-        kept = np.flatnonzero(fits)
-        first = ~pd.Series(i[kept]).duplicated().to_numpy()
-        kept = kept[first]
-        again = pd.Series(j[kept]).duplicated().to_numpy()
-        taken[kept[again]] = True
-        fits = np.zeros(len(i), dtype=bool)
-        fits[kept[~again]] = True
-    chosen = np.flatnonzero(fits)
-    return Alignment(
-        stats=_combined(exposure, outcome, i[chosen], j[chosen], compared.sign[chosen]),
-        dropped=_dropped(left, right, i, j, fits, taken, compared.reason),
-        counts={
-            "kept": len(chosen),
-            "swapped": int((compared.sign[chosen] < 0).sum()),
-            "other_strand": int(compared.strand[chosen].sum()),
-        },
-        matched_by=pairs.by,
+    chosen = np.flatnonzero(compared.sign != 0)
+    taken = chosen[:0]
+    if not found.unique:  # the first that fits, and each variant of the other table once
+        chosen = chosen[~pd.Series(i[chosen]).duplicated().to_numpy()]
+        again = pd.Series(j[chosen]).duplicated().to_numpy()
+        chosen, taken = chosen[~again], chosen[again]
+    return Pairs(
+        left=i[chosen],
+        right=j[chosen],
+        sign=compared.sign[chosen],
+        strand=compared.strand[chosen],
+        dropped=_dropped(left, right, i, j, chosen, taken, compared.reason, other=names[1]),
+        by=found.by,
     )
 
 
@@ -360,22 +206,24 @@ def _dropped(
     right: pd.DataFrame,
     i: np.ndarray,
     j: np.ndarray,
-    fits: np.ndarray,
+    chosen: np.ndarray,
     taken: np.ndarray,
     reason: np.ndarray,
+    *,
+    other: str,
 ) -> pd.DataFrame:
-    """Return a row for each variant of the exposure that no pair keeps."""
+    """Return a row for each variant of the first table that no chosen pair has."""
     pair = np.full(len(left), -1)
     pair[i[::-1]] = np.arange(len(i))[::-1]  # the first pair of each
-    pair[i[taken]] = np.flatnonzero(taken)
+    pair[i[taken]] = taken
     kept = np.zeros(len(left), dtype=bool)
-    kept[i[fits]] = True
+    kept[i[chosen]] = True
     lost = np.flatnonzero(~kept)
     here = pair[lost]
     matched = here >= 0
-    why = np.full(len(lost), ABSENT, dtype=object)
+    why = np.full(len(lost), f"not in the {other}", dtype=object)
     why[matched] = np.asarray(REASONS, dtype=object)[reason[here[matched]]]
-    why[matched & taken[here]] = TAKEN
+    why[np.isin(here, taken) & matched] = f"its variant of the {other} fits an earlier one"
     detail = np.full(len(lost), "", dtype=object)
     rows = here[matched]
     detail[matched] = [

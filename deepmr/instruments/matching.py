@@ -31,13 +31,20 @@ class Matches:
     by: str
 
 
-def match_variants(left: pd.DataFrame, right: pd.DataFrame, *, match: Match = "auto") -> Matches:
+def match_variants(
+    left: pd.DataFrame,
+    right: pd.DataFrame,
+    *,
+    match: Match = "auto",
+    names: tuple[str, str] = ("exposure", "outcome"),
+) -> Matches:
     """Pair the variants of two tables that have the same name, or the same chromosome and position.
 
     Parameters
     ----------
     left, right : with the columns variant_id, chrom and pos; chrom empty or pos 0 where unknown.
     match : `auto` takes names, unless fewer than 2 % of the smaller table's are found and positions find more.
+    names : what the tables are, for messages.
 
     Raises
     ------
@@ -50,19 +57,19 @@ def match_variants(left: pd.DataFrame, right: pd.DataFrame, *, match: Match = "a
     if match != "position":
         found = _by_name(left, right)
         if match == "name" or len(found.left) >= FEW * smaller:
-            return _checked(found, left, right)
+            return _checked(found, left, right, names)
     placed = _by_position(left, right)
     if found is not None and len(found.left) >= len(placed.left):
-        return _checked(found, left, right)
-    return _checked(placed, left, right)
+        return _checked(found, left, right, names)
+    return _checked(placed, left, right, names)
 
 
-def _checked(found: Matches, left: pd.DataFrame, right: pd.DataFrame) -> Matches:
+def _checked(found: Matches, left: pd.DataFrame, right: pd.DataFrame, names: tuple[str, str]) -> Matches:
     if not len(found.left) and len(left) and len(right):
-        names = left["variant_id"].iloc[0], right["variant_id"].iloc[0]
+        first, second = left["variant_id"].iloc[0], right["variant_id"].iloc[0]
         raise InputError(
-            f"exposure and outcome have no variant in common: {len(left)} such as {names[0]}, "
-            f"{len(right)} such as {names[1]}"
+            f"{names[0]} and {names[1]} have no variant in common: {len(left)} such as {first}, "
+            f"{len(right)} such as {second}"
         )
     return found
 

@@ -1,6 +1,5 @@
 """GWAS summary statistics: tables of many dialects -> SummaryStats, with a reason for every row that cannot be used."""
 
-import io
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from jaxtyping import Float
 from scipy import special
 
 from deepmr.errors import InputError
+from deepmr.io.chromosomes import plain_chromosomes, recode
+from deepmr.io.delimited import check_cells, parse_table, table_layout
 from deepmr.io.files import read_bytes
 from deepmr.io.sumstats_columns import Columns, Role, guess_columns
 from deepmr.types import SummaryStats
@@ -21,8 +22,7 @@ log = logging.getLogger(__name__)
 GENOME = "genome"  # the one locus of a genome-wide analysis
 TEXT = ("variant_id", "second_id", "trait")
 CATEGORIES = ("chrom", "effect_allele", "other_allele", "ref", "alt", "test")
-UNKNOWN = [".", "-", "NR", "nr", "na", "#NA", "None", "none"]
-CHUNK = 1 << 25  # bytes of text looked at in one piece
+Drop = Callable[[np.ndarray, str], None]  # marks rows, with the reason
 NORMAL_95 = float(special.ndtri(0.975))
 CHECKED = 20_000  # rows whose P value is compared with beta / se
 REASONS = (
@@ -96,10 +96,13 @@ def read_sumstats(
     standard error follows from the 95 % interval, else from the P value: se = |beta| / z(P), and is as exact as P is.
     """
     content = read_bytes(path)
-    skipped, header, separator = _header(path, content)
-    found = guess_columns(path, header, role=role, given=columns)
-    _check_cells(path, content, separator, len(header), skipped)
-    frame = _parse(path, content, header, separator, found, skipped)
+    layout = table_layout(path, content)
+    found = guess_columns(path, layout.header, role=role, given=columns)
+    check_cells(path, content, layout)
+    text = {i: field for field, i in found.index.items() if field in TEXT}
+    categories = {i: field for field, i in found.index.items() if field in CATEGORIES}
+    numeric = {i: field for field, i in found.index.items() if i not in text and i not in categories}
+    frame = parse_table(path, content, layout, text=text, categories=categories, numeric=numeric)
     del content
     if frame.empty:
         raise InputError(f"{path}: the table has no rows")
@@ -110,98 +113,6 @@ def read_sumstats(
     else:
         parts = [(trait or path.name.split(".")[0], frame)]
     return [_gwas(path, part.reset_index(drop=True), name, found) for name, part in parts]
-
-
-def _header(path: Path, content: bytes) -> tuple[int, list[str], str]:
-    """Return how many lines come before the rows, the column names, and what separates cells."""
-    start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
-    lines = 0
-    while start < len(content):
-        end = content.find(b"\n", start)
-        line = content[start : end if end >= 0 else len(content)]
-        start, lines = (end if end >= 0 else len(content)) + 1, lines + 1
-        if line.startswith(b"##fileformat=VCF"):
-            raise InputError(f"{path}: a VCF file; needed a table with a header, such as GWAS-SSF")
-        if line.strip() and not line.startswith(b"##"):
-            break
-    else:
-        raise InputError(f"{path}: the file is empty; needed a table with a header")
-    try:
-        text = line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text table") from error
-    separator = next((s for s in "\t,;" if s in text), r"\s+")
-    cells = text.split() if separator == r"\s+" else text.split(separator)
-    header = [cell.strip().strip('"').lstrip("#") for cell in cells]
-    for name in header:
-        if header.count(name) > 1 and name:
-            raise InputError(f"{path}: the column {name!r} occurs more than once")
-    return lines, header, separator
-
-
-def _check_cells(path: Path, content: bytes, separator: str, width: int, skipped: int) -> None:
-    """Raise `InputError` for a line with more or fewer cells than the header: pandas pads or cuts without a word."""
-    if len(separator) > 1 or b'"' in content:
-        return
-    line, start = 0, 0
-    while start < len(content):
-        cut = content.find(b"\n", start + CHUNK)
-        end = len(content) if cut < 0 else cut + 1
-        piece = np.frombuffer(content, dtype=np.uint8, count=end - start, offset=start)
-        ends = np.flatnonzero(piece == ord("\n"))
-        if not len(ends) or ends[-1] != len(piece) - 1:
-            ends = np.append(ends, len(piece))
-        before = np.searchsorted(np.flatnonzero(piece == ord(separator)), ends)
-        cells = np.diff(before, prepend=0) + 1
-        bad = (cells != width) & (np.diff(ends, prepend=-1) > 2)  # an empty line, perhaps with a carriage return
-        bad[: max(skipped - 1 - line, 0)] = False
-        if bad.any():
-            first = int(np.argmax(bad))
-            raise InputError(f"{path}: line {line + first + 1} has {cells[first]} cell(s); the header has {width}")
-        line, start = line + len(ends), end
-
-
-def _parse(
-    path: Path, content: bytes, header: list[str], separator: str, found: Columns, skipped: int
-) -> pd.DataFrame:
-    names = [f"c{i}" for i in range(len(header))]
-    fields = {names[i]: field for field, i in found.index.items()}
-    text = {c for c, f in fields.items() if f in TEXT}
-    categories = {c for c, f in fields.items() if f in CATEGORIES}
-    numeric = [c for c in fields if c not in text and c not in categories]
-
-    def read(columns: list[str], dtypes: dict[str, object]) -> pd.DataFrame:
-        return pd.read_csv(
-            io.BytesIO(content),
-            sep=separator,
-            header=None,
-            names=names,
-            index_col=False,
-            skiprows=skipped,
-            usecols=columns,
-            dtype=dtypes,  # type: ignore[arg-type]
-            na_values={c: [u for u in UNKNOWN if u != "-" or c in numeric] for c in columns},
-            skipinitialspace=True,
-            encoding="utf-8",
-        )
-
-    dtypes: dict[str, object] = {c: object for c in text} | dict.fromkeys(categories, "category")
-    try:
-        frame = read(list(fields), dtypes | dict.fromkeys(numeric, np.float64))
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a table: {' '.join(str(error).split())}") from error
-    except ValueError as error:
-        for column in numeric:  # one of them holds text; find the line
-            cells = read([column], {column: object})[column]
-            bad = (pd.to_numeric(cells, errors="coerce").isna() & cells.notna()).to_numpy()
-            if bad.any():
-                row = int(np.argmax(bad))
-                name = header[int(column[1:])]
-                raise InputError(
-                    f"{path}: line {row + skipped + 1}, column {name!r}: {cells.iloc[row]!r} is not a number"
-                ) from error
-        raise InputError(f"{path}: not a table: {' '.join(str(error).split())}") from error
-    return frame.rename(columns=fields)
 
 
 def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
@@ -215,7 +126,8 @@ def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
     effect, other = _alleles(frame)
     names = _names(frame, chrom, pos, effect, other)
     drop(pd.isna(names), "the variant has no name")
-    if "test" in frame and (additive := (frame["test"] == "ADD").to_numpy()).any():
+    additive = (frame["test"] == "ADD").to_numpy() if "test" in frame else np.ones(len(frame), dtype=bool)
+    if additive.any():
         drop(~additive, "the test is not of the additive effect")
     drop(effect.codes < 0, "the effect allele is missing")
     drop(_impossible(effect) | _impossible(other), "an allele is not made of A, C, G, T (or D, I, -)")
@@ -234,7 +146,7 @@ def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
     variants = pd.DataFrame(
         {
             "variant_id": names[keep],
-            "locus": pd.Categorical.from_codes(np.zeros(int(keep.sum()), dtype=np.int8), [GENOME]),
+            "locus": _constant(GENOME, int(keep.sum())),
             "chrom": chrom[keep],
             "pos": pos[keep],
             "effect_allele": effect[keep],
@@ -270,28 +182,17 @@ def _column(frame: pd.DataFrame, name: str) -> Float[np.ndarray, "rows"] | None:
     return frame[name].to_numpy(float) if name in frame else None
 
 
+def _constant(name: str, rows: int) -> pd.Categorical:
+    return pd.Categorical.from_codes(np.zeros(rows, dtype=np.int8), pd.Index([name], dtype=object))
+
+
 def _places(frame: pd.DataFrame) -> tuple[pd.Categorical, np.ndarray]:
     """Return chromosomes as 1-22, X, Y, MT without a prefix, empty where unknown, and positions, 0 where unknown."""
     pos = _column(frame, "pos")
     known = np.zeros(len(frame), np.int64) if pos is None else np.nan_to_num(pos, nan=0, posinf=0).astype(np.int64)
     if "chrom" not in frame:
-        return pd.Categorical.from_codes(np.zeros(len(frame), np.int8), [""]), known
-    raw = frame["chrom"].array
-    other = {"23": "X", "24": "Y", "25": "X", "26": "MT", "M": "MT", "XY": "X"}
-    plain = [_plain_chrom(str(name)) for name in raw.categories]
-    return _recoded(raw, [other.get(name, name) for name in plain]), known
-
-
-def _plain_chrom(name: str) -> str:
-    name = name.removesuffix(".0").upper().removeprefix("CHR")
-    return name.lstrip("0") or name
-
-
-def _recoded(raw: pd.Categorical, names: list[str], *, missing: str = "") -> pd.Categorical:
-    """Rename categories, which may become equal; a missing value becomes the category `missing`."""
-    levels = list(dict.fromkeys([missing, *names]))
-    table = np.array([*(levels.index(name) for name in names), 0], dtype=np.int32)  # code -1 is the last one
-    return pd.Categorical.from_codes(table[raw.codes], levels)
+        return _constant("", len(frame)), known
+    return plain_chromosomes(frame["chrom"].array), known
 
 
 def _alleles(frame: pd.DataFrame) -> tuple[pd.Categorical, pd.Categorical]:
@@ -299,7 +200,7 @@ def _alleles(frame: pd.DataFrame) -> tuple[pd.Categorical, pd.Categorical]:
 
     def column(name: str) -> pd.Categorical:
         raw = frame[name].array
-        return _recoded(raw, [str(allele).strip().upper() for allele in raw.categories])
+        return recode(raw, [str(allele).strip().upper() for allele in raw.categories])
 
     effect = column("effect_allele")
     if "other_allele" in frame:
@@ -309,9 +210,9 @@ def _alleles(frame: pd.DataFrame) -> tuple[pd.Categorical, pd.Categorical]:
         levels = list(dict.fromkeys([*ref.categories, *alt.categories]))
         ref, alt = ref.set_categories(levels), alt.set_categories(levels)
         is_ref = effect.set_categories(levels).codes == ref.codes
-        other = pd.Categorical.from_codes(np.where(is_ref, alt.codes, ref.codes), levels)
+        other = pd.Categorical.from_codes(np.where(is_ref, alt.codes, ref.codes), pd.Index(levels, dtype=object))
     else:
-        other = pd.Categorical.from_codes(np.zeros(len(frame), np.int8), [""])
+        other = _constant("", len(frame))
     empty = effect.categories.get_loc("")
     codes = np.where(effect.codes == empty, -1, effect.codes)
     return pd.Categorical.from_codes(codes, effect.categories), other
@@ -342,7 +243,9 @@ def _names(
     return names
 
 
-def _effects(frame: pd.DataFrame, drop: Callable[[np.ndarray, str], None], notes: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _effects(
+    frame: pd.DataFrame, drop: Callable[[np.ndarray, str], None], notes: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return effects, standard errors and P values (NaN where missing); says what it derives."""
     ratio = next((name for name in ("odds_ratio", "hazard_ratio") if name in frame), None)
     raw = frame[ratio or "beta"].to_numpy(float)
@@ -386,7 +289,9 @@ def _repeated(names: np.ndarray, effect: pd.Categorical, other: pd.Categorical, 
     a, b = (side.set_categories(levels).codes.astype(np.int64) for side in (effect, other))
     pair = np.minimum(a, b) * len(levels) + np.maximum(a, b)
     rows = np.flatnonzero(used)
-    keys = pd.util.hash_array(names[rows], categorize=False) + pair[rows].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    keys = pd.util.hash_array(names[rows], categorize=False) + pair[rows].astype(np.uint64) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
     repeated = np.zeros(len(names), dtype=bool)
     repeated[rows] = pd.Series(keys).duplicated().to_numpy()
     return repeated

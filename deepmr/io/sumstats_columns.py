@@ -43,7 +43,18 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "ci_low": ("ci_lower", "ci_low", "l95", "lower_ci", "or_95l", "or_95_l", "ci_lower_95", "lci", "lower"),
     "ci_high": ("ci_upper", "ci_high", "u95", "upper_ci", "or_95u", "or_95_u", "ci_upper_95", "uci", "upper"),
-    "pvalue": ("p_value", "pval", "pvalue", "p", "p_bolt_lmm", "p_bolt_lmm_inf", "p_lrt", "p_wald", "p_val", "gc_pvalue"),
+    "pvalue": (
+        "p_value",
+        "pval",
+        "pvalue",
+        "p",
+        "p_bolt_lmm",
+        "p_bolt_lmm_inf",
+        "p_lrt",
+        "p_wald",
+        "p_val",
+        "gc_pvalue",
+    ),
     "neg_log10_pvalue": ("neg_log_10_p_value", "neg_log10_p_value", "log10p", "mlogp", "mlog10p", "neg_log10_p", "lp"),
     "eaf": (
         *("effect_allele_frequency", "eaf", "a1freq", "a1_freq", "freq1", "af1", "af_alt", "alt_freq", "alt_freqs"),
@@ -98,7 +109,9 @@ def guess_columns(
     constants: dict[str, float] = {}
     for field, column in (given or {}).items():
         if field not in FIELDS or field in _WORKING:
-            raise InputError(f"no field {field!r}; columns can be named for {', '.join(f for f in FIELDS if f not in _WORKING)}")
+            raise InputError(
+                f"no field {field!r}; columns can be named for {', '.join(f for f in FIELDS if f not in _WORKING)}"
+            )
         if column in header:
             found[field] = list(header).index(column)
         elif field == "n" and re.fullmatch(r"\d+(\.\d+)?(e\d+)?", column):
