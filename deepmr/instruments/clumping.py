@@ -153,7 +153,8 @@ def _greedy(
     order, names = around.order, variants["variant_id"].to_numpy(object)
     free = np.ones(len(order), dtype=bool)
     kept = np.zeros(len(order), dtype=bool)
-    lost, details = [], []
+    lost: list[int] = []
+    details: list[str] = []
     for place in around.turn:
         if not free[place]:
             continue

@@ -236,10 +236,10 @@ def _names(
     for field in ("variant_id", "second_id"):
         if field in frame and (gap := pd.isna(names)).any():
             names[gap] = frame[field].to_numpy(object)[gap]
-    gap = np.flatnonzero(pd.isna(names) & (pos > 0) & (np.asarray(chrom.categories) != "")[chrom.codes])
-    if len(gap):
-        columns = (chrom[gap].astype(object), pos[gap], other[gap].astype(object), effect[gap].astype(object))
-        names[gap] = [f"{c}:{p}:{o}:{e}" for c, p, o, e in zip(*columns, strict=True)]
+    rows = np.flatnonzero(pd.isna(names) & (pos > 0) & (np.asarray(chrom.categories) != "")[chrom.codes])
+    if len(rows):
+        columns = (chrom[rows].astype(object), pos[rows], other[rows].astype(object), effect[rows].astype(object))
+        names[rows] = [f"{c}:{p}:{o}:{e}" for c, p, o, e in zip(*columns, strict=True)]
     return names
 
 
