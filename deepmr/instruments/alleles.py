@@ -60,6 +60,7 @@ def align_alleles(
     palindromes: Palindromes = "infer",
     tolerance: float = 0.08,
     match: Match = "auto",
+    other: str = "outcome",
 ) -> Alignment:
     """Bring the effects of one or more outcomes to the effect alleles of an exposure.
 
@@ -72,6 +73,7 @@ def align_alleles(
         0.58.
     match : whether variants are the same when their names are (`name`) or chromosome and position (`position`);
         `auto` takes names unless hardly any are shared.
+    other : what the second table is called in reasons and messages.
 
     Returns
     -------
@@ -102,8 +104,9 @@ def align_alleles(
     if shared := set(exposure.traits) & set(outcome.traits):
         raise InputError(f"{sorted(shared)[0]!r} is both exposure and outcome; needed two traits")
     pairs = pair_variants(
-        exposure.variants, outcome.variants, palindromes=palindromes, tolerance=tolerance, match=match
-    )
+        exposure.variants, outcome.variants, palindromes=palindromes, tolerance=tolerance, match=match,
+        names=("+".join(exposure.traits), other),
+    )  # fmt: skip
     return Alignment(
         stats=_combined(exposure, outcome, pairs.left, pairs.right, pairs.sign),
         dropped=pairs.dropped,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float
 from scipy import optimize, special
 
@@ -202,16 +201,3 @@ def _untruncated(product: float, limit: float) -> float:
     if excess(ends[0]) >= 0 or excess(ends[1]) <= 0:
         return ends[0] if product < 0 else ends[1]
     return float(optimize.brentq(excess, *ends, xtol=1e-10))
-
-
-def dropped_by(stats: SummaryStats, rows: Bool[np.ndarray, "variants"], reason: str, detail: str = "") -> pd.DataFrame:
-    """Return the variants of a boolean mask as dropped for one reason.
-
-    Parameters
-    ----------
-    stats : effects.
-    rows : the variants dropped.
-    reason, detail : why.
-    """
-    names = stats.variants["variant_id"].to_numpy(object)[rows]
-    return pd.DataFrame({"variant_id": names, "reason": reason, "detail": detail})
