@@ -113,6 +113,18 @@ class RelativeNetwork(Protocol):
         """Predict (batch, tasks), given the outputs of each row's unedited sequence."""
 
 
+@runtime_checkable
+class GenotypePanel(Protocol):
+    """Genotypes of a reference sample, from which linkage disequilibrium is measured; `io.plink` reads one."""
+
+    @property
+    def variants(self) -> pd.DataFrame:
+        """One row a variant: variant_id, chrom, pos, effect_allele, which dosages count, and other_allele."""
+
+    def dosages(self, rows: Int[np.ndarray, "_"]) -> Float[np.ndarray, "samples _"]:
+        """Return how many copies of the effect allele each sample has, 0 to 2, NaN where unknown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberEffects:
     """What every ensemble member says of every edit: predict(edited) - predict(reference).

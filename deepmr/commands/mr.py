@@ -1,7 +1,9 @@
 """`deepmr mr`: from an effects file to causal effects, a row per pair, locus and method."""
 
+import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -9,8 +11,11 @@ from typing import Literal
 import pandas as pd
 
 from deepmr import checks
+from deepmr.commands.mr_gwas import Clumping, GwasOptions, dropped_path, mr_gwas
 from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError, TooFewInstruments
+from deepmr.instruments.matching import Match
+from deepmr.instruments.strands import Palindromes
 from deepmr.instruments.strength import Rule, Selection, effect_scales, select_pairs
 from deepmr.io.calibration import read_calibration
 from deepmr.io.files import check_writable
@@ -22,17 +27,28 @@ from deepmr.types import Estimates, Instruments
 
 log = logging.getLogger(__name__)
 
-Method = Literal["ivw", "ivw_fixed", "ivw_random", "wald", "wald_weighted", "egger", "egger_robust"]
 Pair = tuple[str, str]
+COMMON = {
+    "effects",
+    "out",
+    "exposure",
+    "outcome",
+    "method",
+    "min_instruments",
+    "level",
+    "save_instruments",
+    "overwrite",
+}
+FOR_EFFECTS = {"rule", "threshold", "significance", "calibration", "scaling", "allow_overlap"}
 
 
 def mr(
-    effects: Path,
+    effects: Path | None = None,
     *,
     out: Path,
     exposure: list[str] | None = None,
     outcome: list[str] | None = None,
-    method: list[Method] | None = None,
+    method: list[str] | None = None,
     rule: Rule = "relative",
     threshold: float | None = None,
     significance: float = 0.05,
@@ -42,26 +58,43 @@ def mr(
     allow_overlap: bool = False,
     level: float = 0.95,
     save_instruments: Path | None = None,
+    p_threshold: float = 5e-8,
+    min_f: float = 0.0,
+    clump: Clumping = "auto",
+    kb: float | None = None,
+    r2: float = 0.001,
+    panel: Path | None = None,
+    correlation: Literal["panel"] | Path | None = None,
+    palindromes: Palindromes = "infer",
+    tolerance: float = 0.08,
+    match: Match = "auto",
+    error_corr: float | Literal["estimate"] | None = None,
+    multivariable: bool = False,
+    exposure_columns: list[str] | None = None,
+    outcome_columns: list[str] | None = None,
+    to: Literal["deepmr", "twosamplemr"] = "deepmr",
     overwrite: bool = False,
 ) -> dict[str, object]:
     """Estimate the causal effect of one mark on another at every locus.
 
     Instruments are the edits that are strong on the exposure; what they do to the outcome has no part in their choice.
+    Without an effects file, exposure and outcome are files of GWAS results; options from --p-threshold on are theirs.
     Writes a row per pair, locus and method, the loci without an estimate and why (`.skipped.tsv`), and how the table
     was made (`.json`).
 
     Parameters
     ----------
     effects
-        Effects of edits: effects.h5, or a TSV or NPZ table made elsewhere.
+        Effects of edits: effects.h5, or a TSV or NPZ table made elsewhere; none for files of GWAS results.
     out
         Table to write (TSV).
     exposure
-        Tasks taken as the cause; default all.
+        Tasks taken as the cause, default all; or files of GWAS results.
     outcome
-        Tasks taken as the effect; default all.
+        Tasks taken as the effect, default all; or files of GWAS results.
     method
-        Estimators; default ivw, egger and wald.
+        Estimators; default ivw, egger and wald (GWAS: ivw_random, egger, weighted median and mode). An unknown name
+        lists them all.
     rule
         How instruments are chosen: by relative size and significance, by the F statistic alone, or by the paper's
         pooled z-score.
@@ -81,6 +114,37 @@ def mr(
         Level of the confidence intervals.
     save_instruments
         Also write the instruments (TSV).
+    p_threshold
+        P value on the exposure below which a variant is an instrument.
+    min_f
+        Least F statistic of an instrument.
+    clump
+        Keep the strongest variant of a neighbourhood: by linkage disequilibrium in the panel, by distance, or not;
+        auto: whichever of these can be done.
+    kb
+        Size of the neighbourhood in 1,000 bases; default 10,000 with a panel, 1,000 by distance.
+    r2
+        Squared correlation from which on variants are one clump.
+    panel
+        PLINK files (prefix of .bed, .bim, .fam) of the same ancestry.
+    correlation
+        Correlation of the instruments for methods that heed it: a table named by variant, or "panel".
+    palindromes
+        A/T and C/G: infer the strand from frequencies, drop them all, or keep them as they are coded.
+    tolerance
+        How far from one half a frequency must be to tell a strand.
+    match
+        Whether name or position says that two variants are the same.
+    error_corr
+        Correlation of the errors of exposure and outcome (overlapping samples): a number, or estimate.
+    multivariable
+        All exposures in one model, for methods that take several.
+    exposure_columns
+        field=COLUMN words that replace guesses, such as beta=BETA se=SE; n=NUMBER gives every row that sample size.
+    outcome_columns
+        The same for the outcome.
+    to
+        Column names to write: ours, or those of TwoSampleMR.
     overwrite
         Replace results that are there.
 
@@ -97,8 +161,8 @@ def mr(
         When no locus has an estimate; the tables are written all the same.
     """
     options = {name: value for name, value in locals().items() if name != "overwrite"}
-    selection = Selection(rule=rule, threshold=threshold, significance=significance)
-    methods = list(dict.fromkeys(method or ["ivw", "egger", "wald"]))
+    _refuse_options_of_the_other(options)
+    methods = list(dict.fromkeys(method or ([] if effects is None else ["ivw", "egger", "wald"])))
     for name in methods:
         checks.one_of("method", name, METHODS)
     if not 0 < level < 1:
@@ -107,6 +171,25 @@ def mr(
         raise InputError(f"estimates and instruments need two files; got {out} for both")
     for path in filter(None, (out, save_instruments)):
         check_writable(path, overwrite=overwrite)
+    if effects is None:
+        if not exposure or not outcome:
+            raise InputError("needed a file of effects, or files of GWAS results: --exposure FILE --outcome FILE")
+        check_writable(dropped_path(out), overwrite=True)
+        return mr_gwas(
+            exposure=exposure,
+            outcome=outcome,
+            out=out,
+            gwas=GwasOptions(**{field.name: options[field.name] for field in fields(GwasOptions)}),
+            exposure_columns=exposure_columns or [],
+            outcome_columns=outcome_columns or [],
+            methods=methods,
+            to=to,
+            min_instruments=min_instruments,
+            level=level,
+            save_instruments=save_instruments,
+            options=options,
+        )
+    selection = Selection(rule=rule, threshold=threshold, significance=significance)
     calibrated = None if calibration is None else read_calibration(calibration)
     with open_source(effects) as source:
         pairs = _pairs([task.name for task in source.tasks], exposure, outcome)
@@ -132,6 +215,21 @@ def mr(
             f"{skipped_path(out)} says why"
         )
     return _summary(estimates, instruments, methods) | {"estimates": str(out)}
+
+
+def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:
+    """Raise `InputError` for an option that has no part in what was asked for."""
+    whole = inspect.signature(mr).parameters
+    of_gwas = options["effects"] is None
+    other = FOR_EFFECTS if of_gwas else set(whole) - COMMON - FOR_EFFECTS
+    for name in whole:
+        if name in other and options.get(name, whole[name].default) != whole[name].default:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{option} is for an effects file; exposure and outcome are files of GWAS results here"
+                if of_gwas
+                else f"{option} is for files of GWAS results; here the effects are those of {options['effects']}"
+            )
 
 
 def _pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] | None) -> list[Pair]:

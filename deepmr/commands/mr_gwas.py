@@ -1,0 +1,300 @@
+"""`deepmr mr` on files of GWAS results: instruments, alleles, clumps, and an estimate a pair and method."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from deepmr import checks
+from deepmr.errors import InputError, TooFewInstruments
+from deepmr.instruments.alleles import Alignment, align_alleles
+from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld
+from deepmr.instruments.gwas import (
+    estimate_error_corr,
+    evidence,
+    gwas_instruments,
+    is_significant,
+    take_variants,
+)
+from deepmr.instruments.ld import add_correlation, ld_matrix
+from deepmr.instruments.matching import Match
+from deepmr.instruments.strands import Palindromes
+from deepmr.io.ld import read_ld_matrix
+from deepmr.io.plink import read_plink
+from deepmr.io.provenance import provenance
+from deepmr.io.sumstats import Gwas, read_sumstats
+from deepmr.io.sumstats_columns import Role, parse_columns
+from deepmr.io.tables import skipped_path, write_estimates, write_table
+from deepmr.mr import METHODS, estimate_effects
+from deepmr.types import Estimates, GenotypePanel, Instruments, SummaryStats
+
+log = logging.getLogger(__name__)
+
+Clumping = Literal["auto", "none", "distance", "ld"]
+PREFERRED = ("ivw_random", "egger", "median_weighted", "mode_weighted")
+REACH = {"distance": 1_000.0, "ld": 10_000.0}  # kb
+SAMPLED = 1_000_000  # variants from which the correlation of errors is estimated
+TWOSAMPLEMR = {
+    "id.exposure": "exposure",
+    "id.outcome": "outcome",
+    "outcome": "outcome",
+    "exposure": "exposure",
+    "method": "method",
+    "nsnp": "n",
+    "b": "beta",
+    "se": "se",
+    "pval": "pvalue",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GwasOptions:
+    """How instruments are made from GWAS results; the options of `deepmr mr` without an effects file."""
+
+    p_threshold: float = 5e-8
+    min_f: float = 0.0
+    clump: Clumping = "auto"
+    kb: float | None = None
+    r2: float = 0.001
+    panel: Path | None = None
+    correlation: Path | Literal["panel"] | None = None
+    palindromes: Palindromes = "infer"
+    tolerance: float = 0.08
+    match: Match = "auto"
+    error_corr: float | Literal["estimate"] | None = None
+    multivariable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Instruments of one question, what was dropped on the way, and how many were left after each step."""
+
+    instruments: Instruments
+    dropped: pd.DataFrame
+    counts: dict[str, object]
+
+
+def mr_gwas(
+    *,
+    exposure: Sequence[str],
+    outcome: Sequence[str],
+    out: Path,
+    gwas: GwasOptions,
+    exposure_columns: Sequence[str],
+    outcome_columns: Sequence[str],
+    methods: Sequence[str],
+    to: Literal["deepmr", "twosamplemr"],
+    min_instruments: int,
+    level: float,
+    save_instruments: Path | None,
+    options: Mapping[str, object],
+) -> dict[str, object]:
+    """Estimate the effects of exposures on outcomes from files of GWAS results.
+
+    Parameters
+    ----------
+    exposure, outcome
+        Files.
+    out
+        Table to write.
+    gwas
+        How instruments are made.
+    exposure_columns, outcome_columns
+        `field=COLUMN` words.
+    methods
+        Estimators; empty for the usual ones.
+    to
+        Names of the columns that are written.
+    min_instruments, level, save_instruments
+        As in `deepmr mr`.
+    options
+        All options as given, for the record.
+    """
+    methods = list(methods) or _default_methods(multivariable=gwas.multivariable)
+    panel = None if gwas.panel is None else read_plink(gwas.panel)
+    if panel is None and (gwas.clump == "ld" or gwas.correlation == "panel"):
+        raise InputError("linkage disequilibrium needs a panel: --panel PREFIX of PLINK files")
+    causes = _read(exposure, "exposure", parse_columns(exposure_columns, option="--exposure-columns"))
+    effects = _read(outcome, "outcome", parse_columns(outcome_columns, option="--outcome-columns"))
+    groups = [causes] if gwas.multivariable else [[cause] for cause in causes]
+    prepared = [prepare(group, effect, gwas=gwas, panel=panel) for group, effect in product(groups, effects)]
+    instruments = [one.instruments for one in prepared]
+    estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
+    given = [one for one in (*causes, *effects) if len(one.dropped)]
+    unread = [one.dropped.assign(file=one.trait, detail="") for one in given]
+    dropped = pd.concat([*unread, *(one.dropped for one in prepared)], ignore_index=True)
+    dropped = dropped[["variant_id", "file", "reason", "detail"]] if len(dropped) else _no_drops()
+    inputs = {f"exposure_{k}": Path(path) for k, path in enumerate(exposure, 1)}
+    inputs |= {f"outcome_{k}": Path(path) for k, path in enumerate(outcome, 1)}
+    record = provenance("mr", options=options, inputs=inputs)
+    record["columns"] = {one.trait: one.columns for one in (*causes, *effects)}
+    record["notes"] = {one.trait: list(one.notes) for one in (*causes, *effects) if one.notes}
+    if save_instruments is not None:
+        write_table(pd.concat([one.to_frame() for one in instruments], ignore_index=True), save_instruments)
+    write_table(dropped, dropped_path(out))
+    write_estimates(estimates, out, provenance=record)
+    if to == "twosamplemr":
+        write_table(twosamplemr_table(estimates), out)
+    if not len(estimates):
+        raise TooFewInstruments(f"no pair has an estimate; {skipped_path(out)} and {dropped_path(out)} say why")
+    why = dropped.groupby(["file", "reason"], sort=False).size().reset_index(name="variants")
+    shown = ["exposure", "outcome", "method", "n", "beta", "se", "pvalue"]
+    return {
+        "columns": [
+            {"trait": one.trait, "read_as": ", ".join(f"{f} <- {c}" for f, c in one.columns.items())}
+            for one in (*causes, *effects)
+        ],
+        "variants": [one.counts for one in prepared],
+        "dropped": why.to_dict(orient="records"),
+        "effects": estimates.table[shown].to_dict(orient="records"),
+        "skipped": estimates.skipped.drop(columns="locus").to_dict(orient="records"),
+        "estimates": str(out),
+        "dropped_variants": str(dropped_path(out)),
+    }
+
+
+def dropped_path(out: Path) -> Path:
+    """Return where the dropped variants of a table of estimates are listed."""
+    return out.with_name(f"{out.stem}.dropped.tsv")
+
+
+def twosamplemr_table(estimates: Estimates) -> pd.DataFrame:
+    """Return estimates with the column names of TwoSampleMR's mr().
+
+    Parameters
+    ----------
+    estimates : of genome-wide analyses.
+    """
+    return pd.DataFrame({theirs: estimates.table[ours].to_numpy() for theirs, ours in TWOSAMPLEMR.items()})
+
+
+def prepare(
+    exposures: Sequence[Gwas], outcome: Gwas, *, gwas: GwasOptions, panel: GenotypePanel | None = None
+) -> Prepared:
+    """Make the instruments of one or more exposures for an outcome, with a reason for each candidate that is lost.
+
+    Parameters
+    ----------
+    exposures : several for a multivariable method.
+    outcome : what they may cause.
+    gwas : how.
+    panel : genotypes, for linkage disequilibrium.
+
+    Notes
+    -----
+    Candidates are the variants significant for the exposure (for one of several, among those that all have). They are
+    aligned with the outcome before they are clumped, so that a locus whose strongest variant the outcome lacks is kept
+    by its next one.
+    """
+    names = [one.trait for one in exposures]
+    lost: list[pd.DataFrame] = []
+    stats = exposures[0].stats
+    counts: dict[str, object] = {"exposure": "+".join(names), "outcome": outcome.trait, "read": len(stats.variants)}
+    if len(exposures) == 1:
+        stats = _significant(stats, names, gwas, counts)
+    for other in exposures[1:]:
+        aligned = _aligned(stats, other, gwas)
+        lost.append(aligned.dropped.assign(file=other.trait))
+        stats = aligned.stats
+    if len(exposures) > 1:
+        stats = _significant(stats, names, gwas, counts)
+    aligned = _aligned(stats, outcome, gwas)
+    lost.append(aligned.dropped.assign(file=outcome.trait))
+    counts |= {"in_outcome": aligned.counts["kept"], "swapped": aligned.counts["swapped"]}
+    counts["other_strand"] = aligned.counts["other_strand"]
+    stats = aligned.stats
+    clumps = _clump(stats, names, gwas, panel)
+    if clumps is not None:
+        lost.append(clumps.dropped.assign(file="+".join(names)))
+        stats = take_variants(stats, clumps.kept)
+    error_corr = _error_corr(exposures, outcome, gwas)
+    instruments = gwas_instruments(stats, exposures=names, outcome=outcome.trait, error_corr=error_corr)
+    if gwas.correlation == "panel" and panel is not None:
+        ld, absent = ld_matrix(panel, instruments.variants, match=gwas.match, palindromes=gwas.palindromes)
+        known = np.isin(instruments.variants["variant_id"].to_numpy(object), ld.variants["variant_id"].to_numpy(object))
+        lost.append(absent.assign(file="LD panel"))
+        instruments = add_correlation(instruments.take(known), ld)
+    elif gwas.correlation is not None:
+        instruments = add_correlation(instruments, read_ld_matrix(Path(gwas.correlation)))
+    f = (instruments.beta_exposure / instruments.se_exposure) ** 2
+    counts |= {"instruments": len(instruments.variants), "mean_f": float(f.mean()) if f.size else 0.0}
+    return Prepared(instruments=instruments, dropped=pd.concat(lost, ignore_index=True), counts=counts)
+
+
+def _significant(
+    stats: SummaryStats, exposures: Sequence[str], gwas: GwasOptions, counts: dict[str, object]
+) -> SummaryStats:
+    rows = is_significant(stats, exposures=exposures, p_threshold=gwas.p_threshold, min_f=gwas.min_f)
+    counts["significant"] = int(rows.sum())
+    if not rows.any():
+        raise InputError(
+            f"no variant is significant for {'+'.join(exposures)}: none of {len(rows)} has P below "
+            f"{gwas.p_threshold:g}" + (f" and F of at least {gwas.min_f:g}" if gwas.min_f else "")
+        )
+    return take_variants(stats, rows)
+
+
+def _aligned(stats: SummaryStats, other: Gwas, gwas: GwasOptions) -> Alignment:
+    return align_alleles(
+        stats, other.stats, palindromes=gwas.palindromes, tolerance=gwas.tolerance, match=gwas.match, other=other.trait
+    )
+
+
+def _clump(
+    stats: SummaryStats, exposures: Sequence[str], gwas: GwasOptions, panel: GenotypePanel | None
+) -> Clumps | None:
+    how = gwas.clump
+    placed = bool(len(stats.variants)) and bool((stats.variants["pos"] > 0).all())
+    if how == "auto":
+        how = "ld" if panel is not None else "distance" if placed else "none"
+        if how == "none":
+            log.warning("not clumped: there is no panel and positions are unknown; instruments must be independent")
+    if how == "none" or not len(stats.variants):
+        return None
+    strength = np.max([evidence(stats, trait) for trait in exposures], axis=0)
+    reach = REACH[how] if gwas.kb is None else gwas.kb
+    if how == "distance":
+        return clump_by_distance(stats.variants, strength, kb=reach)
+    assert panel is not None
+    return clump_by_ld(stats.variants, strength, panel, r2=gwas.r2, kb=reach, match=gwas.match)
+
+
+def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> np.ndarray | None:
+    """Return the correlation of errors, exposures first: given, estimated from null variants, or none."""
+    if gwas.error_corr is None:
+        return None
+    if gwas.error_corr != "estimate":
+        if len(exposures) > 1:
+            raise InputError("--error-corr RHO is for one exposure; with several, use --error-corr estimate")
+        if not -1 < gwas.error_corr < 1:
+            raise InputError(f"error_corr must be between -1 and 1; got {gwas.error_corr:g}")
+        return np.array([[1.0, gwas.error_corr], [gwas.error_corr, 1.0]])
+    stats = exposures[0].stats
+    rows = np.zeros(len(stats.variants), dtype=bool)
+    rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(int))] = True
+    stats = take_variants(stats, rows)
+    for other in (*exposures[1:], outcome):
+        stats = _aligned(stats, other, gwas).stats
+    found = estimate_error_corr(stats)
+    log.info("correlation of errors from %d variants: %s", found.n_variants, np.round(found.matrix, 3).tolist())
+    return found.matrix
+
+
+def _read(files: Sequence[str], role: Role, columns: Mapping[str, str]) -> list[Gwas]:
+    read = [one for file in files for one in read_sumstats(Path(file), role=role, columns=columns)]
+    checks.unique(f"traits of the {role}s", [one.trait for one in read])
+    return read
+
+
+def _default_methods(*, multivariable: bool) -> list[str]:
+    names = [name for name in METHODS if name.startswith("mv")] if multivariable else []
+    return names or [name for name in PREFERRED if name in METHODS]
+
+
+def _no_drops() -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=str) for name in ("variant_id", "file", "reason", "detail")})
