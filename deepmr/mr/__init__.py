@@ -6,33 +6,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from deepmr import checks
 from deepmr.mr.cml import cml
 from deepmr.mr.contamination_mixture import contamination_mixture
-from deepmr.mr.egger import egger, egger_robust
-from deepmr.mr.heterogeneity_penalised import heterogeneity_penalised
-from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
-from deepmr.mr.median import median_penalised, median_simple, median_weighted
-from deepmr.mr.mode import mode_penalised, mode_simple, mode_weighted
-from deepmr.mr.mode_bayesian import mode_bayesian
-from deepmr.mr.lasso import lasso
-from deepmr.mr.mrmix import mrmix
-from deepmr.mr.presso import presso
 from deepmr.mr.debiased import debiased_ivw, penalised_debiased_ivw
+from deepmr.mr.debiased_gls import debiased_gls
 from deepmr.mr.egger import egger, egger_penalised, egger_robust
+from deepmr.mr.gls import egger_gls, ivw_gls
+from deepmr.mr.grapple import grapple
 from deepmr.mr.grip import grip
+from deepmr.mr.heterogeneity_penalised import heterogeneity_penalised
 from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
 from deepmr.mr.ivw_additive import ivw_additive
 from deepmr.mr.ivw_robust import ivw_penalised, ivw_robust
-from deepmr.mr.radial import egger_radial, ivw_radial
-from deepmr.mr.debiased_gls import debiased_gls
-from deepmr.mr.egger import egger, egger_robust
-from deepmr.mr.grapple import grapple
-from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.lasso import lasso
 from deepmr.mr.max_likelihood import max_likelihood
+from deepmr.mr.median import median_penalised, median_simple, median_weighted
+from deepmr.mr.mode import mode_penalised, mode_simple, mode_weighted
+from deepmr.mr.mode_bayesian import mode_bayesian
 from deepmr.mr.mrbee import mrbee
-from deepmr.mr.profile_score import profile_score
-from deepmr.mr.raps import raps
-from deepmr.mr.gls import egger_gls, ivw_gls
-from deepmr.mr.ivw import ivw, ivw_fixed, ivw_random
+from deepmr.mr.mrmix import mrmix
 from deepmr.mr.pca import ivw_pca, pc_gmm
+from deepmr.mr.presso import presso
+from deepmr.mr.profile_score import profile_score
+from deepmr.mr.radial import egger_radial, ivw_radial
+from deepmr.mr.raps import raps
 from deepmr.mr.wald import wald, wald_weighted
 from deepmr.types import Estimates, Instruments, concat_estimates
 
@@ -83,19 +78,15 @@ METHODS: dict[str, Callable[..., Estimates]] = {
 
 
 # Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
-USES_CORRELATION: frozenset[str] = frozenset()
-USES_ERROR_CORR: frozenset[str] = frozenset(
-    {"median_simple", "median_weighted", "median_penalised", "mode_simple", "mode_weighted", "mode_penalised"}
-    | {"mode_bayesian", "heterogeneity_penalised"}
+USES_CORRELATION = frozenset(
+    {"max_likelihood", "debiased_gls", "profile_score", "ivw_gls", "egger_gls", "ivw_pca", "pc_gmm"}
 )
-USES_ERROR_CORR: frozenset[str] = frozenset({"contamination_mixture", "mrmix", "presso"})
-USES_ERROR_CORR: frozenset[str] = frozenset({"debiased_ivw", "penalised_debiased_ivw", "ivw_additive"})
-USES_CORRELATION: frozenset[str] = frozenset({"max_likelihood", "debiased_gls", "profile_score"})
-USES_ERROR_CORR: frozenset[str] = frozenset(
-    {"max_likelihood", "raps", "grapple", "debiased_gls", "mrbee", "profile_score"}
+USES_ERROR_CORR = frozenset(
+    {"ivw_additive", "debiased_ivw", "penalised_debiased_ivw", "max_likelihood", "raps", "grapple", "debiased_gls"}
+    | {"mrbee", "profile_score", "median_simple", "median_weighted", "median_penalised", "mode_simple"}
+    | {"mode_weighted", "mode_penalised", "mode_bayesian", "heterogeneity_penalised", "contamination_mixture"}
+    | {"mrmix", "presso"}
 )
-USES_CORRELATION: frozenset[str] = frozenset({"ivw_gls", "egger_gls", "ivw_pca", "pc_gmm"})
-USES_ERROR_CORR: frozenset[str] = frozenset()
 
 
 def estimate_effects(
