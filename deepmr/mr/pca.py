@@ -18,6 +18,7 @@ Components = Literal["eigen", "centred"]
 
 _ZERO = "not identified: every exposure effect is zero"
 _WEAK = "not identified: the criterion has no minimum, the components carry too little of the exposure"
+_SIZES = "the sample sizes do not allow such effects: the instruments would explain more than all of a trait"
 
 
 def ivw_pca(
@@ -214,9 +215,10 @@ def _gmm(
     beta, unscaled, q, strength, kept = (np.full(len(instruments.loci), np.nan) for _ in range(5))
     for loci, rows, correlation, basis in _components(instruments, share, components, reason):
         sizes = [None, None] if n is None else [n[rows, 0], n[rows, -1]]
-        gx, vx = _component_effects(basis, correlation, x[rows], se_x[rows], sizes[0])
-        gy, vy = _component_effects(basis, correlation, y[rows], t[rows], sizes[1])
-        beta[loci] = _minimise(gx, gy, vx, vy)
+        gx, vx, x_fits = _component_effects(basis, correlation, x[rows], se_x[rows], sizes[0])
+        gy, vy, y_fits = _component_effects(basis, correlation, y[rows], t[rows], sizes[1])
+        fits = x_fits & y_fits
+        beta[loci] = np.where(fits, _minimise(gx, gy, vx, vy), np.nan)
         omega = vy + beta[loci][:, None, None] ** 2 * vx
         usable = np.isfinite(beta[loci])
         omega = np.where(usable[:, None, None], omega, np.eye(omega.shape[1]))
@@ -226,22 +228,27 @@ def _gmm(
         kept[loci] = basis.shape[-1]
         strength[loci] = np.sum(gx * np.linalg.solve(vx, gx[..., None])[..., 0], axis=-1) / basis.shape[-1]
         for i in np.flatnonzero(~usable):
-            reason[loci[i]] = _WEAK
+            reason[loci[i]] = _WEAK if fits[i] else _SIZES
     return beta, unscaled, q, strength, kept, reason
 
 
 def _component_effects(
     basis: np.ndarray, correlation: np.ndarray, effect: np.ndarray, se: np.ndarray, n: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return effects of the components, their covariance, and whether the sample sizes allow such effects.
+
+    Where they do not, the covariance is that of a large sample, so that arithmetic goes on.
+    """
     k = basis.shape[-1]
     a = 1 / se**2 if n is None else 1 / (n * se**2 + effect**2)
     inverse = np.linalg.inv(_project(basis, correlation, np.sqrt(a)))
     right = np.einsum("bjk,bj->bk", basis, a * effect)
     gamma = np.einsum("bkl,bl->bk", inverse, right)
     if n is None:
-        return gamma, inverse
+        return gamma, inverse, np.ones(len(gamma), dtype=bool)
     rest = (1 - np.sum(right * gamma, axis=-1)) / (n.min(axis=-1) - k + 1)
-    return gamma, inverse * np.maximum(rest, 1e-300)[:, None, None]
+    fits = rest > 0
+    return gamma, inverse * np.where(fits, rest, 1.0)[:, None, None], fits
 
 
 def _minimise(gx: np.ndarray, gy: np.ndarray, vx: np.ndarray, vy: np.ndarray) -> Float[np.ndarray, "b"]:

@@ -48,7 +48,7 @@ def profile_score(
     """
     x, _ = exposure_of(instruments)
     n_loci, shared = len(instruments.loci), instruments.error_factors
-    reason = too_few(instruments, max(min_instruments, 1))
+    reason = too_few(instruments, max(min_instruments, 2 if overdispersion else 1))  # one says nothing of scatter
     zero = segment_sum(np.abs(x), instruments.offsets) == 0
     beta, tau2, variance, q, n_roots = (np.full(n_loci, np.nan) for _ in range(5))
     members = np.zeros((0 if shared is None else len(shared), n_loci))

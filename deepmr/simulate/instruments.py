@@ -40,8 +40,8 @@ def simulate_instruments(
 
     Returns
     -------
-    Instruments, estimand "population". `overlap` carries the true `error_corr`; `shared_errors` that and the true
-    `error_factors`.
+    Instruments, estimand "population", with the sample sizes that traits of unit variance need, 1 / se^2. `overlap`
+    carries the true `error_corr`; `shared_errors` that and the true `error_factors`.
 
     Raises
     ------
@@ -85,6 +85,7 @@ def simulate_instruments(
         se_outcome=se[:, 1],
         error_factors=factors,
         error_corr=error_corr,
+        n=np.round(se**-2),
         estimand="population",
     )
 

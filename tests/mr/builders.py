@@ -45,7 +45,7 @@ def simulated(counts=(0, 5, 20, 1, 40, 12), *, slope=0.5, members=0, seed=0, noi
     se_y = rng.uniform(0.5, 1.5, n) * noise
     y = slope * x + se_y * rng.normal(size=n)
     factors = deviations(rng.normal(size=(members, n, 2)) * noise) if members else None
-    return pack(x, y, rng.uniform(0.5, 1.5, n) * noise, se_y, counts=counts, factors=factors, n=(10_000, 20_000))
+    return pack(x, y, rng.uniform(0.5, 1.5, n) * noise, se_y, counts=counts, factors=factors, n=(1e6, 2e6))
 
 
 def deviations(effects):

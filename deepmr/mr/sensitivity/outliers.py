@@ -9,6 +9,7 @@ import pandas as pd
 from deepmr.inference import chi2_tail, two_sided
 from deepmr.linalg import fit_lines, segment_repeat
 from deepmr.mr.lines import exposure_of, inverse_variances, too_few, with_ratio
+from deepmr.mr.presso import presso_outliers
 from deepmr.mr.sensitivity.findings import Findings, home, ordered, skipped_rows
 from deepmr.types import Instruments
 
@@ -106,5 +107,10 @@ def outlier_findings(method: str, instruments: Instruments, table: pd.DataFrame)
     )
 
 
+def presso_test(instruments: Instruments) -> Findings:
+    """Find instruments too far from what the others predict: MR-PRESSO's test, `deepmr.mr.presso.presso_outliers`."""
+    return outlier_findings("presso", instruments, presso_outliers(instruments))
+
+
 # Tests for outliers by name: each takes instruments and returns findings "outliers".
-OUTLIER_TESTS: dict[str, Callable[..., Findings]] = {"q": q_outliers}
+OUTLIER_TESTS: dict[str, Callable[..., Findings]] = {"q": q_outliers, "presso": presso_test}

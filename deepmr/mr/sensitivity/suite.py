@@ -21,8 +21,7 @@ from deepmr.types import Estimates, Instruments
 
 # What is run unless told otherwise, as far as it is there: methods that are wrong for different reasons.
 USUAL = (
-    "ivw_random", "egger", "median_weighted", "mode_weighted", "contamination_mixture", "debiased_ivw", "divw", "raps",
-    "raps_huber",
+    "ivw_random", "egger", "median_weighted", "mode_weighted", "contamination_mixture", "debiased_ivw", "raps",
 )  # fmt: skip
 MANY = 100  # loci above which only these are run
 QUICK = ("ivw_random", "egger", "median_weighted")

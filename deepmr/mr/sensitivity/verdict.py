@@ -12,7 +12,7 @@ from deepmr.types import Estimates
 
 # Methods to read where a doubt arises, the first that was run.
 AGAINST = {
-    "weak": ("raps", "raps_huber", "debiased_ivw", "divw"),
+    "weak": ("raps", "debiased_ivw"),
     "pleiotropy": ("median_weighted", "contamination_mixture", "mode_weighted", "egger"),
 }
 

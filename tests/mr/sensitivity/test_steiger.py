@@ -119,7 +119,7 @@ def test_filter_drops_what_explains_more_of_the_outcome_and_says_so():
 
 
 def test_without_sample_sizes_there_is_a_reason():
-    edits = simulated(counts=(3,))
+    edits = replace(simulated(counts=(3,)), n=None)
     assert "edits in a model do not vary" in steiger(edits).skipped["reason"][0]
     assert "n_exposure and n_outcome" in steiger(replace(edits, estimand="population")).skipped["reason"][0]
     assert len(steiger_variants(edits)) == 0
