@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from deepmr.instruments.alleles import align_alleles
-from deepmr.mr.presso import presso
 
+from deepmr.instruments.alleles import align_alleles
 from deepmr.mr import METHODS
+from deepmr.mr.presso import presso
 from deepmr.simulate.instruments import simulate_instruments
 from deepmr.types import Instruments, SummaryStats
 
@@ -100,8 +100,8 @@ def main() -> None:
             time_methods(work, arguments.loci or work.loci, rscript)
     if "presso" in wanted:
         given = simulate_instruments("balanced", n_loci=1, n_instruments=N_INSTRUMENTS)
-        presso(given, n_draws=10)  # imports and tables that a first call makes
-        row("MR-PRESSO, 300 instruments, 1,000 draws", seconds(lambda: presso(given, n_draws=1000)), "1", "0.1", "900*")
+        presso(given, n_boot=10)  # imports and tables that a first call makes
+        row("MR-PRESSO, 300 instruments, 1,000 draws", seconds(lambda: presso(given, n_boot=1000)), "1", "0.1", "900*")
     if "harmonise" in wanted:
         harmonise(arguments.variants)
     print(

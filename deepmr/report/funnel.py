@@ -11,7 +11,7 @@ from deepmr.inference import quantile
 from deepmr.mr.sensitivity.findings import Findings
 from deepmr.report import words
 from deepmr.report.scatter import DASHES, LINE
-from deepmr.report.style import GRID, INK, MUTED, PAPER, VERMILLION, method_colour, new_figure, settle, styled
+from deepmr.report.style import GRID, INK, MUTED, PAPER, VERMILLION, method_colour, new_figure, settle, styled, wrapped
 from deepmr.types import Estimates, Instruments
 
 SIZE = (5.4, 4.2)
@@ -179,7 +179,7 @@ def _axes(n_methods: int) -> tuple[Figure, Axes]:
 def _finish(figure: Figure, axes: Axes, rows: pd.DataFrame | None, *, title: str | None = None) -> Figure:
     if title is None and rows is not None:
         title = f"{rows['exposure'].iloc[0]} → {rows['outcome'].iloc[0]}: {words.count(len(rows), 'instrument')}"
-    axes.set_title(title or "")
+    axes.set_title(wrapped(title or ""))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(**BELOW)
     return settle(figure)

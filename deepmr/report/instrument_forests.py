@@ -8,7 +8,7 @@ from deepmr.errors import InputError
 from deepmr.mr.sensitivity.findings import Findings
 from deepmr.report import words
 from deepmr.report.caterpillar import clip_limits, draw_rows, draw_total, finish_rows, rows_height
-from deepmr.report.style import MUTED, WIDTH, method_colour, new_figure, settle, styled
+from deepmr.report.style import MUTED, WIDTH, method_colour, new_figure, settle, styled, wrapped
 
 
 @styled
@@ -69,7 +69,7 @@ def _forest(findings: Findings, locus: str, column: str, *, what: str) -> Figure
     axes.axhline(n + 0.5 + 0.06 * unit, color=MUTED, lw=0.5)
     finish_rows(axes, labels, limits=limits, depth=y + 0.2 * unit, numbers=numbers)
     row = here.iloc[0]
-    axes.set_title(f"{row['exposure']} → {row['outcome']}: {words.count(n, 'instrument')}")
+    axes.set_title(wrapped(f"{row['exposure']} → {row['outcome']}: {words.count(n, 'instrument')}"))
     axes.set_xlabel(f"{what}, {words.percent(float(row.get('level', 0.95)))} confidence interval")
     return settle(figure)
 

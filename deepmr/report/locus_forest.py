@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from deepmr.errors import InputError
 from deepmr.report import words
 from deepmr.report.caterpillar import NAMED, clip_limits, draw_rows, draw_total, finish_rows, rows_height
-from deepmr.report.style import MUTED, WIDTH, method_colour, new_figure, settle, styled
+from deepmr.report.style import MUTED, WIDTH, method_colour, new_figure, settle, styled, wrapped
 from deepmr.types import Estimates
 
 MAX_ROWS = 2000  # more loci than this are thinned out evenly, by the size of their effects
@@ -51,7 +51,8 @@ def locus_forest(local: Estimates, pooled: Estimates, *, exposure: str, outcome:
     axes.axhline(len(loci) + 0.5 + 0.06 * unit, color=MUTED, lw=0.5)
     finish_rows(axes, labels, limits=limits, depth=y + 0.22 * unit, numbers={y: words.estimate(whole.to_dict())})
     thinned = f"; {MAX_ROWS:,} of them drawn" if n > MAX_ROWS else ""
-    axes.set_title(f"{exposure} → {outcome}, {words.method_name(method)}: {words.count(n, 'locus')}{thinned}")
+    title = f"{exposure} → {outcome}, {words.method_name(method)}: {words.count(n, 'locus')}{thinned}"
+    axes.set_title(wrapped(title))
     level = words.percent(float(whole.get("level", 0.95)))
     line = f"; line: {level} prediction interval" if np.isfinite(whole.get("pi_low", np.nan)) else ""
     axes.set_xlabel(f"effect with its {level} confidence interval (diamond: of the mean{line})")

@@ -1,5 +1,6 @@
 """How every figure looks: palette, fonts, sizes. The one place where a colour is named."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -129,6 +130,11 @@ def method_colour(method: str, methods: Sequence[str]) -> str:
     taken = {METHOD_COLOURS[name] for name in methods if name in METHOD_COLOURS}
     free = [colour for colour in CYCLE if colour not in taken] or list(CYCLE)
     return free[unknown.index(method) % len(free)]
+
+
+def wrapped(text: str, *, width: int = 56) -> str:
+    """Break a title or a label into lines: the name of a GWAS trait can be a sentence."""
+    return textwrap.fill(text, width)
 
 
 def settle(figure: Figure) -> Figure:
