@@ -43,7 +43,7 @@ def grapple(
         instruments,
         loss_of(loss),
         overdispersion="loss",
-        reason=too_few(instruments, max(min_instruments, 1)),
+        reason=too_few(instruments, max(min_instruments, 2)),  # one says nothing of scatter
         quantities=_variance,
         n_quantities=1,
     )

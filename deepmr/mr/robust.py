@@ -82,9 +82,13 @@ def robust_lines(
         order = np.lexsort((y[rows], x[rows]), axis=-1)
         rows = np.take_along_axis(rows, order, axis=-1)
         columns = [root[rows], (root * x)[rows]] if intercept else [(root * x)[rows]]
-        fit = _fit_mm(_Lines.of(np.stack(columns, axis=-1), (root * y)[rows]))
+        design = np.stack(columns, axis=-1)
+        # Columns of one size, so that the unit of the exposure decides no rank; columns of zeros stay.
+        size = np.linalg.norm(design, axis=1)
+        size[size == 0] = 1.0
+        fit = _fit_mm(_Lines.of(design / size[:, None], (root * y)[rows]))
         robustness[rows] = fit.weights
-        variances = np.diagonal(fit.covariance, axis1=-2, axis2=-1)
+        variances = np.diagonal(fit.covariance, axis1=-2, axis2=-1) / size**2
         possible = variances.min(axis=-1) > 0
         scale[batch], settled[batch] = fit.scale, fit.converged & possible
         variances = np.where(possible[:, None], variances, np.nan)

@@ -23,6 +23,7 @@ SCENARIOS: dict[str, str] = {
 _MEAN_F = {"weak": 4.0, "overlap": 10.0, "shared_errors": 3.2}
 _STRONG = 80.0
 _SE, _INVALID = 0.02, 0.3  # middle standard error; share of instruments with direct effects
+_N = 1e5  # people
 _ERROR_CORR, _SHARED, _N_FACTORS = 0.6, 0.5, 3
 
 
@@ -40,8 +41,8 @@ def simulate_instruments(
 
     Returns
     -------
-    Instruments, estimand "population", with the sample sizes that traits of unit variance need, 1 / se^2. `overlap`
-    carries the true `error_corr`; `shared_errors` that and the true `error_factors`.
+    Instruments, estimand "population", and 100,000 people a trait. `overlap` carries the true `error_corr`;
+    `shared_errors` that and the true `error_factors`.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def simulate_instruments(
         se_outcome=se[:, 1],
         error_factors=factors,
         error_corr=error_corr,
-        n=np.round(se**-2),
+        n=np.full((rows, 2), _N),
         estimand="population",
     )
 

@@ -44,6 +44,7 @@ def pytest_sessionfinish():
     for (package, method), entries in sorted(COMPARED.items()):
         worst = max(entries, key=lambda entry: entry[3])
         fits = len({entry[:2] for entry in entries})
-        where = f"`{worst[2]}` of {worst[0]} ({worst[1]})" if worst[1] else f"`{worst[2]}` of {worst[0]}"
+        choice = f" ({worst[1]})".replace("|", r"\|") if worst[1] else ""
+        where = f"`{worst[2]}` of {worst[0]}{choice}"
         lines.append(f"| {package} | {method} | {fits} | {len(entries)} | {worst[3]:.1e} | {where} |")
     Path(target).write_text("\n".join(lines) + "\n")
