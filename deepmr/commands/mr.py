@@ -23,6 +23,7 @@ from deepmr.io.provenance import provenance
 from deepmr.io.tables import skipped_path, write_estimates, write_table
 from deepmr.ism.calibration import Calibration, sequence_digests
 from deepmr.mr import METHODS, estimate_effects
+from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
 from deepmr.types import Estimates, Instruments
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ def mr(
     error_corr
         Correlation of the errors of exposure and outcome (overlapping samples): a number, or estimate.
     multivariable
-        All exposures in one model, for methods that take several.
+        All exposures in one model: the effect of each with the others held fixed, by mv_ivw and mv_debiased.
     exposure_columns
         field=COLUMN words that replace guesses, such as beta=BETA se=SE; n=NUMBER gives every row that sample size.
     outcome_columns
@@ -164,7 +165,7 @@ def mr(
     _refuse_options_of_the_other(options)
     methods = list(dict.fromkeys(method or ([] if effects is None else ["ivw", "egger", "wald"])))
     for name in methods:
-        checks.one_of("method", name, METHODS)
+        checks.one_of("method", name, MULTIVARIABLE if multivariable else METHODS)
     if not 0 < level < 1:
         raise InputError(f"level must be between 0 and 1; got {level:g}")
     if save_instruments == out:

@@ -30,8 +30,9 @@ from deepmr.io.provenance import provenance
 from deepmr.io.sumstats import Gwas, read_sumstats
 from deepmr.io.sumstats_columns import Role, parse_columns
 from deepmr.io.tables import skipped_path, write_estimates, write_table
-from deepmr.mr import METHODS, estimate_effects
-from deepmr.types import Estimates, GenotypePanel, Instruments, SummaryStats
+from deepmr.mr import estimate_effects
+from deepmr.mr.multivariable import estimate_direct_effects
+from deepmr.types import Estimates, GenotypePanel, Instruments, SummaryStats, concat_estimates
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +122,18 @@ def mr_gwas(
         raise InputError("linkage disequilibrium needs a panel: --panel PREFIX of PLINK files")
     causes = _read(exposure, "exposure", parse_columns(exposure_columns, option="--exposure-columns"))
     effects = _read(outcome, "outcome", parse_columns(outcome_columns, option="--outcome-columns"))
+    if gwas.multivariable and len(causes) < 2:
+        raise InputError(f"--multivariable needs at least two exposures; got {len(causes)}: {causes[0].trait}")
     groups = [causes] if gwas.multivariable else [[cause] for cause in causes]
     prepared = [prepare(group, effect, gwas=gwas, panel=panel) for group, effect in product(groups, effects)]
     instruments = [one.instruments for one in prepared]
-    estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
+    if gwas.multivariable:
+        estimates = concat_estimates(
+            estimate_direct_effects(one, methods=methods, min_instruments=min_instruments, level=level)
+            for one in instruments
+        )
+    else:
+        estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
     given = [one for one in (*causes, *effects) if len(one.dropped)]
     unread = [one.dropped.assign(file=one.trait, detail="") for one in given]
     dropped = pd.concat([*unread, *(one.dropped for one in prepared)], ignore_index=True)
@@ -292,8 +301,7 @@ def _read(files: Sequence[str], role: Role, columns: Mapping[str, str]) -> list[
 
 
 def _default_methods(*, multivariable: bool) -> list[str]:
-    names = [name for name in METHODS if name.startswith("mv")] if multivariable else []
-    return names or [name for name in PREFERRED if name in METHODS]
+    return ["mv_ivw", "mv_debiased"] if multivariable else list(PREFERRED)
 
 
 def _no_drops() -> pd.DataFrame:

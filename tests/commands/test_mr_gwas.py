@@ -195,6 +195,14 @@ def test_several_exposures_in_one_model(tmp_path):
     x, z, y = (read_sumstats(tmp_path / name)[0] for name in ("x.tsv.gz", "z.tsv", "y.txt"))
     found = prepare([x, z], y, gwas=GwasOptions(multivariable=True)).instruments
     assert (found.exposures, found.outcome, found.beta_exposure.shape) == (("x", "z"), "y", (N, 2))
+    both = {"exposure": [str(tmp_path / "x.tsv.gz"), str(tmp_path / "z.tsv")], "outcome": [str(tmp_path / "y.txt")]}
+    effects = mr(**both, out=tmp_path / "mv.tsv", multivariable=True)["effects"]
+    rows = [(row["method"], row["exposure"]) for row in effects]
+    assert rows == [("mv_ivw", "x"), ("mv_ivw", "z"), ("mv_debiased", "x"), ("mv_debiased", "z")]
+    with pytest.raises(InputError, match=r"method must be one of mv_ivw, .*; got 'ivw'"):
+        mr(**both, out=tmp_path / "o.tsv", multivariable=True, method=["ivw"])
+    with pytest.raises(InputError, match="--multivariable needs at least two exposures; got 1: x"):
+        mr(exposure=both["exposure"][:1], outcome=both["outcome"], out=tmp_path / "o.tsv", multivariable=True)
 
 
 @real
