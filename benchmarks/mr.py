@@ -113,13 +113,12 @@ def main() -> None:
 def time_methods(work: Work, n_loci: int, rscript: str | None) -> None:
     """Time methods on some loci, scale to all pairs, and print the row."""
     given = simulate_instruments("balanced", n_loci=n_loci, n_instruments=N_INSTRUMENTS)
-    if n_loci == PAIRS:
-        arrays = (given.beta_exposure, given.se_exposure, given.beta_outcome, given.se_outcome)
-        print(f"<!-- packed numbers of {n_loci:,} loci: {sum(a.nbytes for a in arrays) / 2**20:.0f} MB -->")
+    arrays = (given.beta_exposure, given.se_exposure, given.beta_outcome, given.se_outcome)
+    size = sum(array.nbytes for array in arrays) / 2**20
     work.run(given.take(np.arange(len(given.variants)) < N_INSTRUMENTS))
     took = min(seconds(lambda: work.run(given)) for _ in range(3 if work.goal < 1 else 1))
     theirs = work.r_seconds if rscript is None else PAIRS * measured_by_r(rscript, work, given)
-    note = "all" if n_loci == PAIRS else f"{n_loci:,} loci, scaled"
+    note = f"all, {size:.0f} MB packed" if n_loci == PAIRS else f"{n_loci:,} loci, scaled"
     row(work.what, took * PAIRS / n_loci, note, f"{work.goal:g}", f"{theirs:,.0f}" + ("" if rscript else " (notes)"))
 
 
