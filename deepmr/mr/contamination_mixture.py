@@ -15,7 +15,7 @@ from deepmr.mr.lines import (
     inverse_variances,
     mean_f,
     standard_error,
-    too_few,
+    too_few_ratios,
     with_ratio,
 )
 from deepmr.mr.members import member_factors
@@ -74,8 +74,7 @@ def contamination_mixture(
     hundreds of genetic variants. Nat Commun 2020. https://doi.org/10.1038/s41467-019-14156-4
     """
     used = with_ratio(instruments)
-    what = "instruments" if used is instruments else "instruments with a non-zero exposure effect"
-    reason = too_few(used, max(min_instruments, 3), what=what)
+    reason = too_few_ratios(instruments, used, max(min_instruments, 3))
     shared = used.error_factors is not None
     fit = _fit(used, weights, psi, level=level, floor=not shared)
     factors = member_factors(used, lambda given: _fit(given, weights, psi, level=level, floor=False).beta)

@@ -25,7 +25,7 @@ class Sample:
     known: Bool[np.ndarray, "*lead width"]
 
 
-def medians(
+def known_medians(
     values: Float[np.ndarray, "*lead width"], known: Bool[np.ndarray, "*lead width"]
 ) -> Float[np.ndarray, "*lead"]:
     """Return the median of the known values along the last axis; infinite values of padding are not needed."""
@@ -56,7 +56,7 @@ def median_deviation(
     values: Float[np.ndarray, "*lead width"], known: Bool[np.ndarray, "*lead width"]
 ) -> Float[np.ndarray, "*lead"]:
     """Return the median absolute deviation from the median, scaled to the standard deviation of a normal."""
-    return 1.4826 * medians(np.abs(values - medians(values, known)[..., None]), known)
+    return 1.4826 * known_medians(np.abs(values - known_medians(values, known)[..., None]), known)
 
 
 def grid_modes(sample: Sample, bandwidth: Float[np.ndarray, "*lead"]) -> Float[np.ndarray, "*lead"]:
@@ -67,7 +67,7 @@ def grid_modes(sample: Sample, bandwidth: Float[np.ndarray, "*lead"]) -> Float[n
     """
     values, weights, known = (a.reshape(-1, a.shape[-1]) for a in (sample.values, sample.weights, sample.known))
     h = bandwidth.ravel()
-    centre = medians(values, known)
+    centre = known_medians(values, known)
     modes, spread = centre.copy(), h > 0
     scaled = divide(
         np.where(known, values - centre[:, None], 0.0), np.broadcast_to(h[:, None], values.shape), otherwise=0.0
@@ -133,7 +133,7 @@ def _r_modes(
 ) -> Float[np.ndarray, "rows"]:
     low = np.where(known, values, np.inf).min(axis=-1) - 3 * h
     high = np.where(known, values, -np.inf).max(axis=-1) + 3 * h
-    modes, spread = medians(values, known), np.flatnonzero(h > 0)
+    modes, spread = known_medians(values, known), np.flatnonzero(h > 0)
     values, weights, known, h, low, high = (a[spread] for a in (values, weights, known, h, low, high))
     start, width, n = low - 4 * h, high - low + 8 * h, _R_GRID
     step = width / (n - 1)
@@ -164,7 +164,7 @@ def exact_modes(sample: Sample, bandwidth: Float[np.ndarray, "loci"]) -> Float[n
     (mean shift), then Newton's. Of two maxima equally high to nine digits the one nearer the median is taken, and of
     two equally near the lower.
     """
-    centre = medians(sample.values, sample.known)
+    centre = known_medians(sample.values, sample.known)
     spread = bandwidth > 0
     h = np.where(spread, bandwidth, 1.0)[:, None]
     values = np.where(sample.known, sample.values - centre[:, None], 0.0) / h

@@ -2,7 +2,14 @@
 
 from deepmr.linalg import fit_lines
 from deepmr.mr.egger import SAME_SIZE
-from deepmr.mr.lines import Distribution, exposure_of, intercept_estimates, oriented, too_few, with_ratio
+from deepmr.mr.lines import (
+    Distribution,
+    exposure_of,
+    intercept_estimates,
+    oriented,
+    too_few_ratios,
+    with_ratio,
+)
 from deepmr.types import Estimates, Instruments
 
 
@@ -39,11 +46,7 @@ def grip(
     y, shared = used.beta_outcome, used.error_factors
     weights = 1 / (x * used.se_outcome) ** 2
     line = fit_lines(x**2, x * y, weights, used.offsets, intercept=True)
-    reason = too_few(
-        used,
-        max(min_instruments, 3),
-        what="instruments" if len(x) == len(instruments.variants) else "instruments with a non-zero exposure effect",
-    )
+    reason = too_few_ratios(instruments, used, max(min_instruments, 3))
     moved = None
     if shared is not None:
         moved = (2 * x * shared[:, :, 0], x * shared[:, :, 1] + y * shared[:, :, 0])

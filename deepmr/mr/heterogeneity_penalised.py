@@ -4,14 +4,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from deepmr.linalg import divide, segment_sum
-from deepmr.mr.density import median_deviation, medians
+from deepmr.mr.density import known_medians, median_deviation
 from deepmr.mr.draws import canonical
 from deepmr.mr.labels import Labels, largest_modes
-from deepmr.mr.lines import Distribution, error_extras, exposure_of, mean_f, standard_error, with_ratio
-from deepmr.mr.median import Order, ratio_reason, ratio_variances
+from deepmr.mr.lines import Distribution, exposure_of, ratio_estimates, too_few_ratios, with_ratio
+from deepmr.mr.median import Order, ratio_variances
 from deepmr.mr.members import member_factors
 from deepmr.packed import blocks
-from deepmr.types import Estimates, Instruments, make_estimates
+from deepmr.types import Estimates, Instruments
 
 _WIDE = 1.5  # invalid ratios spread over this many times the ratios' own scatter, beside their standard errors
 
@@ -59,7 +59,7 @@ def heterogeneity_penalised(
     Epidemiol 2018. https://doi.org/10.1093/ije/dyy080
     """
     given = canonical(with_ratio(instruments))
-    reason = ratio_reason(instruments, given, min_instruments)
+    reason = too_few_ratios(instruments, given, max(min_instruments, 3))
     wanted = np.array([not why for why in reason], dtype=bool)
 
     def point(shifted: Instruments) -> Float[np.ndarray, "loci"]:
@@ -67,17 +67,8 @@ def heterogeneity_penalised(
 
     (beta, curve, squares), factors = _fit(given, weights, prior, wanted), member_factors(given, point)
     variance = divide(np.ones_like(curve), -curve) if factors is None else divide(squares, curve**2)
-    error = standard_error(variance, np.maximum(given.counts - 1.0, 0.0), factors, distribution=distribution)
-    return make_estimates(
-        "heterogeneity_penalised",
-        given,
-        beta=beta,
-        se=error.se,
-        df=error.df,
-        reason=reason,
-        level=level,
-        extra={"f_statistic": mean_f(given), **error_extras(error, factors)},
-        error_factors=factors,
+    return ratio_estimates(
+        "heterogeneity_penalised", given, beta, variance, factors, distribution=distribution, reason=reason, level=level
     )
 
 
@@ -89,7 +80,7 @@ def ratio_spread(
     middle, scatter = (np.full(len(instruments.loci), np.nan) for _ in range(2))
     for block in blocks(offsets):
         cells = block.of(ratios)
-        middle[block.loci] = medians(cells, block.known)
+        middle[block.loci] = known_medians(cells, block.known)
         scatter[block.loci] = median_deviation(cells, block.known)
     typical = divide(instruments.counts.astype(float), segment_sum(weights, offsets), otherwise=0.0)
     return middle, np.sqrt(typical + (_WIDE * scatter) ** 2)

@@ -6,7 +6,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from deepmr.linalg import divide, fit_lines, segment_repeat, segment_sum
-from deepmr.mr.lines import Weights, cochran, exposure_of, inverse_variances, origin_estimates, too_few, with_ratio
+from deepmr.mr.lines import (
+    Weights,
+    cochran,
+    exposure_of,
+    inverse_variances,
+    origin_estimates,
+    too_few_ratios,
+    with_ratio,
+)
 from deepmr.types import Estimates, Instruments
 
 Tau2 = Literal["dl", "reml"]
@@ -55,11 +63,7 @@ def ivw_additive(
     between = divide(np.maximum(fit.residual_ss - fit.df, 0.0), spread, otherwise=0.0)
     if tau2 == "reml":
         between = _reml(used.beta_outcome / x, 1 / precise, offsets, between)
-    reason = too_few(
-        used,
-        max(min_instruments, 1),
-        what="instruments" if used is instruments else "instruments with a non-zero exposure effect",
-    )
+    reason = too_few_ratios(instruments, used, max(min_instruments, 1))
     return origin_estimates(
         "ivw_additive",
         used,

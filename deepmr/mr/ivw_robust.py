@@ -10,6 +10,7 @@ from deepmr.mr.lines import (
     inverse_variances,
     origin_estimates,
     too_few,
+    too_few_ratios,
     with_ratio,
 )
 from deepmr.mr.penalties import medians, penalties
@@ -106,11 +107,7 @@ def ivw_penalised(
         plain * penalties(squares, factor=100.0 if weights == "simple" else 20.0),
         scatter="floored",
         distribution=distribution,
-        reason=too_few(
-            used,
-            max(min_instruments, 2),
-            what="instruments" if used is instruments else "instruments with a non-zero exposure effect",
-        ),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 2)),
         level=level,
         n_robust=2 if robust else None,
     )

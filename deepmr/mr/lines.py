@@ -46,6 +46,12 @@ def too_few(instruments: Instruments, needed: int, *, what: str = "instruments")
     return ["" if count >= needed else f"needs at least {needed} {what}; has {count}" for count in instruments.counts]
 
 
+def too_few_ratios(given: Instruments, used: Instruments, needed: int) -> list[str]:
+    """Say as `too_few` why a locus has too few instruments, where `used` may lack those of `given` without a ratio."""
+    all_there = len(used.variants) == len(given.variants)
+    return too_few(used, needed, what="instruments" if all_there else "instruments with a non-zero exposure effect")
+
+
 def with_ratio(instruments: Instruments) -> Instruments:
     """Return the instruments that have a ratio: those whose exposure effect is not exactly zero. Logs how many left."""
     x, _ = exposure_of(instruments)
@@ -173,6 +179,39 @@ def sampling_scale(fit: LineFit, scatter: Scatter, *, shared: bool) -> Float[np.
     if scatter == "fixed":
         return np.ones_like(fit.slope)
     return np.maximum(fit.dispersion, 1.0) if scatter == "floored" else fit.dispersion
+
+
+def ratio_estimates(
+    method: str,
+    instruments: Instruments,
+    beta: Float[np.ndarray, "loci"],
+    variance: Float[np.ndarray, "loci"],
+    factors: Float[np.ndarray, "factors loci"] | None,
+    *,
+    distribution: Distribution,
+    reason: list[str],
+    level: float,
+) -> Estimates:
+    """Build the rows of a method that reads the ratios alone, from its estimate and its sampling variance.
+
+    Parameters
+    ----------
+    factors : how the members' errors move the estimate, or None.
+    distribution : of independent errors: the normal, or t with J - 1 degrees of freedom.
+    reason : why a locus has no estimate; empty for one that has.
+    """
+    error = standard_error(variance, np.maximum(instruments.counts - 1.0, 0.0), factors, distribution=distribution)
+    return make_estimates(
+        method,
+        instruments,
+        beta=beta,
+        se=error.se,
+        df=error.df,
+        reason=reason,
+        level=level,
+        extra={"f_statistic": mean_f(instruments), **error_extras(error, factors)},
+        error_factors=factors,
+    )
 
 
 def origin_estimates(

@@ -8,19 +8,10 @@ from jaxtyping import Bool, Float, Int
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.draws import canonical, effect_draws, sampling_variance, weight_draws
-from deepmr.mr.lines import (
-    Distribution,
-    error_extras,
-    exposure_of,
-    mean_f,
-    overlap,
-    standard_error,
-    too_few,
-    with_ratio,
-)
+from deepmr.mr.lines import Distribution, exposure_of, overlap, ratio_estimates, too_few_ratios, with_ratio
 from deepmr.mr.members import member_factors
 from deepmr.packed import Block, blocks
-from deepmr.types import Estimates, Instruments, make_estimates
+from deepmr.types import Estimates, Instruments
 
 Order = Literal["first", "second"]
 _Kind = Literal["simple", "weighted", "penalised"]
@@ -172,15 +163,6 @@ def relative_weights(
     return weights / segment_repeat(mean, offsets)
 
 
-def ratio_reason(given: Instruments, used: Instruments, min_instruments: int) -> list[str]:
-    """Say for every locus why it has too few ratios; empty where it has enough, at least 3."""
-    what = "instruments" if used is given or len(used.variants) == len(given.variants) else _WITH_RATIO
-    return too_few(used, max(min_instruments, 3), what=what)
-
-
-_WITH_RATIO = "instruments with a non-zero exposure effect"
-
-
 def weighted_medians(
     values: Float[np.ndarray, "*lead width"], weights: Float[np.ndarray, "*lead width"]
 ) -> Float[np.ndarray, "*lead"]:
@@ -226,7 +208,7 @@ def _median(
     seed: int,
 ) -> Estimates:
     given = canonical(with_ratio(instruments))
-    reason = ratio_reason(instruments, given, min_instruments)
+    reason = too_few_ratios(instruments, given, max(min_instruments, 3))
     wanted = np.array([not why for why in reason], dtype=bool)
 
     def point(shifted: Instruments) -> Float[np.ndarray, "loci"]:
@@ -241,17 +223,8 @@ def _median(
     variance = draws.var(axis=-1, ddof=1)
     if factors is not None:
         variance = sampling_variance(variance, given)
-    error = standard_error(variance, np.maximum(given.counts - 1.0, 0.0), factors, distribution=distribution)
-    return make_estimates(
-        method,
-        given,
-        beta=beta,
-        se=error.se,
-        df=error.df,
-        reason=reason,
-        level=level,
-        extra={"f_statistic": mean_f(given), **error_extras(error, factors)},
-        error_factors=factors,
+    return ratio_estimates(
+        method, given, beta, variance, factors, distribution=distribution, reason=reason, level=level
     )
 
 

@@ -10,11 +10,11 @@ from scipy.special import erfc
 
 from deepmr.mr.density import Sample, bandwidths, exact_modes, grid_modes, median_deviation, r_modes
 from deepmr.mr.draws import canonical, effect_draws, sampling_variance, weight_draws
-from deepmr.mr.lines import Distribution, error_extras, exposure_of, mean_f, standard_error, with_ratio
-from deepmr.mr.median import ratio_reason, ratio_variances, relative_weights
+from deepmr.mr.lines import Distribution, exposure_of, ratio_estimates, too_few_ratios, with_ratio
+from deepmr.mr.median import ratio_variances, relative_weights
 from deepmr.mr.members import member_factors
 from deepmr.packed import Block, blocks
-from deepmr.types import Estimates, Instruments, make_estimates
+from deepmr.types import Estimates, Instruments
 
 RatioError = Literal["delta", "simple"]
 Grid = Literal["exact", "r"]
@@ -188,7 +188,7 @@ def _mode(
     seed: int,
 ) -> Estimates:
     given = canonical(with_ratio(instruments))
-    reason = ratio_reason(instruments, given, min_instruments)
+    reason = too_few_ratios(instruments, given, max(min_instruments, 3))
     wanted = np.array([not why for why in reason], dtype=bool)
 
     def point(shifted: Instruments) -> Float[np.ndarray, "loci"]:
@@ -199,17 +199,8 @@ def _mode(
     se = np.full(len(wanted), np.nan)
     se[wanted] = median_deviation(drawn[wanted], np.ones(drawn[wanted].shape, dtype=bool))
     variance = se**2 if factors is None else sampling_variance(se**2, given)
-    error = standard_error(variance, np.maximum(given.counts - 1.0, 0.0), factors, distribution=distribution)
-    return make_estimates(
-        method,
-        given,
-        beta=beta,
-        se=error.se,
-        df=error.df,
-        reason=reason,
-        level=level,
-        extra={"f_statistic": mean_f(given), **error_extras(error, factors)},
-        error_factors=factors,
+    return ratio_estimates(
+        method, given, beta, variance, factors, distribution=distribution, reason=reason, level=level
     )
 
 

@@ -8,11 +8,11 @@ from deepmr.linalg import divide
 from deepmr.mr.draws import canonical
 from deepmr.mr.heterogeneity_penalised import ratio_spread
 from deepmr.mr.labels import Labels, largest_modes
-from deepmr.mr.lines import Distribution, error_extras, exposure_of, mean_f, standard_error, with_ratio
-from deepmr.mr.median import Order, ratio_reason, ratio_variances
+from deepmr.mr.lines import Distribution, exposure_of, ratio_estimates, too_few_ratios, with_ratio
+from deepmr.mr.median import Order, ratio_variances
 from deepmr.mr.members import member_factors
 from deepmr.packed import Block, blocks
-from deepmr.types import Estimates, Instruments, make_estimates
+from deepmr.types import Estimates, Instruments
 
 _VALID = (0.1, 0.3, 0.5, 0.7, 0.9)  # prior shares of valid instruments, equally likely
 _WIDTHS = (4.0, 8.0, 16.0)  # prior widths of invalid ratios, in units of their spread, equally likely
@@ -60,7 +60,7 @@ def mode_bayesian(
     randomization in the presence of horizontal pleiotropy. Stat Med 2022. https://doi.org/10.1002/sim.9320
     """
     given = canonical(with_ratio(instruments))
-    reason = ratio_reason(instruments, given, min_instruments)
+    reason = too_few_ratios(instruments, given, max(min_instruments, 3))
     wanted = np.array([not why for why in reason], dtype=bool)
 
     def point(shifted: Instruments) -> Float[np.ndarray, "loci"]:
@@ -68,17 +68,8 @@ def mode_bayesian(
 
     (beta, variance, sandwich), factors = _posterior(given, weights, wanted), member_factors(given, point)
     chosen = variance if factors is None else sandwich
-    error = standard_error(chosen, np.maximum(given.counts - 1.0, 0.0), factors, distribution=distribution)
-    return make_estimates(
-        "mode_bayesian",
-        given,
-        beta=beta,
-        se=error.se,
-        df=error.df,
-        reason=reason,
-        level=level,
-        extra={"f_statistic": mean_f(given), **error_extras(error, factors)},
-        error_factors=factors,
+    return ratio_estimates(
+        "mode_bayesian", given, beta, chosen, factors, distribution=distribution, reason=reason, level=level
     )
 
 

@@ -7,7 +7,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from deepmr.linalg import divide
-from deepmr.mr.lines import error_extras, exposure_of, mean_f, overlap, standard_error, too_few, with_ratio
+from deepmr.mr.lines import (
+    error_extras,
+    exposure_of,
+    mean_f,
+    overlap,
+    standard_error,
+    too_few_ratios,
+    with_ratio,
+)
 from deepmr.mr.members import member_factors
 from deepmr.packed import blocks
 from deepmr.types import Estimates, Instruments, make_estimates
@@ -63,7 +71,6 @@ def mrmix(
     causal effects. Nat Commun 2019. https://doi.org/10.1038/s41467-019-09432-2
     """
     used = with_ratio(instruments)
-    what = "instruments" if used is instruments else "instruments with a non-zero exposure effect"
     points = None if grid is None else np.array(grid, dtype=float)
     shared = used.error_factors is not None
 
@@ -79,7 +86,7 @@ def mrmix(
         beta=found["beta"],
         se=error.se,
         df=error.df,
-        reason=too_few(used, max(min_instruments, 3), what=what),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 3)),
         level=level,
         extra={
             "pi0": found["pi0"],

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import special
 
+from deepmr.mr.density import known_medians
 from deepmr.packed import blocks
 
 
@@ -16,8 +17,5 @@ def medians(values: Float[np.ndarray, "rows"], offsets: Int[np.ndarray, "loci_pl
     """Return the median of the rows of each locus; NaN for a locus without rows."""
     found = np.full(len(offsets) - 1, np.nan)
     for block in blocks(offsets):
-        cells = np.sort(block.of(values, padding=np.inf), axis=1)
-        n = block.known.sum(axis=1)
-        row = np.arange(len(n))
-        found[block.loci] = (cells[row, (n - 1) // 2] + cells[row, n // 2]) / 2
+        found[block.loci] = known_medians(block.of(values), block.known)
     return found

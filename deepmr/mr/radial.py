@@ -16,13 +16,12 @@ from deepmr.mr.lines import (
     inverse_variances,
     oriented,
     origin_estimates,
-    too_few,
+    too_few_ratios,
     with_ratio,
 )
 from deepmr.types import Estimates, Instruments
 
 RadialWeights = Literal["first", "second", "modified", "iterative"]
-_OTHER = "instruments with a non-zero exposure effect"
 
 
 def ivw_radial(
@@ -59,7 +58,7 @@ def ivw_radial(
         _weights(used, weights, intercept=False),
         scatter="random",
         distribution="normal",
-        reason=too_few(used, max(min_instruments, 2), what="instruments" if used is instruments else _OTHER),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 2)),
         level=level,
     )
 
@@ -100,8 +99,7 @@ def egger_radial(
     root, shared = np.sqrt(_weights(used, weights, intercept=True)), used.error_factors
     one = np.ones_like(x)
     line = fit_lines(root * x, root * used.beta_outcome, one, used.offsets, intercept=True)
-    what = "instruments" if len(x) == len(instruments.variants) else _OTHER
-    reason = too_few(used, max(min_instruments, 3), what=what)
+    reason = too_few_ratios(instruments, used, max(min_instruments, 3))
     return intercept_estimates(
         "egger_radial",
         used,

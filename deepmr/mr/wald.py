@@ -14,7 +14,7 @@ from deepmr.mr.lines import (
     mean_f,
     origin_estimates,
     standard_error,
-    too_few,
+    too_few_ratios,
     with_ratio,
 )
 from deepmr.types import Estimates, Instruments, make_estimates
@@ -65,7 +65,7 @@ def wald(
         beta=mean,
         se=error.se,
         df=error.df,
-        reason=too_few(used, max(min_instruments, 1), what=_what(instruments, used)),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 1)),
         level=level,
         extra={
             "sigma": np.sqrt(variance * counts),
@@ -115,10 +115,6 @@ def wald_weighted(
         inverse_variances(used, weights="simple" if order == "first" else "delta"),
         scatter="fixed",
         distribution="normal",
-        reason=too_few(used, max(min_instruments, 1), what=_what(instruments, used)),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 1)),
         level=level,
     )
-
-
-def _what(given: Instruments, used: Instruments) -> str:
-    return "instruments" if used is given else "instruments with a non-zero exposure effect"

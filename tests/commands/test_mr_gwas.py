@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,13 @@ from deepmr.io.sumstats import read_sumstats
 from deepmr.io.tables import read_estimates
 from tests.instruments.test_clumping import write_plink
 
-DATA = Path("/work/shared/data/mr")
-real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared data of TwoSampleMR")
 N = 60
+
+
+@pytest.fixture
+def mr_data(shared_data):
+    """Tables of TwoSampleMR."""
+    return shared_data / "mr"
 
 
 def studies(folder, *, slope=0.5, seed=0, noise=0.01):
@@ -205,12 +208,11 @@ def test_several_exposures_in_one_model(tmp_path):
         mr(exposure=both["exposure"][:1], outcome=both["outcome"], out=tmp_path / "o.tsv", multivariable=True)
 
 
-@real
-def test_harmonisation_is_that_of_twosamplemr(tmp_path):
-    exposure = read_sumstats(DATA / "TwoSampleMR_bmi_exposure.csv")[0]
-    outcome = read_sumstats(DATA / "TwoSampleMR_chd_outcome.csv", role="outcome")[0]
+def test_harmonisation_is_that_of_twosamplemr(mr_data, tmp_path):
+    exposure = read_sumstats(mr_data / "TwoSampleMR_bmi_exposure.csv")[0]
+    outcome = read_sumstats(mr_data / "TwoSampleMR_chd_outcome.csv", role="outcome")[0]
     for name in ("TwoSampleMR_bmi_chd_harmonised.csv", "TwoSampleMR_dat2_harmonised.csv"):
-        theirs = pd.read_csv(DATA / name)
+        theirs = pd.read_csv(mr_data / name)
         theirs = theirs[(theirs["id.exposure"] == "ieu-a-2") & (theirs["id.outcome"] == "ieu-a-7")].set_index("SNP")
         ours = align_alleles(exposure.stats, outcome.stats, palindromes="keep")  # action 1, as in these tables
         ids = ours.stats.variants["variant_id"]
@@ -220,10 +222,9 @@ def test_harmonisation_is_that_of_twosamplemr(tmp_path):
         assert set(infer.variants["variant_id"]) == set(theirs.index[theirs["mr_keep"] & ~theirs["ambiguous"]])
 
 
-@real
 @pytest.mark.parametrize("palindromes", ["keep", "infer"])
-def test_ambiguous_palindromes_are_those_of_twosamplemr(tmp_path, palindromes):
-    whole = pd.read_csv(DATA / "TwoSampleMR_dat2_harmonised.csv")
+def test_ambiguous_palindromes_are_those_of_twosamplemr(mr_data, tmp_path, palindromes):
+    whole = pd.read_csv(mr_data / "TwoSampleMR_dat2_harmonised.csv")
     for pair, theirs in whole.groupby(["id.exposure", "id.outcome"]):
         theirs.to_csv(tmp_path / "pair.csv", index=False)
         x = read_sumstats(tmp_path / "pair.csv")[0].stats
@@ -235,10 +236,9 @@ def test_ambiguous_palindromes_are_those_of_twosamplemr(tmp_path, palindromes):
         np.testing.assert_array_equal(found.beta[:, 1], theirs.loc[found.variants["variant_id"], "beta.outcome"])
 
 
-@real
-def test_bmi_to_coronary_disease_under_other_names_and_coding(tmp_path):
-    x = pd.read_csv(DATA / "TwoSampleMR_bmi_exposure.csv")
-    y = pd.read_csv(DATA / "TwoSampleMR_chd_outcome.csv")
+def test_bmi_to_coronary_disease_under_other_names_and_coding(mr_data, tmp_path):
+    x = pd.read_csv(mr_data / "TwoSampleMR_bmi_exposure.csv")
+    y = pd.read_csv(mr_data / "TwoSampleMR_chd_outcome.csv")
     swap = np.arange(len(y)) % 2 == 0
     coded = pd.DataFrame(
         {
@@ -264,7 +264,7 @@ def test_bmi_to_coronary_disease_under_other_names_and_coding(tmp_path):
     table = read_estimates(tmp_path / "r.tsv").table.set_index("method")
     assert (table["n"] == 79).all()
     # There are no fits of R for this pair: plain least squares on the table that TwoSampleMR harmonised.
-    theirs = pd.read_csv(DATA / "TwoSampleMR_bmi_chd_harmonised.csv").query("mr_keep")
+    theirs = pd.read_csv(mr_data / "TwoSampleMR_bmi_chd_harmonised.csv").query("mr_keep")
     bx, by, se = (theirs[name].to_numpy() for name in ("beta.exposure", "beta.outcome", "se.outcome"))
     ivw = np.sum(bx * by / se**2) / np.sum(bx**2 / se**2)
     slope, _ = np.polyfit(np.abs(bx), by * np.sign(bx), 1, w=1 / se)

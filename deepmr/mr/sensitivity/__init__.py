@@ -6,7 +6,7 @@ from deepmr.mr.sensitivity.heterogeneity import heterogeneity
 from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instruments
 from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS, q_outliers
 from deepmr.mr.sensitivity.steiger import Filtered, steiger, steiger_filter, steiger_variants
-from deepmr.mr.sensitivity.strength import i2_gx, strength
+from deepmr.mr.sensitivity.strength import strength
 from deepmr.mr.sensitivity.suite import Sensitivity, check_sensitivity, compare_methods, examine, usual_methods
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "compare_methods",
     "examine",
     "heterogeneity",
-    "i2_gx",
     "leave_one_out",
     "q_outliers",
     "single_instruments",
