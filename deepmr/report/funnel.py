@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from deepmr.errors import InputError
 from deepmr.inference import quantile
+from deepmr.mr.density import bandwidths
 from deepmr.mr.sensitivity.findings import Findings
 from deepmr.report import words
 from deepmr.report.scatter import DASHES, LINE
@@ -159,13 +160,9 @@ def kernel_density(
 ) -> Float[np.ndarray, "grid"]:
     """Return a Gaussian kernel density at the points of a grid; a single value, or equal ones, get a narrow bell."""
     share = weights / weights.sum()
-    spread = (
-        min(float(np.std(values, ddof=1)), 1.4826 * float(np.median(np.abs(values - np.median(values)))))
-        if (len(values) > 1)
-        else 0.0
-    )
-    spread = spread or (float(np.std(values, ddof=1)) if len(values) > 1 else 0.0)
-    width = 0.9 * spread * len(values) ** -0.2 or float(grid[-1] - grid[0]) / 50
+    usual = float(bandwidths(values[None], np.ones((1, len(values)), dtype=bool), phi=1.0)[0])
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    width = usual or 0.9 * spread * len(values) ** -0.2 or float(grid[-1] - grid[0]) / 50
     z = (grid[:, None] - values) / width
     return np.exp(-0.5 * z**2) @ share / (width * np.sqrt(2 * np.pi))
 
