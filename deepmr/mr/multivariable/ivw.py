@@ -8,7 +8,15 @@ from deepmr.inference import two_sided
 from deepmr.mr.designs import design_factors, fit_designs
 from deepmr.mr.lines import Distribution, cochran, standard_error
 from deepmr.mr.multivariable.strength import conditional_f
-from deepmr.mr.multivariable.table import direct_estimates, errors, exposures_of, not_collinear, too_few, weights_of
+from deepmr.mr.multivariable.table import (
+    direct_estimates,
+    errors,
+    exposures_of,
+    not_collinear,
+    orientation,
+    too_few,
+    weights_of,
+)
 from deepmr.types import Estimates, Instruments
 
 Model = Literal["fixed", "random"]
@@ -98,14 +106,17 @@ def mv_egger(
     -------
     Estimates as of `mv_ivw`, with `intercept` and its standard error and P value.
 
+    Raises
+    ------
+    InputError : where there is no exposure of that number.
+
     References
     ----------
     Rees JMB, Wood AM, Burgess S. Extending the MR-Egger method for multivariable Mendelian randomization to correct
     for both measured and unmeasured pleiotropy. Stat Med 2017. https://doi.org/10.1002/sim.7492
     """
     x, offsets = exposures_of(instruments), instruments.offsets
-    orientate = min(max(orientate, 1), x.shape[1])
-    sign = np.where(x[:, orientate - 1] < 0, -1.0, 1.0)
+    sign = orientation(instruments, orientate)
     design = np.column_stack([np.ones(len(x)), x * sign[:, None]])
     weights, shared = weights_of(instruments), instruments.error_factors
     fit = fit_designs(design, instruments.beta_outcome * sign, weights, offsets)
