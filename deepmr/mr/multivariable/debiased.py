@@ -55,7 +55,7 @@ def mv_debiased(instruments: Instruments, *, min_instruments: int = 3, level: fl
     df = np.maximum(instruments.counts - float(k), 0.0)
     small = instruments.counts / np.maximum(df, 1.0)
     spread = inverse @ cross_products(score, score, offsets) @ inverse * small[:, None, None]
-    factors = shared_moves(instruments, lambda moved: _solve(moved)[0])
+    factors = shared_moves(instruments, debiased_points)
     few = too_few(instruments, min_instruments, parameters=k)
     return direct_estimates(
         "mv_debiased",
@@ -67,6 +67,11 @@ def mv_debiased(instruments: Instruments, *, min_instruments: int = 3, level: fl
         extra={**direct_q(instruments, beta), "conditional_f": conditional_f(instruments)},
         factors=factors,
     )
+
+
+def debiased_points(instruments: Instruments) -> Float[np.ndarray, "loci exposures"]:
+    """Return the estimates of `mv_debiased`; NaN where there is none."""
+    return _solve(instruments)[0]
 
 
 def _solve(

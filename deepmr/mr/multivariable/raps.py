@@ -1,0 +1,102 @@
+"""Multivariable robust adjusted profile score: several exposures with weak instruments, overlap, and outliers."""
+
+import numpy as np
+from jaxtyping import Float
+
+from deepmr import checks
+from deepmr.mr.errors import marginal_covariance
+from deepmr.mr.losses import LossName, loss_of
+from deepmr.mr.multivariable.profiles import Profile, solve_loci
+from deepmr.mr.multivariable.strength import conditional_f
+from deepmr.mr.multivariable.table import direct_estimates, errors, too_few
+from deepmr.types import Estimates, Instruments
+
+
+def mv_raps(
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    loss: LossName = "tukey",
+    overdispersion: bool = True,
+) -> Estimates:
+    """Estimate direct effects by the maximum of a robust profile likelihood with overdispersion.
+
+    Parameters
+    ----------
+    instruments : one exposure or several; weak instruments are welcome. `error_corr` is heeded.
+    min_instruments : loci with fewer are skipped; never below exposures + 1.
+    level : of the confidence intervals.
+    loss : of standardised residuals: `l2`, `huber` (k = 1.345) or `tukey` (k = 4.685).
+    overdispersion : estimate a variance tau2 of direct effects on the outcome that are balanced about zero.
+
+    Returns
+    -------
+    Estimates, a row an exposure and locus, with extras `tau2`, `n_roots`, `conditional_f`, `n_exposures`, and with
+    shared errors `se_sampling` and `se_member`.
+
+    Notes
+    -----
+    With S_j the error covariance of the exposures and c_j that of exposures and outcome,
+    z_j = (y_j - x_j' b) / sqrt(se_y^2 + b' S_j b - 2 b' c_j + tau2): b minimises sum rho(z_j), and tau2 solves
+    sum rho(z_j) = (J - K) E rho(Z) where that is above 0. For one exposure it is `deepmr.mr.grapple.grapple`. The
+    variance is a sandwich A^-1 B A^-T of the score's derivative and its variance, with tau2's part.
+
+    Several solutions may exist. They are sought from the weighted, the debiased and the median regression and from no
+    effect; `n_roots` counts the different ones. Without overdispersion the one with the smallest loss is taken; with
+    it, the one nearest to that, in units of the effects' size.
+
+    It assumes direct effects that are independent of the effects on the exposures, normal errors, and instruments that
+    were not selected on these data. With shared errors the sampling part is the scatter of the instruments'
+    contributions, and the members' part is how far they move the solution.
+
+    References
+    ----------
+    Wang J et al. Causal inference for heritable phenotypic risk factors using heterogeneous genetic instruments.
+    PLoS Genet 2021. https://doi.org/10.1371/journal.pgen.1009575
+    """
+    checks.one_of("loss", loss, ("l2", "huber", "tukey"))
+    k = len(instruments.exposures)
+    found = solve_loci(
+        instruments,
+        marginal_covariance(instruments),
+        loss_of(loss),
+        overdispersion=overdispersion,
+        reason=too_few(instruments, min_instruments, parameters=k),
+        variance=_variance,
+    )
+    df = np.maximum(instruments.counts - float(k), 0.0)
+    return direct_estimates(
+        "mv_raps",
+        instruments,
+        beta=found.beta,
+        error=errors(found.variance, df, found.members, distribution="normal"),
+        reason=found.reason,
+        level=level,
+        extra={
+            **({"tau2": found.tau2} if overdispersion else {}),
+            "n_roots": found.n_roots,
+            "conditional_f": conditional_f(instruments),
+        },
+        factors=found.members,
+    )
+
+
+def _variance(
+    profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+) -> Float[np.ndarray, "block exposures"]:
+    at, loss, k = profile.terms(beta, tau2), profile.loss, beta.shape[1]
+    pull = loss.weight(at.e**2 / at.v) * at.e / at.v
+    scaled = at.g / at.v[..., None]
+    size = scaled.swapaxes(1, 2) @ at.g
+    # The score's derivative, without the part that has a mean of 0 since g and e are independent.
+    turn = np.einsum("bjpq,bj->bpq", profile.errors[:, :, :k, :k], at.e / at.v * pull)
+    turn -= np.einsum("bjp,bjq,bj->bpq", at.c, profile.x, pull / at.v)
+    own = loss.delta * size - turn
+    singular = ~(np.abs(np.linalg.det(own)) > 0)
+    bread = np.linalg.inv(np.where(singular[:, None, None], np.eye(k), own))
+    cross = loss.delta * np.einsum("bjp,bj->bp", at.c, profile.known / at.v**2)
+    slope = loss.delta / 2 * np.sum(profile.known / at.v, axis=1)
+    dispersion = np.where(tau2 > 0, profile.known.sum(axis=1) * loss.variance / slope**2, 0.0)
+    meat = loss.score_square * size + cross[:, :, None] * cross[:, None, :] * dispersion[:, None, None]
+    return np.einsum("bpq,bqr,bpr->bp", bread, meat, bread)
