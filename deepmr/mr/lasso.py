@@ -158,6 +158,7 @@ class Laid:
     def of(
         cls, block: Block, u: Float[np.ndarray, "rows"], z: Float[np.ndarray, "rows"], unit: Float[np.ndarray, "rows"]
     ) -> "Laid":
+        """Lay out packed rows."""
         return cls(
             u=block.of(u, padding=0.0), z=block.of(z, padding=0.0), unit=block.of(unit, padding=0.0), known=block.known
         )
@@ -196,9 +197,11 @@ class Laid:
         return np.where(total > 0, divide(pull, total, otherwise=0.0), slope)
 
     def residual(self, slope: Float[np.ndarray, "block"]) -> Float[np.ndarray, "block width"]:
+        """Return z - slope u."""
         return self.z - slope[:, None] * self.u
 
     def scale(self, kept: Bool[np.ndarray, "block width"]) -> Float[np.ndarray, "block"]:
+        """Return the residual scale of least squares on some instruments."""
         u, z = np.where(kept, self.u, 0.0), np.where(kept, self.z, 0.0)
         slope = divide(np.sum(u * z, axis=1), np.sum(u**2, axis=1), otherwise=0.0)
         squares = np.sum((z - slope[:, None] * u) ** 2, axis=1)

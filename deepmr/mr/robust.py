@@ -1,4 +1,4 @@
-"""MM-estimates of lines and regressions: as efficient as least squares on clean data, hardly moved by outlying instruments.
+"""MM-estimates of regressions: as efficient as least squares on clean data, hardly moved by outlying instruments.
 
 Deterministic, and without a loop over loci: loci with equally many instruments are fitted together.
 """

@@ -30,7 +30,7 @@ def least_absolute(
     Bloomfield P, Steiger WL. Least absolute deviations curve-fitting. SIAM J Sci Stat Comput 1980.
     https://doi.org/10.1137/0901019
     """
-    n, _, k = design.shape
+    n = len(design)
     # Columns of one size, so that no unit decides a rank.
     size = np.sqrt(np.einsum("bj,bjk->bk", weights, design**2))
     size = np.where(size > 0, size, 1.0)

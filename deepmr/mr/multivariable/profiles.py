@@ -39,9 +39,9 @@ class Profile:
     x, y : effects on exposures and outcome; 0 for padding.
     errors : covariance of their errors, exposures first; for padding a variance of the outcome of 1, and 0 else.
     known : 1, and 0 for padding.
-    df : J - K.
+    df : J less the degrees of freedom spent.
     loss : rho.
-    overdispersed : estimate tau2 by sum rho(z_j) = (J - K) E rho(Z); else it is 0.
+    overdispersed : estimate tau2 by sum rho(z_j) = df E rho(Z); else it is 0.
     """
 
     x: Float[np.ndarray, "block width exposures"]
@@ -200,9 +200,7 @@ def solve_from(profile: Profile, start: Float[np.ndarray, "block exposures"]) ->
     return _polish(profile, beta, tau2)
 
 
-def _polish(
-    profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
-) -> Solution:
+def _polish(profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]) -> Solution:
     unit, active, still = np.ones(len(beta)), np.arange(len(beta)), np.zeros(len(beta), dtype=bool)
     beta, tau2, last = beta.copy(), tau2.copy(), np.full(len(beta), np.inf)
     for _ in range(_POLISH):
@@ -296,6 +294,7 @@ def solve_loci(
     loss: Loss,
     *,
     overdispersion: bool,
+    spent: int,
     reason: list[str],
     variance: Variance,
 ) -> Solutions:
@@ -304,6 +303,7 @@ def solve_loci(
     Parameters
     ----------
     covariance : of the errors of all effects at an instrument, the outcome last.
+    spent : degrees of freedom that the equation of tau2 takes off.
     variance : of the effects, from a block's equations and solution.
 
     Notes
@@ -328,7 +328,7 @@ def solve_loci(
     beta, spread = np.full((n_loci, k), np.nan), np.full((n_loci, k), np.nan)
     members = None if shared is None else np.zeros((len(shared), n_loci, k))
     for block in blocks(offsets, loci=wanted, depth=_DEPTH * (k + 1)):
-        profile = _laid(block, scaled, covariance / (each[:, :, None] * each[:, None, :]), loss, overdispersion)
+        profile = _laid(block, scaled, covariance / (each[:, :, None] * each[:, None, :]), loss, overdispersion, spent)
         chosen, count = solve_profiles(profile, [start[block.loci] for start in starts])
         good = np.flatnonzero(chosen.found)
         loci, own = block.loci[good], profile.take(good)
@@ -370,6 +370,7 @@ def _laid(
     covariance: Float[np.ndarray, "rows traits traits"],
     loss: Loss,
     overdispersed: bool,
+    spent: int,
 ) -> Profile:
     known, traits = block.known, effects.shape[1]
     cells = effects[block.rows] * known[..., None]
@@ -380,7 +381,7 @@ def _laid(
         y=cells[..., -1],
         errors=np.where(known[..., None, None], covariance[block.rows], alone),
         known=known.astype(float),
-        df=np.maximum(known.sum(axis=1) - (traits - 1.0), 0.0),
+        df=np.maximum(known.sum(axis=1) - float(spent), 0.0),
         loss=loss,
         overdispersed=overdispersed,
     )

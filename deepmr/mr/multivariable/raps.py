@@ -1,5 +1,7 @@
 """Multivariable robust adjusted profile score: several exposures with weak instruments, overlap, and outliers."""
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Float
 
@@ -19,6 +21,7 @@ def mv_raps(
     level: float = 0.95,
     loss: LossName = "tukey",
     overdispersion: bool = True,
+    spent: Literal["exposures", "one"] = "exposures",
 ) -> Estimates:
     """Estimate direct effects by the maximum of a robust profile likelihood with overdispersion.
 
@@ -29,6 +32,8 @@ def mv_raps(
     level : of the confidence intervals.
     loss : of standardised residuals: `l2`, `huber` (k = 1.345) or `tukey` (k = 4.685).
     overdispersion : estimate a variance tau2 of direct effects on the outcome that are balanced about zero.
+    spent : degrees of freedom that the equation of tau2 takes off: one an exposure, or one in all, as the R package
+        does, whose tau2 is too small with several exposures.
 
     Returns
     -------
@@ -56,12 +61,14 @@ def mv_raps(
     PLoS Genet 2021. https://doi.org/10.1371/journal.pgen.1009575
     """
     checks.one_of("loss", loss, ("l2", "huber", "tukey"))
+    checks.one_of("spent", spent, ("exposures", "one"))
     k = len(instruments.exposures)
     found = solve_loci(
         instruments,
         marginal_covariance(instruments),
         loss_of(loss),
         overdispersion=overdispersion,
+        spent=1 if spent == "one" else k,
         reason=too_few(instruments, min_instruments, parameters=k),
         variance=_variance,
     )

@@ -20,8 +20,14 @@ def error_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits
     return se[:, :, None] * se[:, None, :] * corr
 
 
-def conditional_f(instruments: Instruments) -> Float[np.ndarray, "loci exposures"]:
+def conditional_f(
+    instruments: Instruments, *, covariance: Float[np.ndarray, "rows traits traits"] | None = None
+) -> Float[np.ndarray, "loci exposures"]:
     """Return the conditional F statistic of every exposure at every locus; NaN where it has none.
+
+    Parameters
+    ----------
+    covariance : of the errors of all effects at an instrument; default: from standard errors and `error_corr`.
 
     Notes
     -----
@@ -37,7 +43,7 @@ def conditional_f(instruments: Instruments) -> Float[np.ndarray, "loci exposures
     """
     x, offsets = exposures_of(instruments), instruments.offsets
     k = x.shape[1]
-    covariance = error_covariance(instruments)[:, :k, :k]
+    covariance = (error_covariance(instruments) if covariance is None else covariance)[:, :k, :k]
     strength = np.full((len(instruments.loci), k), np.nan)
     for i in range(k):
         contrast = np.zeros((len(x), k))

@@ -15,15 +15,12 @@ from deepmr.types import Estimates, Instruments, concat_estimates, make_estimate
 COLLINEAR = "not identified: the effects on the exposures are collinear, or there is no effect on one of them"
 
 
-def too_few(
-    instruments: Instruments, min_instruments: int, *, parameters: int, what: str = "instruments"
-) -> list[str]:
+def too_few(instruments: Instruments, min_instruments: int, *, parameters: int, what: str = "instruments") -> list[str]:
     """Say for every locus why it has too few instruments; empty where it has one more than parameters at least."""
     needed = max(min_instruments, parameters + 1)
     among = f" for {len(instruments.exposures)} exposures" if len(instruments.exposures) > 1 else ""
     return [
-        "" if count >= needed else f"needs at least {needed} {what}{among}; has {count}"
-        for count in instruments.counts
+        "" if count >= needed else f"needs at least {needed} {what}{among}; has {count}" for count in instruments.counts
     ]
 
 
