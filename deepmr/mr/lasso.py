@@ -123,14 +123,19 @@ def _choose(
 
 @runtime_checkable
 class Penalised(Protocol):
-    """Some loci side by side; `z` is what least squares leaves of the outcome effects, so slopes are shifts of its own.
+    """Some loci side by side; padding is 0 everywhere."""
 
-    A residual becomes a direct effect where it exceeds penalty * `unit`. Padding is 0 everywhere.
-    """
+    @property
+    def z(self) -> Float[np.ndarray, "block width"]:
+        """What least squares leaves of the outcome effects, so that slopes are shifts of its own."""
 
-    z: Float[np.ndarray, "block width"]
-    unit: Float[np.ndarray, "block width"]
-    known: Bool[np.ndarray, "block width"]
+    @property
+    def unit(self) -> Float[np.ndarray, "block width"]:
+        """A residual becomes a direct effect where it exceeds penalty times this."""
+
+    @property
+    def known(self) -> Bool[np.ndarray, "block width"]:
+        """False for padding."""
 
     def solve(self, penalty: Float[np.ndarray, "block"]) -> Float[np.ndarray, "block *slopes"]:
         """Return the slopes under a penalty."""
