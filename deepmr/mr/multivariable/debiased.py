@@ -28,7 +28,7 @@ def mv_debiased(
     *,
     min_instruments: int = 3,
     level: float = 0.95,
-    error: Literal["sandwich", "random", "fixed"] = "sandwich",
+    error: Literal["random", "fixed", "sandwich"] = "random",
 ) -> Estimates:
     """Estimate direct effects by IVW from which the error of the exposure effects is taken out.
 
@@ -37,8 +37,8 @@ def mv_debiased(
     instruments : one exposure or several; `error_corr` is used.
     min_instruments : loci with fewer are skipped; never below exposures + 1.
     level : of the confidence intervals.
-    error : standard errors from the scatter of the instruments' contributions (`sandwich`), or from the errors of all
-        effects, with (`random`) or without (`fixed`) `tau2`, as mr.divw. Shared errors always take the scatter.
+    error : standard errors from the errors of all effects, with (`random`) or without (`fixed`) `tau2`, or from the
+        scatter of the instruments' contributions (`sandwich`), as shared errors always do.
 
     Returns
     -------
@@ -48,9 +48,9 @@ def mv_debiased(
     Notes
     -----
     b = M^-1 (X'Wy - sum w_j c_j), M = X'WX - sum w_j S_j, with S_j the error covariance of the exposures and c_j that
-    of exposures and outcome. Variance M^-1 B M^-1: by scatter B = sum u_j u_j' J / (J - K), u_j = w_j (x_j e_j + S_j b
-    - c_j); else B = sum w_j^2 ((v_j + tau2) x_j x_j' + (c_j - S_j b)(c_j - S_j b)'), v_j = se_y^2 + b' S_j b
-    - 2 b' c_j, tau2 = sum w_j (e_j^2 - v_j) / sum w_j, at least 0. Loci where M is not positive definite are skipped.
+    of exposures and outcome. Variance M^-1 B M^-1: B = sum w_j^2 ((v_j + tau2) x_j x_j' + (c_j - S_j b)(c_j - S_j b)')
+    with v_j = se_y^2 + b' S_j b - 2 b' c_j and tau2 = sum w_j (e_j^2 - v_j) / sum w_j, at least 0; by scatter,
+    B = sum u_j u_j' J / (J - K), u_j = w_j (x_j e_j + S_j b - c_j). For one exposure it is `debiased_ivw`. Loci where M is not positive definite are skipped.
     Shared errors move the estimate by differences.
 
     References
@@ -60,7 +60,7 @@ def mv_debiased(
     Wu Y, Kang H, Ye T. A more credible approach to multivariable Mendelian randomization. 2024.
     https://doi.org/10.48550/arXiv.2402.00307
     """
-    checks.one_of("error", error, ("sandwich", "random", "fixed"))
+    checks.one_of("error", error, ("random", "fixed", "sandwich"))
     beta, inverse, identified = _solve(instruments)
     x, offsets, weights = exposures_of(instruments), instruments.offsets, weights_of(instruments)
     k = x.shape[1]

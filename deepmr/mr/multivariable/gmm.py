@@ -1,14 +1,18 @@
 """Multivariable generalised method of moments: direct effects that weak instruments do not bias."""
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Bool, Float
 
+from deepmr import checks
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.designs import invert
 from deepmr.mr.errors import marginal_covariance
 from deepmr.mr.lines import cochran
 from deepmr.mr.losses import loss_of
-from deepmr.mr.multivariable.profiles import Profile, solve_loci
+from deepmr.mr.multivariable.profiles import Profile, sandwich
+from deepmr.mr.multivariable.solutions import solve_loci
 from deepmr.mr.multivariable.strength import conditional_f
 from deepmr.mr.multivariable.table import direct_estimates, errors, too_few
 from deepmr.types import Estimates, Instruments
@@ -17,7 +21,12 @@ _SIZES = "the sample sizes do not allow such effects: the instruments would expl
 
 
 def mv_gmm(
-    instruments: Instruments, *, min_instruments: int = 3, level: float = 0.95, overdispersion: bool = True
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    overdispersion: bool = True,
+    error: Literal["weak", "classical"] = "weak",
 ) -> Estimates:
     """Estimate direct effects by the generalised method of moments, continuously updated.
 
@@ -27,6 +36,8 @@ def mv_gmm(
     min_instruments : loci with fewer are skipped; never below exposures + 1.
     level : of the confidence intervals.
     overdispersion : allow for balanced direct effects on the outcome, with variance `tau2`.
+    error : standard errors that count the error of the exposure effects (`weak`), or (X' Omega^-1 X)^-1 (`classical`)
+        as MendelianRandomization, which is too small where instruments are weak.
 
     Returns
     -------
@@ -36,10 +47,9 @@ def mv_gmm(
     Notes
     -----
     b minimises Q = e' Omega^-1 e, e = y - X b, Omega_j = se_y^2 + b' S_j b - 2 b' c_j + tau2, and tau2 makes Q = J - K
-    where it would be larger. Variance (X' Omega^-1 X)^-1, which is too small where instruments are weak: `mv_raps` with
-    the l2 loss is the same estimate with a variance that counts the error of X. With `n`, S_kl = (rho_kl - sum_j g_kj
-    g_lj) / (n - J + 1) / sqrt(a_k a_l), a = 1 / (n se^2 + x^2), g = sqrt(a) x, as in MendelianRandomization; without,
-    it is the limit of large samples. With shared errors, `n` has no part, the sampling part is the scatter of the
+    where it would be larger. It is `mv_raps` with the l2 loss but for sample sizes: with `n`,
+    S_kl = (rho_kl - sum_j g_kj g_lj) / (n - J + 1) / sqrt(a_k a_l), a = 1 / (n se^2 + x^2), g = sqrt(a) x, as in
+    MendelianRandomization; without, it is the limit of large samples. With shared errors, `n` has no part, the sampling part is the scatter of the
     instruments' contributions, and the members' part is how far they move the solution.
 
     References
@@ -47,6 +57,7 @@ def mv_gmm(
     Patel A, Gill D, Shungin D, et al. Robust use of phenotypic heterogeneity at drug target genes for mechanistic
     insights. Genet Epidemiol 2024. https://doi.org/10.1002/gepi.22551
     """
+    checks.one_of("error", error, ("weak", "classical"))
     k = len(instruments.exposures)
     covariance, possible = moment_covariance(instruments)
     few = too_few(instruments, min_instruments, parameters=k)
@@ -57,7 +68,7 @@ def mv_gmm(
         overdispersion=overdispersion,
         spent=k,
         reason=[why or ("" if fine else _SIZES) for why, fine in zip(few, possible, strict=True)],
-        variance=_variance,
+        variance=sandwich if error == "weak" else _classical,
     )
     df = np.maximum(instruments.counts - float(k), 0.0)
     return direct_estimates(
@@ -109,7 +120,7 @@ def moment_covariance(
     return np.where(rows[:, None, None], found, marginal_covariance(instruments)), possible
 
 
-def _variance(
+def _classical(
     profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
 ) -> Float[np.ndarray, "block exposures"]:
     at = profile.terms(beta, tau2)

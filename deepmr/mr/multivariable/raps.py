@@ -3,12 +3,12 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.mr.errors import marginal_covariance
 from deepmr.mr.losses import LossName, loss_of
-from deepmr.mr.multivariable.profiles import Profile, solve_loci
+from deepmr.mr.multivariable.profiles import sandwich
+from deepmr.mr.multivariable.solutions import solve_loci
 from deepmr.mr.multivariable.strength import conditional_f
 from deepmr.mr.multivariable.table import direct_estimates, errors, too_few
 from deepmr.types import Estimates, Instruments
@@ -70,7 +70,7 @@ def mv_raps(
         overdispersion=overdispersion,
         spent=1 if spent == "one" else k,
         reason=too_few(instruments, min_instruments, parameters=k),
-        variance=_variance,
+        variance=sandwich,
     )
     df = np.maximum(instruments.counts - float(k), 0.0)
     return direct_estimates(
@@ -87,23 +87,3 @@ def mv_raps(
         },
         factors=found.members,
     )
-
-
-def _variance(
-    profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
-) -> Float[np.ndarray, "block exposures"]:
-    at, loss, k = profile.terms(beta, tau2), profile.loss, beta.shape[1]
-    pull = loss.weight(at.e**2 / at.v) * at.e / at.v
-    scaled = at.g / at.v[..., None]
-    size = scaled.swapaxes(1, 2) @ at.g
-    # The score's derivative, without the part that has a mean of 0 since g and e are independent.
-    turn = np.einsum("bjpq,bj->bpq", profile.errors[:, :, :k, :k], at.e / at.v * pull)
-    turn -= np.einsum("bjp,bjq,bj->bpq", at.c, profile.x, pull / at.v)
-    own = loss.delta * size - turn
-    singular = ~(np.abs(np.linalg.det(own)) > 0)
-    bread = np.linalg.inv(np.where(singular[:, None, None], np.eye(k), own))
-    cross = loss.delta * np.einsum("bjp,bj->bp", at.c, profile.known / at.v**2)
-    slope = loss.delta / 2 * np.sum(profile.known / at.v, axis=1)
-    dispersion = np.where(tau2 > 0, profile.known.sum(axis=1) * loss.variance / slope**2, 0.0)
-    meat = loss.score_square * size + cross[:, :, None] * cross[:, None, :] * dispersion[:, None, None]
-    return np.einsum("bpq,bqr,bpr->bp", bread, meat, bread)
