@@ -49,9 +49,9 @@ def mv_debiased(
     -----
     b = M^-1 (X'Wy - sum w_j c_j), M = X'WX - sum w_j S_j, with S_j the error covariance of the exposures and c_j that
     of exposures and outcome. Variance M^-1 B M^-1: B = sum w_j^2 ((v_j + tau2) x_j x_j' + (c_j - S_j b)(c_j - S_j b)')
-    with v_j = se_y^2 + b' S_j b - 2 b' c_j and tau2 = sum w_j (e_j^2 - v_j) / sum w_j, at least 0; by scatter,
-    B = sum u_j u_j' J / (J - K), u_j = w_j (x_j e_j + S_j b - c_j). For one exposure it is `debiased_ivw`. Loci where M is not positive definite are skipped.
-    Shared errors move the estimate by differences.
+    with v_j = se_y^2 + b' S_j b - 2 b' c_j and tau2 = sum w_j (e_j^2 - v_j) / sum w_j, at least 0; by scatter, B = sum
+    u_j u_j' J / (J - K), u_j = w_j (x_j e_j + S_j b - c_j). For one exposure it is `debiased_ivw`. Loci where M is not
+    positive definite are skipped. Shared errors move the estimate by differences.
 
     References
     ----------

@@ -47,10 +47,10 @@ def mv_gmm(
     Notes
     -----
     b minimises Q = e' Omega^-1 e, e = y - X b, Omega_j = se_y^2 + b' S_j b - 2 b' c_j + tau2, and tau2 makes Q = J - K
-    where it would be larger. It is `mv_raps` with the l2 loss but for sample sizes: with `n`,
-    S_kl = (rho_kl - sum_j g_kj g_lj) / (n - J + 1) / sqrt(a_k a_l), a = 1 / (n se^2 + x^2), g = sqrt(a) x, as in
-    MendelianRandomization; without, it is the limit of large samples. With shared errors, `n` has no part, the sampling part is the scatter of the
-    instruments' contributions, and the members' part is how far they move the solution.
+    where it would be larger. It is `mv_raps` with the l2 loss but for sample sizes: with `n`, S_kl = (rho_kl - sum_j
+    g_kj g_lj) / (n - J + 1) / sqrt(a_k a_l), a = 1 / (n se^2 + x^2), g = sqrt(a) x, as in MendelianRandomization;
+    without, it is the limit of large samples. With shared errors, `n` has no part, the sampling part is the scatter of
+    the instruments' contributions, and the members' part is how far they move the solution.
 
     References
     ----------

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from deepmr import checks
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.designs import fit_designs, invert
 from deepmr.mr.lasso import Laid, by_heterogeneity, valid_rows
@@ -15,7 +16,8 @@ from deepmr.mr.multivariable.table import exposures_of, not_collinear, orientati
 from deepmr.packed import blocks
 from deepmr.types import Estimates, Instruments
 
-_ROUNDS, _RIDGE = 200, 1e-12
+_ROUNDS, _RIDGE = 100, 1e-12
+_FLAT = 1e-13  # of its terms, below which a gradient is rounding
 
 
 def mv_lasso(
@@ -54,6 +56,7 @@ def mv_lasso(
     Grant AJ, Burgess S. Pleiotropy robust methods for multivariable Mendelian randomization. Stat Med 2021.
     https://doi.org/10.1002/sim.9156
     """
+    checks.at_least("penalty", penalty, 0)
     given = turned(instruments, orientation(instruments, orientate))
     k = len(instruments.exposures)
     few = too_few(instruments, min_instruments, parameters=k)
@@ -134,9 +137,12 @@ class _Several:
             threshold = penalty[active, None] * left.unit
             rest = left.residual(slope[active])
             free = (np.abs(rest) <= threshold) & left.known
-            step = left.newton(np.clip(rest, -threshold, threshold), free)
+            pull = np.clip(rest, -threshold, threshold)[..., None] * left.u
+            descent = pull.sum(axis=1)
+            step = left.newton(descent, free)
             edge = np.einsum("bjk,bk->bj", left.u, step)
             moving = np.abs(edge).max(axis=1) > smallest[active]
+            moving &= np.any(np.abs(descent) > _FLAT * np.abs(pull).sum(axis=1), axis=1)
             active, left = active[moving], left.take(np.flatnonzero(moving))
             if not len(active):
                 break
@@ -154,12 +160,12 @@ class _Several:
         return slope
 
     def newton(
-        self, pull: Float[np.ndarray, "block width"], free: Bool[np.ndarray, "block width"]
+        self, descent: Float[np.ndarray, "block slopes"], free: Bool[np.ndarray, "block width"]
     ) -> Float[np.ndarray, "block slopes"]:
         inside = self.u * free[..., None]
         # Where few instruments are free, a trace of a ridge leaves the direction along which nothing curves.
         square = inside.swapaxes(1, 2) @ inside + _RIDGE * np.eye(self.u.shape[2])
-        return np.linalg.solve(square, np.einsum("bjk,bj->bk", self.u, pull)[..., None])[..., 0]
+        return np.linalg.solve(square, descent[..., None])[..., 0]
 
     def scale(self, kept: Bool[np.ndarray, "block width"]) -> Float[np.ndarray, "block"]:
         inside, z = self.u * kept[..., None], np.where(kept, self.z, 0.0)

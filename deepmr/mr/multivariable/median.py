@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
+from deepmr import checks
 from deepmr.mr.designs import fit_designs
 from deepmr.mr.draws import sampling_variance, standard_normals, weight_draws
 from deepmr.mr.lines import Distribution
@@ -62,6 +63,7 @@ def mv_median(
     Grant AJ, Burgess S. Pleiotropy robust methods for multivariable Mendelian randomization. Stat Med 2021.
     https://doi.org/10.1002/sim.9156
     """
+    checks.at_least("n_boot", n_boot, 2)
     given = canonical(instruments)
     x, y, weights = exposures_of(given), given.beta_outcome.astype(float), weights_of(given)
     identified = fit_designs(x, y, weights, given.offsets).identified
