@@ -31,7 +31,9 @@ from deepmr.io.sumstats import Gwas, read_sumstats
 from deepmr.io.sumstats_columns import Role, parse_columns
 from deepmr.io.tables import skipped_path, write_estimates, write_table
 from deepmr.mr import estimate_effects
+from deepmr.mr.multivariable import PREFERRED as PREFERRED_DIRECT
 from deepmr.mr.multivariable import estimate_direct_effects
+from deepmr.mr.multivariable.strength import weak_instruments
 from deepmr.types import Estimates, GenotypePanel, Instruments, SummaryStats, concat_estimates
 
 log = logging.getLogger(__name__)
@@ -153,6 +155,8 @@ def mr_gwas(
         raise TooFewInstruments(f"no pair has an estimate; {skipped_path(out)} and {dropped_path(out)} say why")
     why = dropped.groupby(["file", "reason"], sort=False).size().reset_index(name="variants")
     shown = ["exposure", "outcome", "method", "n", "beta", "se", "pvalue"]
+    if gwas.multivariable:
+        shown.append("conditional_f")
     return {
         "columns": [
             {"trait": one.trait, "read_as": ", ".join(f"{f} <- {c}" for f, c in one.columns.items())}
@@ -161,6 +165,7 @@ def mr_gwas(
         "variants": [one.counts for one in prepared],
         "dropped": why.to_dict(orient="records"),
         "effects": estimates.table[shown].to_dict(orient="records"),
+        **({"strength": [weak_instruments(one)[1] for one in instruments]} if gwas.multivariable else {}),
         "skipped": estimates.skipped.drop(columns="locus").to_dict(orient="records"),
         "estimates": str(out),
         "dropped_variants": str(dropped_path(out)),
@@ -301,7 +306,7 @@ def _read(files: Sequence[str], role: Role, columns: Mapping[str, str]) -> list[
 
 
 def _default_methods(*, multivariable: bool) -> list[str]:
-    return ["mv_ivw", "mv_debiased"] if multivariable else list(PREFERRED)
+    return list(PREFERRED_DIRECT if multivariable else PREFERRED)
 
 
 def _no_drops() -> pd.DataFrame:

@@ -23,11 +23,14 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "mv_gmm": mv_gmm,
 }
 
+# Plain, robust, and freed of the bias by weak instruments in two ways.
+PREFERRED = ("mv_ivw", "mv_median", "mv_debiased", "mv_raps")
+
 
 def estimate_direct_effects(
     instruments: Instruments,
     *,
-    methods: Sequence[str] = ("mv_ivw", "mv_debiased"),
+    methods: Sequence[str] = PREFERRED,
     min_instruments: int = 3,
     level: float = 0.95,
 ) -> Estimates:

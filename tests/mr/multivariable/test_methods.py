@@ -263,7 +263,7 @@ def test_every_method_in_one_call():
     assert estimates.error_factors.shape == (3, len(estimates))
 
 
-def weak(*, f, loci=1000, n=50, corr=None, direct="none", seed=0):
+def weak(*, f, loci=500, n=50, corr=None, direct="none", seed=0):
     """Loci of two correlated exposures whose instruments have this mean F; effects 0.4 and -0.2."""
     rng = np.random.default_rng(seed)
     se, effects = 0.02, np.array([0.4, -0.2])
@@ -275,8 +275,8 @@ def weak(*, f, loci=1000, n=50, corr=None, direct="none", seed=0):
     if direct == "outliers":
         y[:, : n // 10] += 6 * se * rng.choice([-1, 1], size=(loci, n // 10))
     base = pack(x[..., 0].ravel(), y.ravel(), se, se, counts=[n] * loci)
-    given = replace(base, exposures=("a", "b"), error_corr=corr, se_exposure=np.full((loci * n, 2), se))
-    return replace(given, beta_exposure=x.reshape(-1, 2)), effects
+    both = {"beta_exposure": x.reshape(-1, 2), "se_exposure": np.full((loci * n, 2), se)}
+    return replace(base, exposures=("a", "b"), error_corr=corr, **both), effects
 
 
 def covered(table, effects):
@@ -296,7 +296,7 @@ OVERLAP = np.array([[1.0, 0.3, 0.5], [0.3, 1.0, 0.5], [0.5, 0.5, 1.0]])
 @pytest.mark.parametrize("corr", [None, OVERLAP], ids=["apart", "overlap"])
 @pytest.mark.parametrize("direct", ["none", "balanced"])
 def test_weak_instruments_bias_ivw_but_not_these(corr, direct):
-    """1,000 loci, mean F 4, conditional F below that; Monte-Carlo error of coverage 0.7 points."""
+    """500 loci, mean F 4, conditional F below that; Monte-Carlo error of coverage 1 point."""
     given, effects = weak(f=4.0, corr=corr, direct=direct)
     share, off = covered(mv_ivw(given).table, effects)
     assert share.min() < 0.9
@@ -310,7 +310,7 @@ def test_weak_instruments_bias_ivw_but_not_these(corr, direct):
 @pytest.mark.slow
 @pytest.mark.parametrize("direct", ["none", "outliers"])
 def test_robust_methods_cover_with_strong_instruments(direct):
-    given, effects = weak(f=150.0, direct=direct, loci=600)
+    given, effects = weak(f=150.0, direct=direct, loci=400)
     spread = {}
     for method in (mv_ivw, mv_ivw_robust, mv_median, mv_raps):
         options = {"n_boot": 200} if method is mv_median else {}
@@ -325,7 +325,7 @@ def test_robust_methods_cover_with_strong_instruments(direct):
 
 @pytest.mark.slow
 def test_members_errors_are_covered():
-    """Errors that all instruments of a member share: the total standard error covers, the sampling part does not."""
+    """Errors that all instruments of a member share; 400 loci, Monte-Carlo error of coverage 1.1 points."""
     rng = np.random.default_rng(5)
     loci, n, members, effects = 400, 20, 8, np.array([0.4, -0.2])
     g = rng.normal(size=(loci * n, 2))
@@ -341,5 +341,7 @@ def test_members_errors_are_covered():
     for name, method in METHODS.items():
         options = {"n_boot": 100} if name == "mv_median" else {}
         share, _ = covered(method(given, **options).table, effects)
-        assert share.min() > 0.92, name
+        assert share.min() > 0.91, name
         assert share.max() < 0.985, name
+    alone = replace(given, error_factors=None)
+    assert covered(mv_ivw(alone).table, effects)[0].max() < 0.8
