@@ -19,6 +19,7 @@ def main() -> None:
     else:
         print(f"skipped ctcf_pu1.py: {PEAKS} is not there")
     studies += [engines, ["estimators.py", "--out", str(RESULTS / "estimators")]]
+    studies.append(["multivariable.py", "--out", str(RESULTS / "multivariable")])
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 

@@ -79,7 +79,7 @@ def simulate_instruments(
         offsets=np.arange(n_loci + 1) * n_instruments,
         exposures=("exposure",),
         outcome="outcome",
-        variants=_variants(loci, n_instruments),
+        variants=variant_frame(loci, n_instruments),
         beta_exposure=(gamma + errors[:, 0])[:, None],
         se_exposure=se[:, :1],
         beta_outcome=slope * gamma + direct + errors[:, 1],
@@ -132,7 +132,8 @@ def _errors(
     return np.sqrt(1 - _SHARED) * own * se + shared, loadings, error_corr
 
 
-def _variants(loci: tuple[str, ...], n_instruments: int) -> pd.DataFrame:
+def variant_frame(loci: tuple[str, ...], n_instruments: int) -> pd.DataFrame:
+    """Return names for so many variants of every locus."""
     rows = len(loci) * n_instruments
     number = np.arange(rows).astype(str)
     frame = pd.DataFrame({"variant_id": np.char.add("rs", number), "locus": np.repeat(loci, n_instruments)})
