@@ -165,11 +165,12 @@ def joint_errors(instruments: Instruments, block: Block, *, heed_correlation: bo
     if factors is not None:
         shared = np.moveaxis(factors[:, block.rows].astype(float), 0, -1) * block.known[..., None, None]
     return JointErrors(
-        own=own, shared=shared, correlation=_correlation(instruments, block) if heed_correlation else None
+        own=own, shared=shared, correlation=block_correlation(instruments, block) if heed_correlation else None
     )
 
 
-def _correlation(instruments: Instruments, block: Block) -> Shaped[np.ndarray, "block width width"] | None:
+def block_correlation(instruments: Instruments, block: Block) -> Shaped[np.ndarray, "block width width"] | None:
+    """Return the correlation of the instruments of every locus of a block, the identity for padding; or None."""
     if instruments.correlation is None:
         return None
     width = block.rows.shape[1]

@@ -1,5 +1,6 @@
 """Multivariable Mendelian randomization: direct effects of several exposures, all loci at once."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 from deepmr import checks
@@ -12,6 +13,8 @@ from deepmr.mr.multivariable.raps import mv_raps
 from deepmr.mr.multivariable.robust import mv_ivw_robust
 from deepmr.types import Estimates, Instruments, concat_estimates
 
+_log = logging.getLogger(__name__)
+
 METHODS: dict[str, Callable[..., Estimates]] = {
     "mv_ivw": mv_ivw,
     "mv_ivw_robust": mv_ivw_robust,
@@ -22,6 +25,10 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "mv_raps": mv_raps,
     "mv_gmm": mv_gmm,
 }
+
+# Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
+USES_CORRELATION = frozenset({"mv_gmm"})
+USES_ERROR_CORR = frozenset({"mv_median", "mv_debiased", "mv_raps", "mv_gmm"})
 
 # Plain, robust, and freed of the bias by weak instruments in two ways.
 PREFERRED = ("mv_ivw", "mv_median", "mv_debiased", "mv_raps")
@@ -55,6 +62,22 @@ def estimate_direct_effects(
     checks.unique("methods", methods)
     for name in methods:
         checks.one_of("method", name, METHODS)
+    _tell(instruments, methods)
     return concat_estimates(
         METHODS[name](instruments, min_instruments=min_instruments, level=level) for name in methods
     )
+
+
+def _tell(instruments: Instruments, methods: Sequence[str]) -> None:
+    """Say which methods take no notice of a correlation that the instruments carry."""
+    for given, users, words in (
+        (instruments.correlation, USES_CORRELATION, "take instruments as independent, although they are correlated"),
+        (
+            instruments.error_corr,
+            USES_ERROR_CORR,
+            "take samples as separate, although their errors are correlated",
+        ),
+    ):
+        deaf = [name for name in methods if name not in users]
+        if given is not None and deaf:
+            _log.warning("%s %s", ", ".join(deaf), words)

@@ -7,11 +7,11 @@ from jaxtyping import Bool, Float
 
 from deepmr import checks
 from deepmr.linalg import divide, segment_repeat, segment_sum
+from deepmr.mr.correlated import SINGULAR, singular
 from deepmr.mr.designs import invert
 from deepmr.mr.errors import marginal_covariance
 from deepmr.mr.lines import cochran
 from deepmr.mr.losses import loss_of
-from deepmr.mr.multivariable.profiles import Profile, sandwich
 from deepmr.mr.multivariable.solutions import solve_loci
 from deepmr.mr.multivariable.strength import conditional_f
 from deepmr.mr.multivariable.table import direct_estimates, errors, too_few
@@ -32,7 +32,8 @@ def mv_gmm(
 
     Parameters
     ----------
-    instruments : one exposure or several; `error_corr` is heeded, and so are sample sizes `n` where given.
+    instruments : one exposure or several; `error_corr` is heeded, and so are `correlation` (linkage disequilibrium)
+        and sample sizes `n` where given.
     min_instruments : loci with fewer are skipped; never below exposures + 1.
     level : of the confidence intervals.
     overdispersion : allow for balanced direct effects on the outcome, with variance `tau2`.
@@ -46,11 +47,12 @@ def mv_gmm(
 
     Notes
     -----
-    b minimises Q = e' Omega^-1 e, e = y - X b, Omega_j = se_y^2 + b' S_j b - 2 b' c_j + tau2, and tau2 makes Q = J - K
-    where it would be larger. It is `mv_raps` with the l2 loss but for sample sizes: with `n`, S_kl = (rho_kl - sum_j
-    g_kj g_lj) / (n - J + 1) / sqrt(a_k a_l), a = 1 / (n se^2 + x^2), g = sqrt(a) x, as in MendelianRandomization;
-    without, it is the limit of large samples. With shared errors, `n` has no part, the sampling part is the scatter of
-    the instruments' contributions, and the members' part is how far they move the solution.
+    b minimises Q = e' Omega^-1 e, e = y - X b, Omega = Cov(e) + tau2 I, Var(e_j) = se_y^2 + b' S_j b - 2 b' c_j, and
+    tau2 makes Q = J - K where it would be larger. It is `mv_raps` with the l2 loss but for linkage disequilibrium,
+    which makes Omega dense, and for sample sizes: with `n`, S_kl = (rho_kl - sum_j g_kj g_lj) / (n - J + 1) / sqrt(a_k
+    a_l), a = 1 / (n se^2 + x^2), g = sqrt(a) x, as in MendelianRandomization; without, it is the limit of large
+    samples. With shared errors, `n` has no part, the sampling part is the scatter of the instruments' contributions,
+    and the members' part is how far they move the solution.
 
     References
     ----------
@@ -67,8 +69,11 @@ def mv_gmm(
         loss_of("l2"),
         overdispersion=overdispersion,
         spent=k,
-        reason=[why or ("" if fine else _SIZES) for why, fine in zip(few, possible, strict=True)],
-        variance=sandwich if error == "weak" else _classical,
+        reason=_singular(
+            instruments, [why or ("" if fine else _SIZES) for why, fine in zip(few, possible, strict=True)]
+        ),
+        variance=error,
+        linked=True,
     )
     df = np.maximum(instruments.counts - float(k), 0.0)
     return direct_estimates(
@@ -120,9 +125,12 @@ def moment_covariance(
     return np.where(rows[:, None, None], found, marginal_covariance(instruments)), possible
 
 
-def _classical(
-    profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
-) -> Float[np.ndarray, "block exposures"]:
-    at = profile.terms(beta, tau2)
-    inverse, _ = invert((profile.x / at.v[..., None]).swapaxes(1, 2) @ profile.x)
-    return np.diagonal(inverse, axis1=1, axis2=2)
+def _singular(instruments: Instruments, reason: list[str]) -> list[str]:
+    """Add which loci have a correlation that cannot be inverted."""
+    if instruments.correlation is None:
+        return reason
+    smallest = [np.linalg.eigvalsh(r)[0] if len(r) else 1.0 for r in instruments.correlation]
+    return [
+        why or (singular(float(least)).split("; ")[0] + "; prune the instruments" if least <= SINGULAR else "")
+        for why, least in zip(reason, smallest, strict=True)
+    ]

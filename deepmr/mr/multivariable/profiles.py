@@ -6,6 +6,7 @@ z_j = e_j / sqrt(v_j): minus the gradient of sum_j rho(z_j).
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -42,6 +43,10 @@ class Profile:
         names = ("x", "y", "errors", "known", "df")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
+    def undispersed(self) -> "Profile":
+        """Return the equations with a tau2 of 0."""
+        return replace(self, overdispersed=False)
+
     def moved(
         self, by_x: Float[np.ndarray, "block width exposures"], by_y: Float[np.ndarray, "block width"]
     ) -> "Profile":
@@ -70,6 +75,28 @@ class Profile:
         excess = np.einsum("bj,bj->b", self.loss.rho(square), self.known) - self.df * self.loss.mean
         return score, excess, -np.einsum("bj,bj->b", weight * square, 1 / at.v) / 2
 
+    def curvature(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block exposures exposures"]:
+        """Return sum_j w_j g_j g_j' / v_j, the second derivative of the losses as Gauss and Newton have it."""
+        at = self.terms(beta, tau2)
+        pull = at.g * (self.loss.weight(at.e**2 / at.v) / at.v)[..., None]
+        return pull.swapaxes(1, 2) @ at.g
+
+    def information(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block exposures exposures"]:
+        """Return X' V^-1 X."""
+        at = self.terms(beta, tau2)
+        return (self.x / at.v[..., None]).swapaxes(1, 2) @ self.x
+
+    def q(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block"]:
+        """Return the sum of squared standardised residuals."""
+        at = self.terms(beta, tau2)
+        return np.sum(at.e**2 / at.v, axis=1)
+
     def contributions(
         self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
     ) -> tuple[Float[np.ndarray, "block width exposures"], Float[np.ndarray, "block width"]]:
@@ -87,6 +114,26 @@ class Profile:
         at = self.terms(beta, tau2)
         return self.loss.rho(at.e**2 / at.v).sum(axis=1)
 
+    def sandwich(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block exposures"]:
+        """Return the variance of the effects from the score's derivative and its variance, with tau2's part."""
+        at, loss, k = self.terms(beta, tau2), self.loss, beta.shape[1]
+        pull = loss.weight(at.e**2 / at.v) * at.e / at.v
+        scaled = at.g / at.v[..., None]
+        size = scaled.swapaxes(1, 2) @ at.g
+        # The score's derivative, without the part that has a mean of 0 since g and e are independent.
+        turn = np.einsum("bjpq,bj->bpq", self.errors[:, :, :k, :k], at.e / at.v * pull)
+        turn -= np.einsum("bjp,bjq,bj->bpq", at.c, self.x, pull / at.v)
+        own = loss.delta * size - turn
+        singular = ~(np.abs(np.linalg.det(own)) > 0)
+        bread = np.linalg.inv(np.where(singular[:, None, None], np.eye(k), own))
+        cross = loss.delta * np.einsum("bjp,bj->bp", at.c, self.known / at.v**2)
+        slope = loss.delta / 2 * np.sum(self.known / at.v, axis=1)
+        dispersion = np.where(tau2 > 0, self.known.sum(axis=1) * loss.variance / slope**2, 0.0)
+        meat = loss.score_square * size + cross[:, :, None] * cross[:, None, :] * dispersion[:, None, None]
+        return np.einsum("bpq,bqr,bpr->bp", bread, meat, bread)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
@@ -96,6 +143,77 @@ class Terms:
     c: Float[np.ndarray, "block width exposures"]
     v: Float[np.ndarray, "block width"]
     g: Float[np.ndarray, "block width exposures"]
+
+
+@runtime_checkable
+class Equations(Protocol):
+    """What a solver and error formulas need of a block's equations; see `Profile`."""
+
+    @property
+    def x(self) -> Float[np.ndarray, "block width exposures"]:
+        """Effects on the exposures."""
+
+    @property
+    def errors(self) -> Float[np.ndarray, "block width traits traits"]:
+        """Covariance of the errors of an instrument."""
+
+    @property
+    def known(self) -> Float[np.ndarray, "block width"]:
+        """1, and 0 for padding."""
+
+    @property
+    def df(self) -> Float[np.ndarray, "block"]:
+        """J less the degrees of freedom spent."""
+
+    @property
+    def overdispersed(self) -> bool:
+        """Whether tau2 is estimated."""
+
+    def undispersed(self) -> "Equations":
+        """Return the equations with a tau2 of 0."""
+
+    def take(self, index: Int[np.ndarray, "picked"]) -> "Equations":
+        """Return the equations of these loci."""
+
+    def moved(
+        self, by_x: Float[np.ndarray, "block width exposures"], by_y: Float[np.ndarray, "block width"]
+    ) -> "Equations":
+        """Return the equations with other effects."""
+
+    def evaluate(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> tuple[Float[np.ndarray, "block exposures"], Float[np.ndarray, "block"], Float[np.ndarray, "block"]]:
+        """Return the score, the equation of tau2 (positive where it is too small), and its slope in tau2."""
+
+    def curvature(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block exposures exposures"]:
+        """Return the second derivative of the losses as Gauss and Newton have it."""
+
+    def information(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block exposures exposures"]:
+        """Return X' V^-1 X."""
+
+    def losses(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block"]:
+        """Return the sum of losses."""
+
+    def q(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block"]:
+        """Return the sum of squared standardised residuals."""
+
+    def contributions(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> tuple[Float[np.ndarray, "block width exposures"], Float[np.ndarray, "block width"]]:
+        """Return what every instrument adds to both equations."""
+
+    def sandwich(
+        self, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    ) -> Float[np.ndarray, "block exposures"]:
+        """Return the variance of the effects, weak instruments counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +228,7 @@ class Slopes:
 
     @classmethod
     def of(
-        cls, profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+        cls, profile: Equations, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
     ) -> "Slopes":
         """Return the derivatives by central differences; effects have a size of 1."""
         bb, tb = np.zeros((*beta.shape, beta.shape[1])), np.zeros_like(beta)
@@ -145,29 +263,8 @@ class Slopes:
         return np.where(singular[:, None], np.nan, found)
 
 
-def sandwich(
-    profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
-) -> Float[np.ndarray, "block exposures"]:
-    """Return the variance of the effects from the score's derivative and its variance, with tau2's part."""
-    at, loss, k = profile.terms(beta, tau2), profile.loss, beta.shape[1]
-    pull = loss.weight(at.e**2 / at.v) * at.e / at.v
-    scaled = at.g / at.v[..., None]
-    size = scaled.swapaxes(1, 2) @ at.g
-    # The score's derivative, without the part that has a mean of 0 since g and e are independent.
-    turn = np.einsum("bjpq,bj->bpq", profile.errors[:, :, :k, :k], at.e / at.v * pull)
-    turn -= np.einsum("bjp,bjq,bj->bpq", at.c, profile.x, pull / at.v)
-    own = loss.delta * size - turn
-    singular = ~(np.abs(np.linalg.det(own)) > 0)
-    bread = np.linalg.inv(np.where(singular[:, None, None], np.eye(k), own))
-    cross = loss.delta * np.einsum("bjp,bj->bp", at.c, profile.known / at.v**2)
-    slope = loss.delta / 2 * np.sum(profile.known / at.v, axis=1)
-    dispersion = np.where(tau2 > 0, profile.known.sum(axis=1) * loss.variance / slope**2, 0.0)
-    meat = loss.score_square * size + cross[:, :, None] * cross[:, None, :] * dispersion[:, None, None]
-    return np.einsum("bpq,bqr,bpr->bp", bread, meat, bread)
-
-
 def scatter(
-    profile: Profile, slopes: Slopes, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+    profile: Equations, slopes: Slopes, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
 ) -> Float[np.ndarray, "block exposures"]:
     """Return the variance of the solution by the scatter of the instruments' contributions, times J / (J - K)."""
     score, excess = profile.contributions(beta, tau2)
@@ -177,7 +274,7 @@ def scatter(
 
 
 def member_moves(
-    profile: Profile,
+    profile: Equations,
     slopes: Slopes,
     beta: Float[np.ndarray, "block exposures"],
     tau2: Float[np.ndarray, "block"],

@@ -7,7 +7,6 @@ import numpy as np
 from deepmr import checks
 from deepmr.mr.errors import marginal_covariance
 from deepmr.mr.losses import LossName, loss_of
-from deepmr.mr.multivariable.profiles import sandwich
 from deepmr.mr.multivariable.solutions import solve_loci
 from deepmr.mr.multivariable.strength import conditional_f
 from deepmr.mr.multivariable.table import direct_estimates, errors, too_few
@@ -70,7 +69,6 @@ def mv_raps(
         overdispersion=overdispersion,
         spent=1 if spent == "one" else k,
         reason=too_few(instruments, min_instruments, parameters=k),
-        variance=sandwich,
     )
     df = np.maximum(instruments.counts - float(k), 0.0)
     return direct_estimates(

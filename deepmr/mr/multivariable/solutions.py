@@ -1,17 +1,19 @@
 """Solving the profile equations of several exposures at many loci at once; see `deepmr.mr.multivariable.profiles`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from deepmr.linalg import segment_repeat, segment_sum
 from deepmr.mr.designs import fit_designs, invert
+from deepmr.mr.errors import block_correlation
 from deepmr.mr.losses import Loss
 from deepmr.mr.multivariable.debiased import debiased_points
+from deepmr.mr.multivariable.linked import LinkedProfile
 from deepmr.mr.multivariable.median import median_points
-from deepmr.mr.multivariable.profiles import Profile, Slopes, member_moves, scatter
+from deepmr.mr.multivariable.profiles import Equations, Profile, Slopes, member_moves, scatter
 from deepmr.mr.multivariable.table import exposures_of, not_collinear, weights_of
 from deepmr.mr.roots import profile_dispersion
 from deepmr.packed import Block, blocks
@@ -34,7 +36,7 @@ class Solution:
     found: Bool[np.ndarray, "block"]
 
 
-def solve_from(profile: Profile, start: Float[np.ndarray, "block exposures"]) -> Solution:
+def solve_from(profile: Equations, start: Float[np.ndarray, "block exposures"]) -> Solution:
     """Follow the equations from a start to a solution that is a minimum of the loss given its tau2.
 
     Notes
@@ -48,9 +50,7 @@ def solve_from(profile: Profile, start: Float[np.ndarray, "block exposures"]) ->
         part = profile.take(active)
         score, tau = profile_dispersion(part, beta[active], tau2[active], np.ones(len(active)), 1e-8)
         tau2[active] = tau
-        at = part.terms(beta[active], tau)
-        pull = at.g * (part.loss.weight(at.e**2 / at.v) / at.v)[..., None]
-        curvature = pull.swapaxes(1, 2) @ at.g
+        curvature = part.curvature(beta[active], tau)
         ridge = np.einsum("bpp->b", curvature)[:, None] + 1e-300
         curvature = curvature + (damping[active, None] * ridge)[..., None] * np.eye(beta.shape[1])
         step = np.linalg.solve(curvature, score[..., None])[..., 0]
@@ -65,7 +65,9 @@ def solve_from(profile: Profile, start: Float[np.ndarray, "block exposures"]) ->
     return _polish(profile, beta, tau2)
 
 
-def _polish(profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]) -> Solution:
+def _polish(
+    profile: Equations, beta: Float[np.ndarray, "block exposures"], tau2: Float[np.ndarray, "block"]
+) -> Solution:
     unit, active, still = np.ones(len(beta)), np.arange(len(beta)), np.zeros(len(beta), dtype=bool)
     beta, tau2, last = beta.copy(), tau2.copy(), np.full(len(beta), np.inf)
     for _ in range(_POLISH):
@@ -90,15 +92,15 @@ def _polish(profile: Profile, beta: Float[np.ndarray, "block exposures"], tau2: 
 
 
 def solve_profiles(
-    profile: Profile, starts: list[Float[np.ndarray, "block exposures"]]
+    profile: Equations, starts: list[Float[np.ndarray, "block exposures"]]
 ) -> tuple[Solution, Float[np.ndarray, "block"]]:
     """Return the chosen solution of every locus, and how many different ones the starts lead to.
 
     Without overdispersion the choice is the solution with the smallest loss, the maximum of the profile; with it, the
     solution nearest to that one.
     """
-    zero = np.zeros(len(profile.y))
-    plain = replace(profile, overdispersed=False)
+    zero = np.zeros(len(profile.df))
+    plain = profile.undispersed()
     found = [solve_from(plain, start) for start in starts]
     loss = np.stack([np.where(s.found, plain.losses(s.beta, zero), np.inf) for s in found])
     best = _pick(found, loss)
@@ -147,12 +149,6 @@ class Solutions:
     reason: list[str]
 
 
-Variance = Callable[
-    [Profile, Float[np.ndarray, "block exposures"], Float[np.ndarray, "block"]],
-    Float[np.ndarray, "block exposures"],
-]
-
-
 def solve_loci(
     instruments: Instruments,
     covariance: Float[np.ndarray, "rows traits traits"],
@@ -161,7 +157,8 @@ def solve_loci(
     overdispersion: bool,
     spent: int,
     reason: list[str],
-    variance: Variance,
+    variance: Literal["weak", "classical"] = "weak",
+    linked: bool = False,
 ) -> Solutions:
     """Solve the equations of every locus without a reason not to.
 
@@ -169,7 +166,8 @@ def solve_loci(
     ----------
     covariance : of the errors of all effects at an instrument, the outcome last.
     spent : degrees of freedom that the equation of tau2 takes off.
-    variance : of the effects, from a block's equations and solution.
+    variance : with the error of the exposure effects counted, or (X' V^-1 X)^-1.
+    linked : heed the correlation of the instruments; for squares as losses.
 
     Notes
     -----
@@ -192,18 +190,27 @@ def solve_loci(
     result = {name: np.full(n_loci, np.nan) for name in ("tau2", "n_roots", "q")}
     beta, spread = np.full((n_loci, k), np.nan), np.full((n_loci, k), np.nan)
     members = None if shared is None else np.zeros((len(shared), n_loci, k))
-    for block in blocks(offsets, loci=wanted, depth=_DEPTH * (k + 1)):
-        profile = _laid(block, scaled, covariance / (each[:, :, None] * each[:, None, :]), loss, overdispersion, spent)
+    depth = _DEPTH * (k + 1)
+    if linked:
+        depth *= int(instruments.counts.max(initial=1))
+    for block in blocks(offsets, loci=wanted, depth=depth):
+        profile: Equations = _laid(
+            block, scaled, covariance / (each[:, :, None] * each[:, None, :]), loss, overdispersion, spent
+        )
+        matrices = block_correlation(instruments, block) if linked else None
+        if matrices is not None and isinstance(profile, Profile):
+            profile = LinkedProfile.of(profile, matrices)
         chosen, count = solve_profiles(profile, [start[block.loci] for start in starts])
         good = np.flatnonzero(chosen.found)
         loci, own = block.loci[good], profile.take(good)
         b, t = chosen.beta[good], chosen.tau2[good]
         beta[loci], result["tau2"][loci] = b * unit[loci], t * size[loci, -1] ** 2
         result["n_roots"][block.loci] = count
-        at = own.terms(b, t)
-        result["q"][loci] = np.sum(at.e**2 / at.v, axis=1)
+        result["q"][loci] = own.q(b, t)
         if shared is None or members is None:
-            spread[loci] = variance(own, b, t) * unit[loci] ** 2
+            inverse = None if variance == "weak" else invert(own.information(b, t))[0]
+            square = own.sandwich(b, t) if inverse is None else np.diagonal(inverse, axis1=1, axis2=2)
+            spread[loci] = square * unit[loci] ** 2
             continue
         slopes = Slopes.of(own, b, t)
         factors = (shared[:, block.rows[good]] * block.known[good][..., None]).astype(float)

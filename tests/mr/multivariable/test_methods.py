@@ -171,6 +171,78 @@ def test_gmm_is_raps_with_squares_and_heeds_sample_sizes():
     assert mv_gmm(small).skipped["reason"].str.contains("sample sizes do not allow").all()
 
 
+def linked(counts=(7, 12), *, members=0):
+    """Instruments in linkage disequilibrium."""
+    given = contaminated(counts=counts, members=members)
+    matrices = tuple(0.6 ** np.abs(np.subtract.outer(np.arange(n), np.arange(n))) for n in counts)
+    return replace(given, correlation=matrices)
+
+
+@pytest.mark.parametrize("overdispersion", [False, True])
+def test_gmm_with_linkage_disequilibrium_by_its_definition(overdispersion):
+    given = linked()
+    table = mv_gmm(given, overdispersion=overdispersion, error="classical").table
+    for i in range(2):
+        one, mine = locus(given, i), table[table["locus"] == f"locus{i}"]
+        b, tau2 = mine["beta"].to_numpy(), mine["tau2"].iloc[0] if overdispersion else 0.0
+        se = np.column_stack([one.se_exposure, one.se_outcome])
+
+        def omega(b, one=one, se=se, tau2=tau2):
+            mix = np.append(-b, 1.0)
+            joint = np.einsum("jp,lq,pq,jl->jplq", se, se, CORR, one.correlation[0])
+            return np.einsum("jplq,p,q->jl", joint, mix, mix) + tau2 * np.eye(len(se))
+
+        def q(b, one=one, omega=omega):
+            e = one.beta_outcome - one.beta_exposure @ b
+            return e @ np.linalg.solve(omega(b), e)
+
+        best = optimize.minimize(q, b, method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-13})
+        assert q(b) == pytest.approx(mine["q"].iloc[0], rel=1e-9)
+        assert q(b) <= best.fun * (1 + 1e-12)
+        np.testing.assert_allclose(b, best.x, atol=1e-6)
+        if overdispersion and tau2 > 0:
+            assert q(b) == pytest.approx(len(se) - 2, rel=1e-9)
+        information = one.beta_exposure.T @ np.linalg.solve(omega(b), one.beta_exposure)
+        np.testing.assert_allclose(mine["se"], np.sqrt(np.diag(np.linalg.inv(information))), rtol=1e-9)
+
+
+@pytest.mark.parametrize("members", [0, 4])
+def test_linkage_disequilibrium_that_is_none_changes_nothing(members):
+    given = contaminated(members=members)
+    none = replace(given, correlation=tuple(np.eye(n) for n in given.counts))
+    ours, plain = mv_gmm(none).table, mv_gmm(given).table
+    np.testing.assert_allclose(ours["beta"], plain["beta"], rtol=1e-9)
+    # Both errors leave out parts with a mean of 0, not the same ones.
+    np.testing.assert_allclose(ours["se"], plain["se"], rtol=1e-6 if members else 0.1)
+
+
+def test_linkage_disequilibrium_with_one_exposure_is_the_profile_score():
+    x = np.random.default_rng(1).normal(size=19)
+    base = linked()
+    given = replace(
+        base, exposures=("a",), beta_exposure=base.beta_exposure[:, :1], se_exposure=base.se_exposure[:, :1] * 5,
+        beta_outcome=0.4 * base.beta_exposure[:, 0] + 0.1 * x, error_corr=CORR[[0, 2]][:, [0, 2]],
+    )  # fmt: skip
+    ours, theirs = mv_gmm(given).table, UNIVARIABLE["profile_score"](given).table
+    np.testing.assert_allclose(ours["beta"], theirs["beta"], rtol=1e-8)
+    np.testing.assert_allclose(ours["se"], theirs["se"], rtol=0.05)
+
+
+def test_order_and_coding_of_linked_instruments(caplog):
+    given = linked(members=3)
+    expected = mv_gmm(given)
+    same(mv_gmm(reordered(given)), expected)
+    for i in range(2):
+        alone = mv_gmm(locus(given, i)).table
+        together = expected.table[expected.table["locus"] == f"locus{i}"]
+        np.testing.assert_allclose(alone[["beta", "se"]], together[["beta", "se"]], rtol=1e-9)
+    flat = replace(given, correlation=tuple(np.ones((n, n)) for n in given.counts))
+    assert mv_gmm(flat).skipped["reason"].str.contains("is singular: .*; prune the instruments").all()
+    estimate_direct_effects(given, methods=["mv_ivw", "mv_gmm"])
+    assert "mv_ivw take instruments as independent, although they are correlated" in caplog.text
+    assert "mv_gmm" not in caplog.text
+
+
 @pytest.mark.parametrize("members", [0, 5])
 @pytest.mark.parametrize(
     ("method", "single", "options"),
