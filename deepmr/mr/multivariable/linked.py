@@ -128,7 +128,10 @@ class LinkedProfile:
     ) -> tuple[Float[np.ndarray, "block width exposures"], Float[np.ndarray, "block width"]]:
         """Return what every instrument adds to both equations, once turned so that residuals are independent."""
         at = self.terms(beta, tau2)
-        both = np.linalg.solve(np.linalg.cholesky(at.v), np.concatenate([at.g, at.e[..., None]], axis=2))
+        values, vectors = np.linalg.eigh(at.v)
+        # The symmetric root: no other is the same whatever the order of the instruments.
+        root = (vectors / np.sqrt(values)[:, None]) @ vectors.swapaxes(1, 2)
+        both = root @ np.concatenate([at.g, at.e[..., None]], axis=2)
         g, e = both[..., :-1], both[..., -1]
         share = (self.df / self.known.sum(axis=1))[:, None]
         return g * e[..., None], self.known * (e**2 - share) / 2
