@@ -53,7 +53,8 @@ def mv_median(
 
     Notes
     -----
-    b minimises sum_j |y_j - x_j' b| / se_j^2: some instruments may have direct effects of any size. The standard error
+    b minimises sum_j |y_j - x_j' b| / se_j^2: some instruments may have direct effects of any size. With one exposure
+    it is a median of the ratios with weights |x_j| / se_j^2, where `median_weighted` has squares. The standard error
     is the standard deviation of b over draws of all effects around their measured values, with `error_corr` between
     the traits of an instrument and weights kept. With shared errors its sampling part is that of a bootstrap over
     instruments (`deepmr.mr.draws.weight_draws`), and the members' part comes from differences.

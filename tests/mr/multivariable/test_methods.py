@@ -329,6 +329,51 @@ def test_no_signal_is_said_or_gets_a_wide_interval():
         assert len(found.table) / 2 + len(found.skipped["locus"].unique()) == 10
 
 
+def hard(name):
+    """Three loci of 4, 9 and 15 instruments, and what is wrong with them."""
+    rng = np.random.default_rng(8)
+    given = two(counts=(4, 9, 15))
+    x, y, n = given.beta_exposure, given.beta_outcome, len(given.variants)
+    changed = {
+        "no effect on an exposure": {"beta_exposure": x * [1.0, 0.0]},
+        "no effect at all": {"beta_exposure": x * 0.0},
+        "no effect on the outcome": {"beta_outcome": y * 0.0},
+        "nearly collinear": {"beta_exposure": x[:, :1] + [0.0, 1e-7] * x},
+        "equal effects": {"beta_exposure": np.ones((n, 2)) * [1.0, 2.0], "beta_outcome": np.ones(n)},
+        "some rows of zeros": {"beta_exposure": np.where(np.arange(n)[:, None] % 3 == 0, 0.0, x)},
+        "one exposure here, the other there": {"beta_exposure": x * (np.arange(n)[:, None] % 2 == [0, 1])},
+        "exact": {"beta_outcome": x @ TRUTH},
+        "huge errors": {"se_exposure": given.se_exposure * 1e6, "se_outcome": given.se_outcome * 1e6},
+        "tiny errors": {"se_exposure": given.se_exposure * 1e-6, "se_outcome": given.se_outcome * 1e-6},
+        "tiny effects": {"beta_exposure": x * 1e-9, "se_exposure": given.se_exposure * 1e-9},
+        "one far outlier": {"beta_outcome": y + 1e6 * (np.arange(n) == 6)},
+        "one strong instrument": {"beta_exposure": x * np.where(np.arange(n) == 6, 1e5, 1.0)[:, None]},
+        "unequal errors": {"se_outcome": given.se_outcome * 10.0 ** rng.uniform(-4, 4, n)},
+    }[name]
+    return replace(given, **changed)
+
+
+CASES = [
+    "no effect on an exposure", "no effect at all", "no effect on the outcome", "nearly collinear", "equal effects",
+    "some rows of zeros", "one exposure here, the other there", "exact", "huge errors", "tiny errors", "tiny effects",
+    "one far outlier", "one strong instrument", "unequal errors",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_hard_cases_get_numbers_or_reasons(case):
+    given = hard(case)
+    for name, method in METHODS.items():
+        found = method(given, **EVERY.get(name, {}))
+        values = found.table[["beta", "se", "ci_low", "ci_high", "pvalue"]].to_numpy()
+        assert np.isfinite(values).all(), name
+        assert (found.table["se"] >= 0).all(), name
+        for exposure in given.exposures:
+            answered = (found.table["exposure"] == exposure).sum() + (found.skipped["exposure"] == exposure).sum()
+            assert answered == 3, name
+        assert found.skipped["reason"].str.len().min() > 10 or not len(found.skipped)
+
+
 def test_every_method_in_one_call():
     given = two(members=3)
     estimates = estimate_direct_effects(given, methods=list(METHODS))
