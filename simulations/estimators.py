@@ -2,7 +2,8 @@
 
     python simulations/estimators.py --out results/estimators [--methods ivw egger ...] [--scenarios valid weak ...]
 
-2,000 replicates (200 for methods that resample) of 50 instruments a scenario, at a causal effect of 0.4 and of 0.
+2,000 replicates (200 for methods that resample) of 50 instruments a scenario, at a causal effect of 0.4 and of 0. With
+`--multivariable`: of two exposures, of which the first has this effect, and the second one of 0.2 in all.
 Writes performance.tsv (every figure with its Monte Carlo error), performance.md (two tables) and performance.png, and
 with `--page` puts the tables between the markers of a documentation page. Rows that stand in performance.tsv are not
 computed again (unless `--again`), so that a study can be stopped, resumed, and extended by new methods.
@@ -14,7 +15,7 @@ import itertools
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,84 +26,28 @@ from matplotlib.figure import Figure
 from rich.progress import track
 
 from deepmr.mr import METHODS
+from deepmr.mr.multivariable import METHODS as MULTIVARIABLE_METHODS
+from deepmr.simulate.exposures import simulate_exposures
 from deepmr.simulate.instruments import simulate_instruments
-from deepmr.types import Instruments
+from deepmr.types import Estimates, Instruments
 
 SLOPE, N_INSTRUMENTS, N_FEW = 0.4, 50, 4
 N_CLOSED, N_RESAMPLING = 2000, 200
 FEW, UNTOLD = "few", "shared_errors, untold"  # the same data as "shared_errors", without what is known of their errors
-LABELS = {
-    "valid": "valid,\nstrong",
-    FEW: "valid,\nonly 4",
-    "weak": "valid,\nweak",
-    "balanced": "balanced\npleiotropy",
-    "directional": "directional\npleiotropy",
-    "inside_violated": "InSIDE\nviolated",
-    "linked": "in LD,\ngiven",
-    "overlap": "overlap,\ngiven",
-    "shared_errors": "shared\nerrors,\ngiven",
-    UNTOLD: "shared\nerrors,\nuntold",
-}
-BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 
 
-def main() -> None:
-    """Run every method in every scenario; write the tables and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--scenarios", nargs="+", default=list(LABELS), choices=list(LABELS))
-    parser.add_argument("--replicates", type=int, help="instead of 2,000 or 200")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--again", action="store_true", help="compute rows anew that stand in performance.tsv")
-    parser.add_argument("--page", type=Path, help="a Markdown page to put the tables in, between its markers")
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "performance.tsv"
-    wanted = list(itertools.product(arguments.scenarios, arguments.methods))
-    stands = pd.read_csv(path, sep="\t") if path.exists() else pd.DataFrame({"scenario": [], "method": []})
-    if arguments.again:
-        stands = stands[[pair not in set(wanted) for pair in zip(stands["scenario"], stands["method"], strict=True)]]
-    done = set(zip(stands["scenario"], stands["method"], strict=True))
-    jobs = [(scenario, method) for scenario, method in wanted if (scenario, method) not in done]
-    rows = stands.to_dict("records")
-    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-        calls = [
-            pool.submit(performance, method, scenario, arguments.replicates or size(method), seed=arguments.seed)
-            for scenario, method in jobs
-        ]
-        for call in track(calls, "methods in scenarios"):
-            rows.append(call.result())
-            table(rows).to_csv(path, sep="\t", index=False, float_format="%.4g")
-    found = table(rows)
-    (arguments.out / "performance.md").write_text(markdown(found))
-    draw(found, arguments.out / "performance.png")
-    if arguments.page:
-        before, rest = arguments.page.read_text().split(BEGIN)
-        arguments.page.write_text(f"{before}{BEGIN}\n{markdown(found)}{END}{rest.split(END)[1]}")
+@dataclass(frozen=True)
+class Study:
+    """Methods, and scenarios with the headings of their columns."""
+
+    name: str
+    methods: dict[str, Callable[..., Estimates]]
+    headings: dict[str, str]
+    simulate: Callable[..., Instruments]
 
 
-def table(rows: list[dict[str, object]]) -> pd.DataFrame:
-    """Return rows as a table, scenarios and methods in their order."""
-    frame = pd.DataFrame(rows)
-    order = {name: i for i, name in enumerate([*LABELS, *METHODS])}
-    frame = frame[frame["method"].isin(METHODS)]
-    return frame.sort_values(["scenario", "method"], key=lambda names: names.map(order), ignore_index=True)
-
-
-def size(method: str) -> int:
-    """How many replicates a method gets: fewer where it draws random numbers for each."""
-    return N_RESAMPLING if resamples(method) else N_CLOSED
-
-
-def resamples(method: str) -> bool:
-    """Whether a method draws random numbers for every replicate."""
-    return any(name.startswith("n_") for name in inspect.signature(METHODS[method]).parameters if name != "n_robust")
-
-
-def replicates(scenario: str, n: int, *, slope: float, seed: int) -> Instruments:
-    """Instruments of n replicates of a scenario."""
+def instruments_of(scenario: str, n: int, *, slope: float, seed: int) -> Instruments:
+    """Instruments of n replicates of a scenario with one exposure."""
     if scenario == FEW:
         return simulate_instruments("valid", n_loci=n, n_instruments=N_FEW, slope=slope, seed=seed)
     if scenario != UNTOLD:
@@ -111,17 +56,114 @@ def replicates(scenario: str, n: int, *, slope: float, seed: int) -> Instruments
     return replace(given, error_factors=None, error_corr=None)
 
 
-def performance(method: str, scenario: str, n: int, *, seed: int) -> dict[str, object]:
+def exposures_of(scenario: str, n: int, *, slope: float, seed: int) -> Instruments:
+    """Instruments of n replicates of a scenario with two exposures."""
+    return simulate_exposures(scenario, n_loci=n, n_instruments=N_INSTRUMENTS, slopes=(slope, 0.2), seed=seed)
+
+
+ONE_EXPOSURE = Study(
+    "study",
+    METHODS,
+    {
+        "valid": "valid,\nstrong",
+        FEW: "valid,\nonly 4",
+        "weak": "valid,\nweak",
+        "balanced": "balanced\npleiotropy",
+        "directional": "directional\npleiotropy",
+        "inside_violated": "InSIDE\nviolated",
+        "linked": "in LD,\ngiven",
+        "overlap": "overlap,\ngiven",
+        "shared_errors": "shared\nerrors,\ngiven",
+        UNTOLD: "shared\nerrors,\nuntold",
+    },
+    instruments_of,
+)
+TWO_EXPOSURES = Study(
+    "multivariable study",
+    MULTIVARIABLE_METHODS,
+    {
+        "valid": "valid,\nstrong",
+        "weak": "valid,\nweak",
+        "alike": "alike\nexposures",
+        "balanced": "balanced\npleiotropy",
+        "directional": "directional\npleiotropy",
+        "overlap": "overlap,\ngiven",
+    },
+    exposures_of,
+)
+
+
+def main() -> None:
+    """Run every method in every scenario; write the tables and the figure."""
+    arguments = parse()
+    study = TWO_EXPOSURES if arguments.multivariable else ONE_EXPOSURE
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "performance.tsv"
+    wanted = list(itertools.product(arguments.scenarios or study.headings, arguments.methods or study.methods))
+    stands = pd.read_csv(path, sep="\t") if path.exists() else pd.DataFrame({"scenario": [], "method": []})
+    if arguments.again:
+        stands = stands[[pair not in set(wanted) for pair in zip(stands["scenario"], stands["method"], strict=True)]]
+    done = set(zip(stands["scenario"], stands["method"], strict=True))
+    rows = stands.to_dict("records")
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        calls = [
+            pool.submit(performance, study, method, scenario, replicates=arguments.replicates, seed=arguments.seed)
+            for scenario, method in wanted
+            if (scenario, method) not in done
+        ]
+        for call in track(calls, "methods in scenarios"):
+            rows.append(call.result())
+            table(study, rows).to_csv(path, sep="\t", index=False, float_format="%.4g")
+    found = table(study, rows)
+    (arguments.out / "performance.md").write_text(markdown(study, found))
+    draw(study, found, arguments.out / "performance.png")
+    if arguments.page:
+        begin, end = (f"<!-- {study.name}: {word} -->" for word in ("begin", "end"))
+        before, rest = arguments.page.read_text().split(begin)
+        arguments.page.write_text(f"{before}{begin}\n{markdown(study, found)}{end}{rest.split(end)[1]}")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--multivariable", action="store_true", help="two exposures, the multivariable methods")
+    parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--scenarios", nargs="+")
+    parser.add_argument("--replicates", type=int, help="instead of 2,000 or 200")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--again", action="store_true", help="compute rows anew that stand in performance.tsv")
+    parser.add_argument("--page", type=Path, help="a Markdown page to put the tables in, between its markers")
+    return parser.parse_args()
+
+
+def table(study: Study, rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Return rows as a table, scenarios and methods in their order."""
+    order = {name: i for i, name in enumerate([*study.headings, *study.methods])}
+    frame = pd.DataFrame(rows)
+    frame = frame[frame["method"].isin(list(study.methods))]
+    return frame.sort_values(["scenario", "method"], key=lambda names: names.map(order), ignore_index=True)
+
+
+def resamples(method: Callable[..., Estimates]) -> bool:
+    """Whether a method draws random numbers for every replicate."""
+    return any(name.startswith("n_") for name in inspect.signature(method).parameters if name != "n_robust")
+
+
+def performance(study: Study, method: str, scenario: str, *, replicates: int | None, seed: int) -> dict[str, object]:
     """Return what a method does over the replicates of a scenario, each figure with its Monte Carlo error.
 
     `bias` is of the mean, `bias_median` of the median; `se_ratio` is the root mean square standard error over the
     standard deviation of the estimates; `coverage` of nominal 95 % intervals; `type1` the share of P values below 0.05
     where the effect is 0; `power` the same where it is 0.4; `failed` the share of replicates without an estimate.
     """
+    estimate = study.methods[method]
+    n = replicates or (N_RESAMPLING if resamples(estimate) else N_CLOSED)
     start = time.process_time()
-    found = METHODS[method](replicates(scenario, n, slope=SLOPE, seed=seed)).table
+    found = of_first(estimate(study.simulate(scenario, n, slope=SLOPE, seed=seed)))
     seconds = time.process_time() - start
-    null = METHODS[method](replicates(scenario, n, slope=0.0, seed=seed + 1)).table
+    null = of_first(estimate(study.simulate(scenario, n, slope=0.0, seed=seed + 1)))
     row: dict[str, object] = {"scenario": scenario, "method": method, "replicates": n, "seed": seed}
     row["failed"] = 1 - len(found) / n
     if len(found) < 2 or not len(null):
@@ -146,10 +188,15 @@ def performance(method: str, scenario: str, n: int, *, seed: int) -> dict[str, o
     }
 
 
-def markdown(found: pd.DataFrame) -> str:
+def of_first(estimates: Estimates) -> pd.DataFrame:
+    """Return the rows of the first exposure."""
+    return estimates.table[estimates.table["exposure"].isin(["exposure", "first"])]
+
+
+def markdown(study: Study, found: pd.DataFrame) -> str:
     """Return coverage with bias, and type-I error with SE/SD: a row a method, a column a scenario."""
-    first = cells(found, "coverage", "bias_median", lambda c, b: f"{100 * c:.0f} ({100 * b / SLOPE:+.0f})")
-    second = cells(found, "type1", "se_ratio", lambda t, r: f"{100 * t:.0f} ({'>10' if r > 10 else f'{r:.2f}'})")
+    first = cells(study, found, "coverage", "bias_median", lambda c, b: f"{100 * c:.0f} ({100 * b / SLOPE:+.0f})")
+    second = cells(study, found, "type1", "se_ratio", lambda t, r: f"{100 * t:.0f} ({'>10' if r > 10 else f'{r:.2f}'})")
     return (
         f"\nCoverage of 95 % intervals, in %, and in brackets the median bias in % of the effect:\n\n{first}\n"
         "Type-I error at 5 %, in %, and in brackets root mean square standard error over standard deviation:\n\n"
@@ -157,12 +204,12 @@ def markdown(found: pd.DataFrame) -> str:
     )
 
 
-def cells(found: pd.DataFrame, main: str, beside: str, text: Callable[[float, float], str]) -> str:
+def cells(study: Study, found: pd.DataFrame, main: str, beside: str, text: Callable[[float, float], str]) -> str:
     """Return a Markdown table of two figures of every method in every scenario."""
-    scenarios = [s for s in LABELS if s in set(found["scenario"])]
-    lines = ["| method | " + " | ".join(LABELS[s].replace("\n", " ") for s in scenarios) + " |"]
+    scenarios = [s for s in study.headings if s in set(found["scenario"])]
+    lines = ["| method | " + " | ".join(study.headings[s].replace("\n", " ") for s in scenarios) + " |"]
     lines.append("|---|" + "--:|" * len(scenarios))
-    for method in (name for name in METHODS if name in set(found["method"])):
+    for method in (name for name in study.methods if name in set(found["method"])):
         by = found[found["method"] == method].set_index("scenario").reindex(scenarios)
         pairs = zip(by[main], by[beside], strict=True)
         lines.append(
@@ -171,10 +218,10 @@ def cells(found: pd.DataFrame, main: str, beside: str, text: Callable[[float, fl
     return "\n".join(lines) + "\n"
 
 
-def draw(found: pd.DataFrame, out: Path) -> None:
+def draw(study: Study, found: pd.DataFrame, out: Path) -> None:
     """Draw coverage as colours, with bias beside it in numbers: a row a method, a column a scenario."""
-    scenarios = [s for s in LABELS if s in set(found["scenario"])]
-    methods = [name for name in METHODS if name in set(found["method"])]
+    scenarios = [s for s in study.headings if s in set(found["scenario"])]
+    methods = [name for name in study.methods if name in set(found["method"])]
     grid = found.set_index(["method", "scenario"]).reindex(pd.MultiIndex.from_product([methods, scenarios]))
     shape = len(methods), len(scenarios)
     coverage, bias = (grid[name].to_numpy(float).reshape(shape) for name in ("coverage", "bias_median"))
@@ -189,7 +236,7 @@ def draw(found: pd.DataFrame, out: Path) -> None:
             text = f"{100 * coverage[i, j]:.0f} ({100 * bias[i, j] / SLOPE:+.0f})"
             shade = "white" if coverage[i, j] < 0.35 else "black"
             axes.text(j, i, text, ha="center", va="center", fontsize=7, color=shade)
-    axes.set_xticks(range(len(scenarios)), [LABELS[s] for s in scenarios], fontsize=8)
+    axes.set_xticks(range(len(scenarios)), [study.headings[s] for s in scenarios], fontsize=8)
     axes.set_yticks(range(len(methods)), methods, fontsize=8)
     axes.xaxis.tick_top()
     axes.set_title("Coverage of 95 % intervals, % (median bias, % of the effect)", loc="left", fontsize=10)
