@@ -8,12 +8,12 @@ from deepmr.linalg import divide, fit_lines, segment_sum
 from deepmr.mr.lines import (
     UNSETTLED,
     Distribution,
-    cochran,
     exposure_of,
     intercept_estimates,
     inverse_variances,
     oriented,
     robust_fit,
+    scatter_about,
     too_few,
 )
 from deepmr.mr.penalties import penalties
@@ -168,7 +168,11 @@ def _egger(
         distribution=distribution,
         reason=reason,
         level=level,
-        extra={**cochran(q, line.df), "i2_gx": i2_gx(given), "i2_gx_unweighted": i2_gx(given, weighted=False)},
+        extra={
+            **scatter_about(line, given, final, q=q, df=line.df),
+            "i2_gx": i2_gx(given),
+            "i2_gx_unweighted": i2_gx(given, weighted=False),
+        },
     )
 
 

@@ -33,7 +33,8 @@ def ivw(
     Returns
     -------
     Estimates, with extras `sigma` (residual scale relative to the root mean square of se_outcome), `q` (Cochran's Q
-    about the inverse-variance slope), `f_statistic`, and with shared errors `se_sampling` and `se_member`.
+    about the inverse-variance slope), `f_statistic`, and with shared errors `se_sampling` and `se_member`; `q` is then
+    that of this slope by `deepmr.mr.scatter.member_scatter`.
 
     Notes
     -----
@@ -61,7 +62,7 @@ def ivw(
         distribution=distribution,
         reason=too_few(instruments, max(min_instruments, 1)),
         level=level,
-        extra=cochran(weighted.residual_ss, weighted.df),
+        extra={} if instruments.error_factors is not None else cochran(weighted.residual_ss, weighted.df),
     )
 
 

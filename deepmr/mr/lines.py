@@ -14,6 +14,7 @@ from deepmr.errors import InputError
 from deepmr.inference import TotalError, chi2_tail, total_error, two_sided
 from deepmr.linalg import LineFit, divide, fit_lines, line_factors, segment_repeat, segment_sum
 from deepmr.mr.robust import robust_lines
+from deepmr.mr.scatter import member_scatter
 from deepmr.types import Estimates, Instruments, make_estimates
 
 _log = logging.getLogger(__name__)
@@ -156,9 +157,33 @@ def error_extras(error: TotalError, factors: Float[np.ndarray, "factors loci"] |
     return {} if factors is None else {"se_sampling": error.sampling, "se_member": error.member}
 
 
-def cochran(q: Float[np.ndarray, "loci"], df: Float[np.ndarray, "loci"]) -> dict[str, np.ndarray]:
-    """Return a weighted residual sum of squares as Q, with its degrees of freedom and its P value, by name."""
-    return {"q": q, "q_df": df, "q_pvalue": chi2_tail(q, df)}
+def cochran(
+    q: Float[np.ndarray, "loci"], df: Float[np.ndarray, "loci"], *, shared: bool = False
+) -> dict[str, np.ndarray]:
+    """Return a weighted residual sum of squares as Q, with its degrees of freedom and its P value, by name.
+
+    Parameters
+    ----------
+    shared : whether members share errors. Chi-square is then no distribution of Q, and there is no P value.
+    """
+    return {"q": q, "q_df": df} | ({} if shared else {"q_pvalue": chi2_tail(q, df)})
+
+
+def scatter_about(
+    line: LineFit,
+    instruments: Instruments,
+    weights: Float[np.ndarray, "rows"],
+    *,
+    q: Float[np.ndarray, "loci"],
+    df: Float[np.ndarray, "loci"],
+) -> dict[str, np.ndarray]:
+    """Return Q with its degrees of freedom and P value: Cochran's `q`, or with shared errors that of `member_scatter`.
+
+    Parameters
+    ----------
+    line : fitted to the effects of the instruments as they are coded, under `weights`.
+    """
+    return cochran(q, df) if instruments.error_factors is None else member_scatter(line, instruments, weights)
 
 
 def mean_f(instruments: Instruments) -> Float[np.ndarray, "loci"]:
@@ -224,6 +249,7 @@ def origin_estimates(
     reason: list[str],
     level: float,
     n_robust: int | None = None,
+    whitened: bool = False,
     extra: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Estimates:
     """Estimate the slope of a weighted line through the origin, with its standard error, for every locus.
@@ -233,6 +259,7 @@ def origin_estimates(
     scatter : see `sampling_scale`.
     reason : why a locus has no estimate; empty for one that has.
     n_robust : fit the MM-estimate to loci with at least so many instruments; None for plain least squares.
+    whitened : effects are in units of their standard errors, which with shared errors leaves no test of the scatter.
     extra : further columns, or other values for `q` and its kin, which are of this line otherwise.
     """
     x, _ = exposure_of(instruments)
@@ -248,6 +275,10 @@ def origin_estimates(
         factors, _ = line_factors(fit, x, weights, offsets, x_factors=shared[:, :, 0], y_factors=shared[:, :, 1])
     variance = sampling_scale(fit, scatter, shared=shared is not None) * fit.slope_unscaled
     error = standard_error(variance, fit.df, factors, distribution=distribution)
+    if whitened:
+        about = cochran(q, df, shared=shared is not None)
+    else:
+        about = scatter_about(fit, instruments, weights, q=q, df=df)
     zero = "not identified: every exposure effect is zero"
     return make_estimates(
         method,
@@ -259,7 +290,7 @@ def origin_estimates(
         level=level,
         extra={
             "sigma": np.sqrt(fit.dispersion),
-            **cochran(q, df),
+            **about,
             "f_statistic": mean_f(instruments),
             **extra,
             **error_extras(error, factors),
@@ -311,7 +342,7 @@ def intercept_estimates(
             "intercept_se": other.se,
             "intercept_pvalue": two_sided(line.intercept, other.se, df=other.df),
             "sigma": np.sqrt(line.dispersion),
-            **cochran(line.residual_ss, line.df),
+            **cochran(line.residual_ss, line.df, shared=moved is not None),
             "f_statistic": mean_f(instruments),
             **extra,
             **error_extras(error, factors),

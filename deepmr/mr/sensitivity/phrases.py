@@ -2,10 +2,8 @@
 
 from typing import Any
 
-# What holds of Q where errors come from ensemble members; `heterogeneity` has the numbers.
-MEMBERS = (
-    "Q is no test here: members that differ between edits make it reject too often, errors that they share too seldom."
-)
+# What holds of Q where errors come from ensemble members; `deepmr.mr.scatter` has the numbers.
+MEMBERS = "Q allows for errors that ensemble members share; of few members it knows their size only roughly."
 NAMED = 5  # most variants or methods that a sentence names
 
 

@@ -25,7 +25,7 @@ def describe(estimates: Estimates, findings: Table, *, lead: str, shared: bool =
     estimates : of every method.
     findings : by name of the analysis, as `check_sensitivity` has them.
     lead : the method that the others are compared with.
-    shared : whether ensemble members share errors, which Cochran's Q cannot see.
+    shared : whether ensemble members share errors.
     """
     table = estimates.table
     loci = int((table["method"] == lead).sum())
@@ -101,8 +101,7 @@ def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: boo
     it = table.iloc[0]
     test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, P = {it['q_ivw_pvalue']:.2g}"
     if it["q_ivw_pvalue"] < SIGNIFICANT:
-        if not shared:
-            doubts.append("scatter")
+        doubts.append("scatter")
         yield f"Ratios scatter more than their errors explain ({test}, I2 = {share(it['i2_ivw'])})."
     else:
         yield f"Ratios scatter no more than their errors explain ({test})."

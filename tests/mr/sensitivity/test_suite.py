@@ -78,7 +78,7 @@ def test_many_loci_are_summed_up():
     assert "at 4 loci: median 0.5" in text
     assert "has the same sign at 4 of 4 loci" in text
     assert "Steiger's test of the direction needs sample sizes: edits in a model" in text
-    assert "Q is no test here" in text
+    assert "Q allows for errors that ensemble members share" in text
 
 
 def test_no_estimate_is_said_with_its_reason():
