@@ -23,6 +23,7 @@ Distribution = Literal["normal", "t"]
 Scatter = Literal["fixed", "random", "floored"]
 Weights = Literal["simple", "delta"]
 
+_ZERO = 1e-140
 UNSETTLED = "the robust regression did not settle"
 
 
@@ -54,12 +55,16 @@ def too_few_ratios(given: Instruments, used: Instruments, needed: int) -> list[s
 
 
 def with_ratio(instruments: Instruments) -> Instruments:
-    """Return the instruments that have a ratio: those whose exposure effect is not exactly zero. Logs how many left."""
+    """Return the instruments that have a ratio: those whose exposure effect is not zero. Logs how many left.
+
+    Below 1e-140, where the square of a ratio has no place among floating-point numbers, an effect counts as zero.
+    """
     x, _ = exposure_of(instruments)
-    if np.all(x != 0):
+    known = np.abs(x) > _ZERO
+    if known.all():
         return instruments
-    _log.warning("left out %d of %d instruments: an exposure effect of 0 has no ratio", int((x == 0).sum()), len(x))
-    return instruments.take(x != 0)
+    _log.warning("left out %d of %d instruments: an exposure effect of 0 has no ratio", int((~known).sum()), len(x))
+    return instruments.take(known)
 
 
 def oriented(instruments: Instruments) -> Instruments:
