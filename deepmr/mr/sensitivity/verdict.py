@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from deepmr.mr.sensitivity.overview import SIGNIFICANT, Table, many_loci
-from deepmr.mr.sensitivity.phrases import MEMBERS, effect, listed, number, share
+from deepmr.mr.sensitivity.phrases import MEMBERS, effect, listed, number, probability, share, trait
 from deepmr.mr.sensitivity.strength import WEAK
 from deepmr.types import Estimates
 
@@ -41,7 +41,7 @@ def describe(estimates: Estimates, findings: Table, *, lead: str, shared: bool =
 def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Iterator[str]:
     row = table[table["method"] == lead].iloc[0]
     yield (
-        f"{lead} estimates the effect of {row['exposure']} on {row['outcome']} as {effect(row)} "
+        f"{lead} estimates the effect of {trait(row['exposure'])} on {trait(row['outcome'])} as {effect(row)} "
         f"from {row['n']:,} instrument{'' if row['n'] == 1 else 's'}."
     )
     doubts: list[str] = []
@@ -99,7 +99,7 @@ def _strength(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) ->
 
 def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
     it = table.iloc[0]
-    test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, P = {it['q_ivw_pvalue']:.2g}"
+    test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, {probability(it['q_ivw_pvalue'])}"
     if it["q_ivw_pvalue"] < SIGNIFICANT:
         doubts.append("scatter")
         yield f"Ratios scatter more than their errors explain ({test}, I2 = {share(it['i2_ivw'])})."
@@ -107,7 +107,7 @@ def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: boo
         yield f"Ratios scatter no more than their errors explain ({test})."
     if shared:
         yield MEMBERS
-    where = f"intercept {number(it['intercept'])}, P = {it['intercept_pvalue']:.2g}"
+    where = f"intercept {number(it['intercept'])}, {probability(it['intercept_pvalue'])}"
     if it["intercept_pvalue"] < SIGNIFICANT:
         doubts.append("pleiotropy")
         yield f"Instruments reach the outcome another way on average: MR-Egger's intercept is not 0 ({where})."
@@ -132,27 +132,30 @@ def _leave_one_out(table: pd.DataFrame, row: Any, doubts: list[str], shared: boo
 
 
 def _outliers(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
+    found: dict[tuple[str, ...], list[str]] = {}  # tests that find the same
     for test, part in table.groupby("method", sort=False):
         far = part[part["outlier"]].sort_values("pvalue")
-        if len(far):
+        same = next((names for names in found if set(names) == set(far["variant_id"])), tuple(far["variant_id"]))
+        found.setdefault(same, []).append(str(test))
+    for names, tests in found.items():
+        by = listed(tests)
+        if names:
             doubts.append("outliers")
-            names = listed(list(far["variant_id"]))
-            yield f"{len(far):,} of {len(part):,} instruments lie too far from the line for chance ({test}): {names}."
+            of = f"{len(names):,} of {table['variant_id'].nunique():,} instruments lie"
+            yield f"{of} too far from the line for chance ({by}): {listed(list(names))}."
         else:
-            yield f"No instrument lies too far from the line for chance ({test})."
+            yield f"No instrument lies too far from the line for chance ({by})."
 
 
 def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
-    it = table.iloc[0]
+    it, exposure, outcome = table.iloc[0], trait(row["exposure"]), trait(row["outcome"])
     shares = (
-        f"the instruments explain {share(it['r2_exposure'])} of {row['exposure']} and {share(it['r2_outcome'])} of "
-        f"{row['outcome']}, P = {it['pvalue']:.2g}"
+        f"the instruments explain {share(it['r2_exposure'])} of {exposure} and {share(it['r2_outcome'])} of "
+        f"{outcome}, {probability(it['pvalue'])}"
     )
     if it["forward"] and it["pvalue"] < SIGNIFICANT:
         least = share(it["tipping_reliability"])
-        turns = (
-            f"it would turn if {row['outcome']} were measured with less than {least} of {row['exposure']}'s reliability"
-        )
+        turns = f"it would turn if {outcome} were measured with less than {least} of {exposure}'s reliability"
         alone = f"{it['n_reversed']:,} of {it['n']:,} by themselves explain more of the outcome"
         yield f"The direction holds: {shares}; {turns}; {alone}."
     elif it["forward"]:
