@@ -1,5 +1,6 @@
 """What sensitivity analyses say, in words: short sentences with the numbers behind them."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,16 +86,26 @@ def _agreement(table: pd.DataFrame, agreement: pd.DataFrame, row: Any, doubts: l
 def _strength(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
     it = table.iloc[0]
     weak = f"{it['n_weak']:,} of {it['n']:,} instruments have F below {WEAK:g}"
-    dilution = f"errors of the exposure effects pull IVW towards 0 by about {share(it['relative_bias'])}"
-    if it["i2_gx"] > 0:
+    one = it["n"] == 1
+    errors = "the error of its exposure effect pulls" if one else "errors of the exposure effects pull"
+    dilution = f"{errors} IVW towards 0 by about {share(it['relative_bias'])}"
+    if it["i2_gx"] > 0 and it["n"] >= 3:
         dilution += f", MR-Egger's slope by about {share(1 - it['i2_gx'])}"
-    if it["f_statistic"] < WEAK:
+    if one:
+        size = "weak" if it["f_statistic"] < WEAK else "strong"
+        doubts += ["weak"] if size == "weak" else []
+        yield f"The instrument is {size}, F = {number(it['f_statistic'])}: {dilution}."
+    elif it["f_statistic"] < WEAK:
         doubts.append("weak")
         yield f"Instruments are weak: mean F is {number(it['f_statistic'])}; {dilution}; {weak}."
+    elif it["f_median"] < WEAK:
+        middle = f"mean F {number(it['f_statistic'])}, median {number(it['f_median'])}"
+        yield f"Few strong instruments make up for many weak ones, {middle}: {dilution}; {weak}."
     else:
         yield f"Instruments are strong on average, mean F {number(it['f_statistic'])}: {dilution}; {weak}."
-    if 0 < it["i2_gx"] < 0.9:
-        yield f"I2_GX is {100 * it['i2_gx']:.1f} %, below 90 %: MR-Egger is diluted, trust its slope little."
+    if 0 < it["i2_gx"] < 0.9 and it["n"] >= 3:
+        percent = math.floor(1000 * it["i2_gx"]) / 10  # never rounded up to the limit
+        yield f"I2_GX is {percent:.1f} %, below 90 %: MR-Egger is diluted, trust its slope little."
 
 
 def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
@@ -165,6 +176,7 @@ def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> 
         yield f"The direction may be the other: {shares}."
 
 
+FEW = 10  # instruments below which tests miss most of what there is to find
 # What could not be done, with the reason after it.
 _UNTESTED = {
     "heterogeneity": "Heterogeneity and the intercept could not be tested:",
@@ -183,7 +195,10 @@ _DOUBTS = {
 
 
 def _reading(table: pd.DataFrame, lead: str, doubts: list[str]) -> str:
+    most = int(table.loc[table["method"] == lead, "n"].iloc[0])
     run = set(table["method"])
+    if not doubts and most < FEW:
+        return f"Nothing here gives reason for doubt, but {most} instruments can show little: read {lead}."
     if not doubts:
         return f"Nothing here gives reason for doubt, which is no proof: read {lead}."
     why = "; ".join(text for key, text in _DOUBTS.items() if key in doubts)

@@ -180,3 +180,22 @@ def test_names_numbers_and_tests_are_written_for_readers():
     assert "1 of 30 instruments lie too far from the line for chance (q and presso): v7." in text
     assert listed(list("abcdef")) == "a, b, c, d, e and f"
     assert listed(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_a_few_strong_instruments_among_weak_ones_are_not_called_strong():
+    x = np.r_[np.full(3, 3.0), np.linspace(0.06, 0.1, 20)]
+    text = words(pack(x, 0.5 * x, 0.05, 0.1))
+    assert "Few strong instruments make up for many weak ones, mean F 472, median 2.77: " in text
+    assert "20 of 23 instruments have F below 10" in text
+
+
+def test_one_and_few_instruments_promise_nothing():
+    one = words(pack([1.0], [0.5], 0.1, 0.1), min_instruments=1)
+    assert (
+        "The instrument is strong, F = 100: the error of its exposure effect pulls IVW towards 0 by about 1 %." in one
+    )
+    two = words(pack([1.0, 1.5], [0.5, 0.7], 0.1, 0.1), min_instruments=2)
+    assert "MR-Egger" not in two
+    assert words(clean(n=4)).endswith(
+        "Nothing here gives reason for doubt, but 4 instruments can show little: read ivw_random."
+    )
