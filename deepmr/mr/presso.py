@@ -164,7 +164,7 @@ def _tests(instruments: Instruments, *, n_boot: int, seed: int) -> _Tests:
     given, order = canonical(instruments), canonical_order(instruments)
     x, se_x = exposure_of(given)
     y, root = given.beta_outcome.astype(float), 1 / given.se_outcome
-    rss, pvalue, expected = (np.full(len(x), np.nan) for _ in range(3))
+    rss, pvalue, expected = np.full(len(x), np.nan), np.full(len(x), np.nan), np.zeros(len(x))
     observed = np.full(len(given.loci), np.nan)
     told = segment_sum((x != 0).astype(float), given.offsets)
     none, one = (
