@@ -10,6 +10,7 @@ from deepmr.mr.lines import (
     inverse_variances,
     origin_estimates,
     too_few,
+    too_few_ratios,
     with_ratio,
 )
 from deepmr.types import Estimates, Instruments
@@ -103,7 +104,7 @@ def ivw_fixed(
         inverse_variances(used, weights=weights),
         scatter="fixed",
         distribution="normal",
-        reason=too_few(used, max(min_instruments, 1)),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 1)),
         level=level,
     )
 
@@ -150,6 +151,6 @@ def ivw_random(
         inverse_variances(used, weights=weights),
         scatter="floored" if floor else "random",
         distribution=distribution,
-        reason=too_few(used, max(min_instruments, 1)),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 1)),
         level=level,
     )

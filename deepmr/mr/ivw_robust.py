@@ -9,7 +9,6 @@ from deepmr.mr.lines import (
     exposure_of,
     inverse_variances,
     origin_estimates,
-    too_few,
     too_few_ratios,
     with_ratio,
 )
@@ -56,7 +55,7 @@ def ivw_robust(
         inverse_variances(used, weights=weights),
         scatter="floored",
         distribution=distribution,
-        reason=too_few(used, max(min_instruments, 2)),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 2)),
         level=level,
         n_robust=2,
     )

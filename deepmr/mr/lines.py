@@ -45,6 +45,8 @@ def _floats(values: Shaped[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:
 
 def too_few(instruments: Instruments, needed: int, *, what: str = "instruments") -> list[str]:
     """Say for every locus why it has too few instruments; empty where it has enough."""
+    if needed == 1:
+        what = what.replace("instruments", "instrument", 1)
     return ["" if count >= needed else f"needs at least {needed} {what}; has {count}" for count in instruments.counts]
 
 

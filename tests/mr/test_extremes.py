@@ -42,3 +42,9 @@ def test_units_far_from_one(method, unit):
     given = simulated(counts=(12,))
     base, other = (METHODS[method](g).table.iloc[0] for g in (given, rescaled(given, outcome=unit)))
     assert (other["beta"] / unit, other["se"] / unit) == pytest.approx((base["beta"], base["se"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["ivw_fixed", "ivw_random", "ivw_robust"])
+def test_too_few_with_a_ratio_says_that_it_is_about_ratios(method):
+    skipped = METHODS[method](pack([0.0, 1.0, 2.0], [0.1, 0.5, 1.0]), weights="delta").skipped
+    assert skipped["reason"].tolist() == ["needs at least 3 instruments with a non-zero exposure effect; has 2"]

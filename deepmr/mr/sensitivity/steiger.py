@@ -120,7 +120,7 @@ def steiger(
         "tipping_reliability": divide(r2_y, r2_x),
         "n_reversed": segment_sum((rx <= ry).astype(float), offsets).astype(int),
     }
-    reason = np.where(counts == 0, "needs at least 1 instruments; has 0", "").astype(object)
+    reason = np.where(counts == 0, "needs at least 1 instrument; has 0", "").astype(object)
     reason[too_much] = "the instruments' shares of variance add up to more than 1: they are not independent"
     return by_locus("steiger", instruments, columns, reason=reason)
 
