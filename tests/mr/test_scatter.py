@@ -98,3 +98,18 @@ def test_coding_order_and_units_do_not_matter(method):
         assert METHODS[method](other).table[["q", "q_pvalue"]].to_numpy() == pytest.approx(base, rel=1e-9)
     alone = np.concatenate([METHODS[method](locus(given, i)).table[["q", "q_pvalue"]] for i in range(3)])
     assert alone == pytest.approx(base, rel=1e-9)
+
+
+def test_the_error_of_mrbee_has_room_for_members_beside_the_scatter():
+    """Members shift all outcomes of a locus alike, which its scatter does not show."""
+    rng = np.random.default_rng(2)
+    loci, n, members = 400, 20, 8
+    x = rng.uniform(0.5, 2, (loci, n))
+    every = 0.05 * rng.normal(size=(members + 1, loci, 1)) * np.ones((1, 1, n))
+    y = 0.4 * x + 0.1 * rng.normal(size=x.shape) + every[:-1].mean(axis=0) - every[-1]
+    shifts = deviations(every[:-1].reshape(members, -1))
+    se_y = np.sqrt(0.01 + (shifts**2).sum(axis=0))
+    factors = np.stack([np.zeros_like(shifts), shifts], axis=-1)
+    table = METHODS["mrbee"](pack(x.ravel(), y.ravel(), 1e-4, se_y, counts=[n] * loci, factors=factors)).table
+    assert np.hypot(table["se_sampling"], table["se_member"]).to_numpy() == pytest.approx(table["se"].to_numpy())
+    assert ((table["ci_low"] <= 0.4) & (table["ci_high"] >= 0.4)).mean() > 0.93
