@@ -20,6 +20,7 @@ Interval = Literal["normal", "t", "HK", "HK_adhoc", "HK_ci", "HK_IQWiG6", "KR"]
 Weighting = Literal["inverse_variance", "equal"]
 Prediction = Literal["HTS", "V", "S", "HK", "HK_PR", "KR", "KR_PR"]
 
+_NONE = 1e-20  # share of the classic variance of the mean below which that of its scatter is 0
 _FLOOR = 1e-12  # smallest within-locus variance, as a share of the largest or of the scatter
 
 
@@ -103,6 +104,8 @@ def pool_groups(
     moved = studies.sum(loci.factors * share)
     classic = studies.sum(share**2 * (within.sampling + studies.repeat(between)))
     knapp = studies.sum(share * (beta - studies.repeat(centre)) ** 2) / (k - 1)
+    # Effects that are equal by rounding leave nothing for Hartung and Knapp's variance, and no error is not the answer.
+    knapp = np.where(knapp > _NONE * classic, knapp, classic)
     variance, df = _mean_variance(ci, classic, knapp, studies, within, between, level)
     error = total_error(variance, df, moved)
     mean = origin + centre

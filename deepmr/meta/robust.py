@@ -149,7 +149,8 @@ def fit_t(
         step = np.linalg.solve(hessian, gradient)
         moved = point.copy()
         moved[free] += step
-        if not np.all(np.isfinite(moved)) or objective(moved)[0] > objective(point)[0] + 1e-12:
+        # Where the likelihood is nearly flat, a step can lead out of what the parameters may be.
+        if not _within(moved, bounds) or objective(moved)[0] > objective(point)[0] + 1e-12:
             break
         point = moved
     hessian, _ = _hessian(y, v, point, free)
@@ -167,6 +168,10 @@ def fit_t(
         influence=influence,
         loglik=-objective(point)[0] - len(y) * np.log(size),
     )
+
+
+def _within(point: Float[np.ndarray, "3"], bounds: list[tuple[float, float]]) -> bool:
+    return all(low <= value <= high for value, (low, high) in zip(point, bounds, strict=True))
 
 
 def _hessian(

@@ -128,17 +128,17 @@ def dot(a: Float[np.ndarray, "block width"], b: Float[np.ndarray, "block width"]
     return np.einsum("bj,bj->b", a, b)
 
 
-def own_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
+def own_covariance(instruments: Instruments, *, floor: float = FLOOR) -> Float[np.ndarray, "rows traits traits"]:
     """Return the covariance of the traits' errors at every instrument, without what members share.
 
-    D = max(se^2 - sum F^2, FLOOR se^2) on the diagonal, correlated as `error_corr` says. Standard errors contain what
+    D = max(se^2 - sum F^2, floor se^2) on the diagonal, correlated as `error_corr` says. Standard errors contain what
     members share; where they contain nothing else, as those of an ensemble's mean do, the floor keeps the covariance
     of many instruments and few members invertible.
     """
     se = np.concatenate([instruments.se_exposure, instruments.se_outcome[:, None]], axis=1).astype(float)
     variance, shared = se**2, instruments.error_factors
     if shared is not None:
-        variance = np.maximum(variance - np.sum(np.square(shared, dtype=float), axis=0), FLOOR * variance)
+        variance = np.maximum(variance - np.sum(np.square(shared, dtype=float), axis=0), floor * variance)
     root = np.sqrt(variance)
     corr = np.eye(se.shape[1]) if instruments.error_corr is None else instruments.error_corr
     return root[:, :, None] * root[:, None, :] * corr

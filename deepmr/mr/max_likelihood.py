@@ -90,7 +90,7 @@ def max_likelihood(
         reason=found.reason,
         level=level,
         extra={
-            **cochran(q, df),
+            **cochran(q, df, shared=factors is not None),
             "n_roots": found.n_roots,
             "f_statistic": mean_f(instruments),
             **error_extras(error, factors),

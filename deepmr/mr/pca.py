@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from deepmr.inference import chi2_tail
 from deepmr.linalg import divide
 from deepmr.mr.correlated import NEGATIVE, singular, stacks
 from deepmr.mr.gls import Model
@@ -92,7 +91,7 @@ def ivw_pca(
         level=level,
         extra={
             "sigma": np.sqrt(dispersion),
-            **cochran(q, df),
+            **cochran(q, df, shared=factors is not None),
             "f_statistic": strength,
             "n_components": kept,
             **error_extras(error, factors),
@@ -158,9 +157,7 @@ def pc_gmm(
         reason=reason,
         level=level,
         extra={
-            "q": q,
-            "q_df": df,
-            "q_pvalue": chi2_tail(np.nan_to_num(q), df),
+            **cochran(q, df, shared=factors is not None),
             "f_statistic": strength,
             "n_components": kept,
             **error_extras(error, factors),

@@ -80,7 +80,7 @@ def profile_score(
         extra={
             **({"tau2": tau2} if overdispersion else {}),
             "n_roots": n_roots,
-            **cochran(q, np.maximum(instruments.counts - 1.0, 0.0)),
+            **cochran(q, np.maximum(instruments.counts - 1.0, 0.0), shared=shared is not None),
             "f_statistic": mean_f(instruments),
             **error_extras(error, factors),
         },
