@@ -1,7 +1,8 @@
 """Meta-analysis over loci: fixed and random effects, heterogeneity, prediction, groups, moderators, heavy tails."""
 
+from deepmr.meta.evidence import Weighting
 from deepmr.meta.heterogeneity import Tau2Interval, tau2_interval
-from deepmr.meta.kernel import Interval, Prediction, Weighting
+from deepmr.meta.kernel import Interval, Prediction
 from deepmr.meta.leave_one_out import leave_one_out
 from deepmr.meta.pooling import pool_estimates
 from deepmr.meta.regression import Regression, regress_estimates

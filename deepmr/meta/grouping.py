@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.inference import interval, two_sided
-from deepmr.meta.kernel import Packed, Pooled
+from deepmr.meta.evidence import Packed
+from deepmr.meta.kernel import Pooled
 from deepmr.types import Estimates
 
 GROUP = ["method", "exposure", "outcome", "estimand"]

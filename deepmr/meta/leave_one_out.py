@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from deepmr import schema
+from deepmr.meta.evidence import Packed, Weighting, whole
 from deepmr.meta.grouping import GROUP, grouped
-from deepmr.meta.kernel import Interval, Packed, Pooled, Prediction, Weighting, check_options, pool_groups
+from deepmr.meta.kernel import Interval, Pooled, Prediction, check_options, pool_groups
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates
 
@@ -53,7 +54,7 @@ def leave_one_out(
         for start in range(0, k, at_once):
             out = np.arange(start, min(start + at_once, k))
             part = pool_groups(
-                _without(groups.studies_of(np.arange(len(groups.keys)) == i), out),
+                whole(_without(groups.studies_of(np.arange(len(groups.keys)) == i), out)),
                 tau2=tau2,
                 ci=ci,
                 weights=weights,

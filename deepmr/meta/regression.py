@@ -9,8 +9,8 @@ import pandas as pd
 from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.inference import chi2_tail, interval, total_error, two_sided
+from deepmr.meta.evidence import Packed, within_variances
 from deepmr.meta.grouping import GROUP, grouped
-from deepmr.meta.kernel import Packed, within_variances
 from deepmr.meta.studies import Studies, fit_at
 from deepmr.meta.tau2 import Tau2, between_variance
 from deepmr.types import Estimates
