@@ -120,10 +120,7 @@ class Whole:
     def weighted(self, tau2: Groups, weights: Weighting) -> Weighted:
         """Return sums under the weights 1 / (variance + tau2), or equal ones."""
         studies = self.studies
-        if weights == "equal":
-            raw = np.ones_like(studies.beta)
-        else:
-            raw = 1 / (studies.variance + studies.repeat(tau2))
+        raw = np.ones_like(studies.beta) if weights == "equal" else 1 / (studies.variance + studies.repeat(tau2))
         total = studies.sum(raw)
         share = raw / studies.repeat(total)
         centre = studies.sum(share * studies.beta)

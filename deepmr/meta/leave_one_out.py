@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from deepmr import schema
-from deepmr.meta.evidence import Packed, Weighting, whole
+from deepmr.meta.evidence import Packed, Weighting, Whole, Within, whole, within_variances
 from deepmr.meta.grouping import GROUP, grouped
 from deepmr.meta.kernel import Interval, Pooled, Prediction, check_options, pool_groups
+from deepmr.meta.left_out import left_out
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates
 
 _CELLS = 300_000  # loci times left-out loci that are pooled at once
+_FEW = 50  # up to so many loci, all the long way
 
 
 def leave_one_out(
@@ -38,7 +41,13 @@ def leave_one_out(
 
     Notes
     -----
-    Everything is estimated anew, tau2 too. The work grows with the square of the number of loci: 2,000 take seconds.
+    Everything is estimated anew, tau2 too; but what members do at single loci is moderated over all loci once (see
+    `pool_estimates`), and variances within loci are then those of the whole.
+
+    The work grows with the number of loci, not its square, for every estimator of tau2: sums without a locus are the
+    sums over all loci less its own term, and the sums over all loci, at whatever tau2 the search asks for, are read
+    off polynomials (`deepmr.meta.curves`) that are exact to rounding. Up to 50 loci, and loci that make up most of
+    a sum or lie farthest out, are pooled the long way.
     """
     check_options(tau2=tau2, ci=ci, weights=weights, prediction=prediction)
     groups = grouped(estimates)
@@ -50,32 +59,59 @@ def leave_one_out(
             rows = [(*(key[c] for c in GROUP[:3]), name, f"needs at least 3 loci; has {k}") for name in names]
             skipped.append(pd.DataFrame(rows, columns=list(schema.SKIPPED)))
             continue
-        at_once = max(1, _CELLS // k)
-        for start in range(0, k, at_once):
-            out = np.arange(start, min(start + at_once, k))
-            part = pool_groups(
-                whole(_without(groups.studies_of(np.arange(len(groups.keys)) == i), out)),
-                tau2=tau2,
-                ci=ci,
-                weights=weights,
-                prediction=prediction,
-                level=level,
-            )
-            frames.append(_frame(part, key, names[out], k - 1, level))
-            factors.append(part.factors)
+        loci = groups.studies_of(np.arange(len(groups.keys)) == i)
+        part = _pool_without(loci, tau2=tau2, ci=ci, weights=weights, prediction=prediction, level=level)
+        frames.append(_frame(part, key, names, k - 1, level))
+        factors.append(part.factors)
     lost = pd.concat(skipped, ignore_index=True) if skipped else estimates.skipped.iloc[:0]
     table = pd.concat(frames, ignore_index=True) if frames else estimates.table.iloc[:0][list(schema.ESTIMATES)]
     shared = np.concatenate(factors, axis=1) if frames and estimates.error_factors is not None else None
     return replace(estimates, table=table, skipped=lost, error_factors=shared)
 
 
-def _without(loci: Packed, out: np.ndarray) -> Packed:
-    """Return one group a left-out locus."""
+def _pool_without(
+    loci: Packed, *, tau2: Tau2, ci: Interval, weights: Weighting, prediction: Prediction, level: float
+) -> Pooled:
+    """Pool one group of loci without each of them."""
+    k, within = len(loci.beta), within_variances(loci)
+    parts, order = [], []
+    long_way = np.arange(k)
+    if k > _FEW:
+        evidence, long_way = left_out(loci, within, level=level)
+        parts.append(pool_groups(evidence, tau2=tau2, ci=ci, weights=weights, prediction=prediction, level=level))
+        order.append(evidence.out)
+    at_once = max(1, _CELLS // k)
+    for start in range(0, len(long_way), at_once):
+        out = long_way[start : start + at_once]
+        parts.append(
+            pool_groups(
+                without(loci, within, out), tau2=tau2, ci=ci, weights=weights, prediction=prediction, level=level
+            )
+        )
+        order.append(out)
+    back = np.argsort(np.concatenate(order))
+    return Pooled(
+        columns={name: np.concatenate([part.columns[name] for part in parts])[back] for name in parts[0].columns},
+        factors=np.concatenate([part.factors for part in parts], axis=1)[:, back],
+    )
+
+
+def without(loci: Packed, within: Within, out: Int[np.ndarray, "out"]) -> Whole:
+    """Return one group a left-out locus, the long way: every other locus is there again.
+
+    Parameters
+    ----------
+    loci : one group.
+    within : variances of its loci.
+    out : loci to leave out.
+    """
     k = len(loci.beta)
     rows = np.arange(k - 1) + (np.arange(k - 1) >= out[:, None])
     flat = rows.ravel()
-    offsets = np.arange(len(out) + 1) * (k - 1)
-    return Packed(beta=loci.beta[flat], se=loci.se[flat], factors=loci.factors[:, flat], offsets=offsets)
+    packed = Packed(
+        beta=loci.beta[flat], se=loci.se[flat], factors=loci.factors[:, flat], offsets=np.arange(len(out) + 1) * (k - 1)
+    )
+    return whole(packed, Within(sampling=within.sampling[flat], total=within.total[flat]))
 
 
 def _frame(part: Pooled, key: dict[str, str], names: np.ndarray, n: int, level: float) -> pd.DataFrame:
