@@ -255,9 +255,8 @@ def left_out(loci: Packed, within: Within, *, level: float) -> tuple[LeftOut, In
     goal = min(stats.chi2.ppf((1 - level) / 2, k - 2), stats.chi2.ppf(0.5, k - 2))
     highest = max(plain / goal, float(highest_tau2(np.array([np.ptp(y)]))[0])) or 1.0
     curves, seen = fit_curves(y, v, within.sampling, loci.factors, highest=highest, dominant=_DOMINANT)
-    apart = {int(np.argmin(y)), int(np.argmax(y)), int(np.argmax(v)), int(np.argmin(v)), *seen}
-    far = np.argmax(np.abs(y - y.mean()))
-    apart = np.array(sorted(apart | {int(far)}))
+    extremes = [np.argmin(y), np.argmax(y), np.argmin(v), np.argmax(v), np.argmax(np.abs(y - y.mean()))]
+    apart = np.array(sorted(seen.union(map(int, extremes))))
     others = np.setdiff1d(np.arange(k), apart)
     groups = LeftOut(
         beta=y, variance=v, sampling=within.sampling, factors=loci.factors, out=others, middle=middle, curves=curves
