@@ -144,10 +144,10 @@ def fit_t(
     free = np.array([True, *[lo + 1e-6 < x < hi - 1e-6 for x, (lo, hi) in zip(point[1:], bounds[1:], strict=True)]])
     for _ in range(3):  # a few Newton steps: L-BFGS stops where the likelihood is flat to rounding
         hessian, gradient = _hessian(y, v, point, free)
-        step = np.linalg.solve(hessian, gradient)
         moved = point.copy()
-        moved[free] += step
-        if not np.all(np.isfinite(moved)) or objective(moved)[0] > objective(point)[0] + 1e-12:
+        moved[free] += np.linalg.pinv(hessian) @ gradient
+        within = all(lo <= x <= hi for x, (lo, hi) in zip(moved, bounds, strict=True))
+        if not within or objective(moved)[0] > objective(point)[0] + 1e-12:
             break
         point = moved
     hessian, _ = _hessian(y, v, point, free)
