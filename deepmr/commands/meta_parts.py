@@ -31,6 +31,7 @@ from deepmr.types import Estimates
 
 FORMATS = (".png", ".svg", ".pdf")
 PAIR = ["method", "exposure", "outcome"]
+COEFFICIENTS = ("exposure", "outcome", "method", "term", "beta", "ci_low", "ci_high", "pvalue")
 SUBGROUP = ("locus", "exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "tau2")
 _KEY = [*PAIR, "estimand"]
 _CHANCE = 0.05  # P value from which a difference is put down to chance
@@ -155,7 +156,7 @@ def regression(
     return Part(
         tables={beside(out, "regression"): found.terms, beside(out, "models"): found.models},
         said=list(say_regression(found)),
-        shown={"coefficients": found.terms.drop(columns=["estimand", "df"]).to_dict(orient="records")},
+        shown={"coefficients": found.terms[list(COEFFICIENTS)].to_dict(orient="records")},
     )
 
 
@@ -213,7 +214,8 @@ def say_subgroups(found: Subgroups, by: str) -> Iterator[str]:
         verb = "differ" if row["q_pvalue"] < _CHANCE else "differ no more than chance explains"
         yield (
             f"{_who(row)}: the {words.count(row['subgroups'], 'subgroup')} of {by} {verb} "
-            f"(Q = {words.number(row['q'])} on {row['q_df']}, P = {words.pvalue(row['q_pvalue'])})."
+            f"(Q = {words.number(row['q'])} on {words.count(row['q_df'], 'degree')} of freedom, "
+            f"P = {words.pvalue(row['q_pvalue'])})."
         )
     table = found.estimates.table
     for row in table[table["n"] == 1].to_dict(orient="records"):
@@ -249,11 +251,12 @@ def say_leave_one_out(without: Estimates) -> Iterator[str]:
 def say_asymmetry(tested: pd.DataFrame) -> Iterator[str]:
     """Yield whether effects go with their standard errors, and what trim and fill makes of it."""
     for row in tested.to_dict(orient="records"):
+        mean = {name: row[f"{name}_filled"] for name in ("beta", "ci_low", "ci_high")}
         lean = min(row["slope_pvalue"], row["rank_pvalue"]) < _CHANCE
         yield (
             f"{_who(row)}: effects {'go' if lean else 'do not go'} with their standard errors (regression P = "
             f"{words.pvalue(row['slope_pvalue'])}, ranks P = {words.pvalue(row['rank_pvalue'])}); trim and fill adds "
-            f"{words.count(int(row['n_filled']), 'locus')}, mean then {words.number(row['beta_filled'])}."
+            f"{words.count(int(row['n_filled']), 'locus')}, mean then {words.estimate(mean)}."
         )
 
 
