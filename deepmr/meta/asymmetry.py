@@ -128,7 +128,7 @@ def _tested(estimates: Estimates, test: Callable[[Whole], list[float]], names: l
     rows, skipped = [], []
     for i in range(len(groups.keys)):
         key, k = tuple(groups.keys.iloc[i]), int(groups.counts[i])
-        loci = groups.studies_of(np.arange(len(groups.keys)) == i)
+        loci = groups.one(i)
         reason = _reason(loci)
         if reason:
             skipped.append((*key[:3], "*", reason))
@@ -187,7 +187,7 @@ def trim_and_fill(
     rows, beta, counts = [], [], []
     moves: list[Float[np.ndarray, "factors added"]] = []
     for i, (a, b) in enumerate(zip(groups.offsets[:-1], groups.offsets[1:], strict=True)):
-        loci = groups.studies_of(np.arange(len(groups.keys)) == i)
+        loci = groups.one(i)
         which, centre, moved = _mirrored(loci, missing=missing, side=side, tau2=tau2, weights=weights)
         rows.append(groups.order[a:b][which])
         beta.append(2 * centre - loci.beta[which])

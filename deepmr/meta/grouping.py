@@ -52,6 +52,12 @@ class Grouped:
         offsets = np.concatenate([[0], np.cumsum(self.counts[groups])])
         return Packed(beta=self.beta[rows], se=self.se[rows], factors=self.factors[:, rows], offsets=offsets)
 
+    def one(self, group: int) -> Packed:
+        """Pack the rows of one group."""
+        rows = slice(self.offsets[group], self.offsets[group + 1])
+        offsets = np.array([0, self.counts[group]])
+        return Packed(beta=self.beta[rows], se=self.se[rows], factors=self.factors[:, rows], offsets=offsets)
+
 
 def grouped(estimates: Estimates, *, by: list[str] | None = None) -> Grouped:
     """Sort rows into groups.

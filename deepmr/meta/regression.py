@@ -80,7 +80,7 @@ def regress_estimates(
         if reason:
             skipped.append((*key[:3], "*", reason))
             continue
-        one = groups.studies_of(np.arange(len(groups.keys)) == i)
+        one = groups.one(i)
         rows, model = _regress(one, values, tau2=tau2, ci=ci, level=level)
         terms += [(*key, name, *row, int(b - a)) for name, row in zip(names, rows, strict=True)]
         models.append((*key, int(b - a), *model))

@@ -4,6 +4,7 @@ import time
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from deepmr.meta import leave_one_out, pool_estimates
@@ -13,6 +14,7 @@ from deepmr.meta.kernel import pool_groups
 from deepmr.meta.leave_one_out import without
 from deepmr.meta.left_out import left_out
 from deepmr.meta.tau2 import Tau2
+from deepmr.types import concat_estimates
 from tests.meta.builders import studies
 
 K = 70  # above the number up to which all is done the long way
@@ -92,6 +94,29 @@ def test_members_errors_are_carried_on():
             assert found.table[name][i] == pytest.approx(others.table[name][0], rel=0.1 if name == "tau2" else 0.02), (
                 name
             )
+
+
+@pytest.mark.parametrize("members", [0, 3])
+def test_many_groups_at_once_are_each_by_itself(members):
+    rng = np.random.default_rng(4)
+    sizes = [5, 2, K, 3, 1, 60, 5]
+    parts = []
+    for i, n in enumerate(sizes):
+        factors = 0.1 * rng.normal(size=(members, n)) if members else None
+        se = rng.uniform(0.3, 0.6, n)
+        parts.append(studies(rng.normal(size=n), se, factors=factors, exposure=f"x{i}"))
+    both = leave_one_out(concat_estimates(parts))
+    alone = concat_estimates([leave_one_out(part) for part, n in zip(parts, sizes, strict=True) if n > 2])
+    pd.testing.assert_frame_equal(both.table, alone.table, rtol=1e-9)
+    if members:
+        assert both.error_factors == pytest.approx(alone.error_factors)
+    reasons = both.skipped[["exposure", "locus", "reason"]].to_numpy().tolist()
+    few = "needs at least 3 loci; has"
+    assert reasons == [["x1", "l0", f"{few} 2"], ["x1", "l1", f"{few} 2"], ["x4", "l0", f"{few} 1"]]
+
+
+def test_nothing_to_leave_out():
+    assert len(leave_one_out(studies([1.0], [1.0]).take(np.array([False])))) == 0
 
 
 def test_two_loci_leave_too_few():
