@@ -74,6 +74,7 @@ EXTRA = {
     "se_member": "part of se from the spread over ensemble members, which loci share",
     "pi_low": "lower end of the prediction interval: the effect at a new locus",
     "pi_high": "upper end of the prediction interval",
+    "n_filled": "number of mirrored loci that trim and fill added, for effects that may be missing from one side",
     "n_skipped": "number of loci without an estimate",
     "n_valid": "number of instruments that the method takes as valid",
     "n_intervals": "number of intervals that the confidence region is made of; ci_low and ci_high are its outer ends",

@@ -6,21 +6,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.meta import estimate_tau2, pool_estimates, tau2_interval
 from deepmr.types import Estimates, concat_estimates
+from tests.meta.builders import studies
 
 TAU2 = ["DL", "PM", "REML", "ML", "HE", "HS", "SJ"]
-
-
-def studies(beta, se, *, factors=None, exposure="a", **columns):
-    """Estimates of one pair of traits; `se` is the whole standard error."""
-    beta = np.asarray(beta, dtype=float)
-    frame = pd.DataFrame(dict.fromkeys(schema.ESTIMATES, "ivw"), index=range(len(beta)))
-    frame = frame.assign(exposure=exposure, outcome="b", estimand="model", locus=[f"l{i}" for i in range(len(beta))])
-    frame = frame.assign(beta=beta, se=se, ci_low=beta, ci_high=beta, pvalue=0.5, n=5, **columns)
-    return Estimates(table=frame, error_factors=factors)
 
 
 def row(estimates, **options):

@@ -128,7 +128,8 @@ def projection_traces(
     middle = fit.inverse @ studies.gram(w**2 * spread)
     cubic = traced(fit.inverse, studies.gram(w**3 * spread**2))
     double = studies.sum((w * spread) ** 2) - 2 * cubic + traced(middle, middle)
-    return plain, single, double
+    # Rounding, where one study has nearly all the weight.
+    return plain, single, np.maximum(double, 0.0)
 
 
 def find_root(function: Callable[[Groups], tuple[Groups, Groups]], low: Groups, high: Groups, start: Groups) -> Groups:

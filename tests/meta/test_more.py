@@ -1,4 +1,4 @@
-"""Leaving loci out, subgroups, moderators and heavy tails."""
+"""Subgroups, moderators and heavy tails."""
 
 import inspect
 
@@ -8,19 +8,11 @@ import pytest
 import statsmodels.api as sm
 from scipy import integrate, stats
 
-from deepmr import schema
 from deepmr.errors import InputError
-from deepmr.meta import estimate_tau2, leave_one_out, pool_estimates, pool_robust, pool_subgroups, regress_estimates
+from deepmr.meta import estimate_tau2, pool_estimates, pool_robust, pool_subgroups, regress_estimates
 from deepmr.meta.robust import fit_t, log_density
 from deepmr.types import Estimates
-
-
-def studies(beta, se, *, factors=None):
-    beta = np.asarray(beta, dtype=float)
-    frame = pd.DataFrame(dict.fromkeys(schema.ESTIMATES, "ivw"), index=range(len(beta)))
-    frame = frame.assign(exposure="a", outcome="b", estimand="model", locus=[f"l{i}" for i in range(len(beta))])
-    frame = frame.assign(beta=beta, se=se, ci_low=beta, ci_high=beta, pvalue=0.5, n=5)
-    return Estimates(table=frame, error_factors=factors)
+from tests.meta.builders import studies
 
 
 @pytest.fixture
@@ -30,23 +22,6 @@ def shared():
     factors = 0.2 * rng.normal(size=(3, 1)) + 0.1 * rng.normal(size=(3, 12))
     beta = 1 + 0.5 * rng.standard_t(3, 12) + sampling * rng.normal(size=12)
     return studies(beta, np.sqrt(sampling**2 + np.sum(factors**2, axis=0)), factors=factors)
-
-
-@pytest.mark.parametrize("tau2", ["REML", "DL", "PM"])
-def test_leaving_one_out_is_pooling_the_others(shared, tau2):
-    found = leave_one_out(shared, tau2=tau2)
-    for i in range(12):
-        others = pool_estimates(shared.take(np.arange(12) != i), tau2=tau2)
-        assert found.table["locus"][i] == f"l{i}"
-        for name in others.table.columns.drop(["method", "exposure", "outcome", "estimand", "locus", "n_skipped"]):
-            assert found.table[name][i] == pytest.approx(others.table[name][0], rel=1e-8), name
-        assert found.error_factors[:, i] == pytest.approx(others.error_factors[:, 0])
-
-
-def test_two_loci_leave_too_few():
-    found = leave_one_out(studies([1, 2], [1, 1]))
-    assert len(found) == 0
-    assert found.skipped["reason"].tolist() == ["needs at least 3 loci; has 2"] * 2
 
 
 def test_subgroups_by_hand():
