@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.mr_gwas import Clumping, GwasOptions, dropped_path, mr_gwas
+from deepmr.commands.mr_gwas import Clumping, GwasOptions, dropped_path, instruments_path, mr_gwas
 from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.instruments.matching import Match
@@ -114,7 +114,8 @@ def mr(
     level
         Level of the confidence intervals.
     save_instruments
-        Also write the instruments (TSV).
+        Also write the instruments (TSV); of GWAS results they are written in any case, by default beside the table as
+        <table>.instruments.tsv.
     p_threshold
         P value on the exposure below which a variant is an instrument.
     min_f
@@ -170,7 +171,8 @@ def mr(
         raise InputError(f"level must be between 0 and 1; got {level:g}")
     if save_instruments == out:
         raise InputError(f"estimates and instruments need two files; got {out} for both")
-    for path in filter(None, (out, save_instruments)):
+    beside = save_instruments if effects is not None else save_instruments or instruments_path(out)
+    for path in filter(None, (out, beside)):
         check_writable(path, overwrite=overwrite)
     if effects is None:
         if not exposure or not outcome:
@@ -187,7 +189,7 @@ def mr(
             to=to,
             min_instruments=min_instruments,
             level=level,
-            save_instruments=save_instruments,
+            save_instruments=save_instruments or instruments_path(out),
             options=options,
         )
     selection = Selection(rule=rule, threshold=threshold, significance=significance)

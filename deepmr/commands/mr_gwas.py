@@ -12,7 +12,7 @@ import pandas as pd
 
 from deepmr import checks
 from deepmr.errors import InputError, TooFewInstruments
-from deepmr.instruments.alleles import Alignment, align_alleles
+from deepmr.instruments.alleles import Alignment, align_alleles, pair_variants
 from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld
 from deepmr.instruments.gwas import (
     estimate_error_corr,
@@ -23,7 +23,7 @@ from deepmr.instruments.gwas import (
 )
 from deepmr.instruments.ld import add_correlation, ld_matrix
 from deepmr.instruments.matching import Match
-from deepmr.instruments.strands import Palindromes
+from deepmr.instruments.strands import Palindromes, is_palindromic
 from deepmr.io.ld import read_ld_matrix
 from deepmr.io.plink import read_plink
 from deepmr.io.provenance import provenance
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 Clumping = Literal["auto", "none", "distance", "ld"]
 PREFERRED = ("ivw_random", "egger", "median_weighted", "mode_weighted")
 REACH = {"distance": 1_000.0, "ld": 10_000.0}  # kb
+SHOWN = ("exposure", "outcome", "read", "significant", "in_outcome", "swapped", "other_strand", "instruments", "mean_f")
+DROPPED = ("variant_id", "exposure", "outcome", "file", "reason", "detail")
 SAMPLED = 1_000_000  # variants from which the correlation of errors is estimated
 TWOSAMPLEMR = {
     "id.exposure": "exposure",
@@ -92,7 +94,7 @@ def mr_gwas(
     to: Literal["deepmr", "twosamplemr"],
     min_instruments: int,
     level: float,
-    save_instruments: Path | None,
+    save_instruments: Path,
     options: Mapping[str, object],
 ) -> dict[str, object]:
     """Estimate the effects of exposures on outcomes from files of GWAS results.
@@ -135,16 +137,15 @@ def mr_gwas(
     else:
         estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
     given = [one for one in (*causes, *effects) if len(one.dropped)]
-    unread = [one.dropped.assign(file=one.trait, detail="") for one in given]
+    unread = [one.dropped.assign(exposure="", outcome="", file=one.trait, detail="") for one in given]
     dropped = pd.concat([*unread, *(one.dropped for one in prepared)], ignore_index=True)
-    dropped = dropped[["variant_id", "file", "reason", "detail"]] if len(dropped) else _no_drops()
+    dropped = dropped[list(DROPPED)] if len(dropped) else _no_drops()
     inputs = {f"exposure_{k}": Path(path) for k, path in enumerate(exposure, 1)}
     inputs |= {f"outcome_{k}": Path(path) for k, path in enumerate(outcome, 1)}
     record = provenance("mr", options=options, inputs=inputs)
-    record["columns"] = {one.trait: one.columns for one in (*causes, *effects)}
-    record["notes"] = {one.trait: list(one.notes) for one in (*causes, *effects) if one.notes}
-    if save_instruments is not None:
-        write_table(pd.concat([one.to_frame() for one in instruments], ignore_index=True), save_instruments)
+    record["traits"] = [_record(one, "exposure") for one in causes] + [_record(one, "outcome") for one in effects]
+    record["variants"] = [one.counts for one in prepared]
+    write_table(pd.concat([one.to_frame() for one in instruments], ignore_index=True), save_instruments)
     write_table(dropped, dropped_path(out))
     write_estimates(estimates, out, provenance=record)
     if to == "twosamplemr":
@@ -158,18 +159,24 @@ def mr_gwas(
             {"trait": one.trait, "read_as": ", ".join(f"{f} <- {c}" for f, c in one.columns.items())}
             for one in (*causes, *effects)
         ],
-        "variants": [one.counts for one in prepared],
+        "variants": [{name: one.counts[name] for name in SHOWN if name in one.counts} for one in prepared],
         "dropped": why.to_dict(orient="records"),
         "effects": estimates.table[shown].to_dict(orient="records"),
         "skipped": estimates.skipped.drop(columns="locus").to_dict(orient="records"),
         "estimates": str(out),
         "dropped_variants": str(dropped_path(out)),
+        "instruments": str(save_instruments),
     }
 
 
 def dropped_path(out: Path) -> Path:
     """Return where the dropped variants of a table of estimates are listed."""
     return out.with_name(f"{out.stem}.dropped.tsv")
+
+
+def instruments_path(out: Path) -> Path:
+    """Return where the instruments of a table of estimates are, unless told otherwise."""
+    return out.with_name(f"{out.stem}.instruments.tsv")
 
 
 def twosamplemr_table(estimates: Estimates) -> pd.DataFrame:
@@ -208,16 +215,19 @@ def prepare(
         stats = _significant(stats, names, gwas, counts)
     for other in exposures[1:]:
         aligned = _aligned(stats, other, gwas)
-        lost.append(aligned.dropped.assign(file=other.trait))
+        lost.extend(_lost_candidates(stats, other, aligned, gwas))
         stats = aligned.stats
     if len(exposures) > 1:
         stats = _significant(stats, names, gwas, counts)
     aligned = _aligned(stats, outcome, gwas)
     lost.append(aligned.dropped.assign(file=outcome.trait))
-    counts |= {"in_outcome": aligned.counts["kept"], "swapped": aligned.counts["swapped"]}
-    counts["other_strand"] = aligned.counts["other_strand"]
     stats = aligned.stats
-    clumps = _clump(stats, names, gwas, panel)
+    counts |= {"in_outcome": aligned.counts["kept"], "matched_by": aligned.matched_by}
+    counts |= {"swapped": aligned.counts["swapped"], "other_strand": aligned.counts["other_strand"]}
+    counts["palindromic"] = int(is_palindromic(stats.variants).sum())
+    how = _clumping(stats, gwas, panel)
+    clumps = _clump(stats, names, how, gwas, panel)
+    counts["clumped_by"] = how
     if clumps is not None:
         lost.append(clumps.dropped.assign(file="+".join(names)))
         stats = take_variants(stats, clumps.kept)
@@ -232,7 +242,8 @@ def prepare(
         instruments = add_correlation(instruments, read_ld_matrix(Path(gwas.correlation)))
     f = (instruments.beta_exposure / instruments.se_exposure) ** 2
     counts |= {"instruments": len(instruments.variants), "mean_f": float(f.mean()) if f.size else 0.0}
-    return Prepared(instruments=instruments, dropped=pd.concat(lost, ignore_index=True), counts=counts)
+    dropped = pd.concat(lost, ignore_index=True).assign(exposure="+".join(names), outcome=outcome.trait)
+    return Prepared(instruments=instruments, dropped=dropped, counts=counts)
 
 
 def _significant(
@@ -254,15 +265,42 @@ def _aligned(stats: SummaryStats, other: Gwas, gwas: GwasOptions) -> Alignment:
     )
 
 
+def _lost_candidates(stats: SummaryStats, other: Gwas, aligned: Alignment, gwas: GwasOptions) -> list[pd.DataFrame]:
+    """List the variants significant for one of two groups of exposures that the other group lacks or has otherwise."""
+    limits = {"p_threshold": gwas.p_threshold, "min_f": gwas.min_f}
+    strong = is_significant(stats, exposures=stats.traits, **limits)
+    mine = aligned.dropped["variant_id"].isin(stats.variants["variant_id"][strong])
+    found = [aligned.dropped[mine].assign(file=other.trait)]
+    theirs = other.stats.variants[is_significant(other.stats, exposures=other.stats.traits, **limits)]
+    whole = "+".join(stats.traits)
+    if len(theirs):
+        here = theirs.reset_index(drop=True)
+        try:
+            lost = pair_variants(
+                here, stats.variants, palindromes=gwas.palindromes, tolerance=gwas.tolerance, match=aligned.matched_by,
+                names=(other.trait, whole),
+            ).dropped  # fmt: skip
+        except InputError:  # not one of them is there
+            lost = pd.DataFrame({"variant_id": here["variant_id"], "reason": f"not in the {whole}", "detail": ""})
+        found.append(lost.assign(file=whole))
+    return found
+
+
+def _clumping(stats: SummaryStats, gwas: GwasOptions, panel: GenotypePanel | None) -> Clumping:
+    """Return how clumps are made: what was asked for, or what can be done."""
+    if gwas.clump != "auto":
+        return gwas.clump
+    if panel is not None:
+        return "ld"
+    if len(stats.variants) and bool((stats.variants["pos"] > 0).all()):
+        return "distance"
+    log.warning("not clumped: there is no panel and positions are unknown; instruments must be independent")
+    return "none"
+
+
 def _clump(
-    stats: SummaryStats, exposures: Sequence[str], gwas: GwasOptions, panel: GenotypePanel | None
+    stats: SummaryStats, exposures: Sequence[str], how: Clumping, gwas: GwasOptions, panel: GenotypePanel | None
 ) -> Clumps | None:
-    how = gwas.clump
-    placed = bool(len(stats.variants)) and bool((stats.variants["pos"] > 0).all())
-    if how == "auto":
-        how = "ld" if panel is not None else "distance" if placed else "none"
-        if how == "none":
-            log.warning("not clumped: there is no panel and positions are unknown; instruments must be independent")
     if how == "none" or not len(stats.variants):
         return None
     strength = np.max([evidence(stats, trait) for trait in exposures], axis=0)
@@ -300,9 +338,23 @@ def _read(files: Sequence[str], role: Role, columns: Mapping[str, str]) -> list[
     return read
 
 
+def _record(one: Gwas, role: Role) -> dict[str, object]:
+    """Return what was read of a trait, for the record."""
+    used = len(one.stats.variants)
+    return {
+        "trait": one.trait,
+        "role": role,
+        "file": str(one.path),
+        "rows": used + len(one.dropped),
+        "used": used,
+        "columns": one.columns,
+        "notes": list(one.notes),
+    }
+
+
 def _default_methods(*, multivariable: bool) -> list[str]:
     return ["mv_ivw", "mv_debiased"] if multivariable else list(PREFERRED)
 
 
 def _no_drops() -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(dtype=str) for name in ("variant_id", "file", "reason", "detail")})
+    return pd.DataFrame({name: pd.Series(dtype=str) for name in DROPPED})

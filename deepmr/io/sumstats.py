@@ -54,12 +54,14 @@ class Gwas:
     stats : effects; `variants` has `eaf`, NaN where unknown, and `<trait>_pvalue` where the file has P values.
     dropped : variant_id and reason of every row that cannot be used.
     columns : the column that each field was read from.
+    path : the file.
     notes : what was derived or looks odd, a sentence each.
     """
 
     stats: SummaryStats
     dropped: pd.DataFrame
     columns: dict[str, str]
+    path: Path
     notes: tuple[str, ...]
 
     @property
@@ -175,7 +177,7 @@ def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
         n=None if n is None else n[:, None],
         estimand="population",
     )
-    return Gwas(stats=stats, dropped=dropped, columns=found.shown, notes=tuple(notes))
+    return Gwas(stats=stats, dropped=dropped, columns=found.shown, path=path, notes=tuple(notes))
 
 
 def _column(frame: pd.DataFrame, name: str) -> Float[np.ndarray, "rows"] | None:

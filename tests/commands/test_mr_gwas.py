@@ -78,7 +78,8 @@ def test_two_files_to_an_answer(tmp_path):
     used = pd.read_csv(tmp_path / "i.tsv", sep="\t")
     assert ((used["beta_outcome"] > 0) == (used["beta_exposure"] > 0)).mean() > 0.95
     record = json.loads((tmp_path / "r.tsv.json").read_text())
-    assert record["columns"]["y"]["odds_ratio"] == "OR"
+    assert [one["trait"] for one in record["traits"]] == ["x", "y"]
+    assert record["traits"][1]["columns"]["odds_ratio"] == "OR"
     assert set(record["inputs"]) == {"exposure_1", "outcome_1"}
     assert summary["variants"][0]["instruments"] == N
 
