@@ -217,7 +217,8 @@ def mr(
             f"none of {len(source.loci)} loci has an estimate for any of {len(pairs)} pairs; "
             f"{skipped_path(out)} says why"
         )
-    return _summary(estimates, instruments, methods) | {"estimates": str(out)}
+    estimand = str(estimates.table["estimand"].iloc[0])
+    return _summary(estimates, instruments, methods) | {"estimand": estimand, "estimates": str(out)}
 
 
 def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:

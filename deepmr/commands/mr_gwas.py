@@ -163,6 +163,7 @@ def mr_gwas(
         "dropped": why.to_dict(orient="records"),
         "effects": estimates.table[shown].to_dict(orient="records"),
         "skipped": estimates.skipped.drop(columns="locus").to_dict(orient="records"),
+        "estimand": str(estimates.table["estimand"].iloc[0]),
         "estimates": str(out),
         "dropped_variants": str(dropped_path(out)),
         "instruments": str(save_instruments),

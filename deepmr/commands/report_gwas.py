@@ -63,14 +63,10 @@ def report_gwas(
         temporary.write_text(page, encoding="utf-8")
     log.info("wrote %s, %.1f MB", out, len(page.encode()) / 1e6)
     columns = ["exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n"]
-    said = (
-        [words.with_names(sentence) for one in run.examined for sentence in one.found.sentences]
-        if len(run.examined) == 1
-        else []
-    )
+    only = run.examined[0].found.sentences if len(run.examined) == 1 else ()
     return {
         "effects": run.headline[columns].to_dict(orient="records"),
-        "verdict": said,
+        "verdict": [words.with_names(sentence) for sentence in only],
         "notes": list(run.notes),
         "report": str(out),
     }

@@ -37,6 +37,7 @@ def _card(
         notes.append(f"true effect: {words.number(truth[row['exposure'], row['outcome']], digits)}")
     change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']), digits)}"
     unit = f"{units.get(row['outcome'], 'unit')}s"
+    changed = "a variant" if row["estimand"] == "population" else "an edit"
     return {
         "exposure": row["exposure"],
         "outcome": row["outcome"],
@@ -44,7 +45,7 @@ def _card(
         "value": words.number(row["beta"], digits),
         "ci": f"{level} CI {words.span(row['ci_low'], row['ci_high'], digits)}",
         "notes": "; ".join(notes),
-        "sentence": f"Where an edit raises {row['exposure']} by 1 {units.get(row['exposure'], 'unit')}, "
+        "sentence": f"Where {changed} raises {row['exposure']} by 1 {units.get(row['exposure'], 'unit')}, "
         f"{row['outcome']} {change} {unit} on average over loci.",
     }
 
