@@ -41,6 +41,7 @@ PREFERRED = ("ivw_random", "egger", "median_weighted", "mode_weighted")
 REACH = {"distance": 1_000.0, "ld": 10_000.0}  # kb
 SHOWN = ("exposure", "outcome", "read", "significant", "in_outcome", "swapped", "other_strand", "instruments", "mean_f")
 DROPPED = ("variant_id", "exposure", "outcome", "file", "reason", "detail")
+FEW_FOUND = 0.1  # share of candidates at the other file's positions below which genome builds are in doubt
 SAMPLED = 1_000_000  # variants from which the correlation of errors is estimated
 TWOSAMPLEMR = {
     "id.exposure": "exposure",
@@ -151,7 +152,7 @@ def mr_gwas(
     if to == "twosamplemr":
         write_table(twosamplemr_table(estimates), out)
     if not len(estimates):
-        raise TooFewInstruments(f"no pair has an estimate; {skipped_path(out)} and {dropped_path(out)} say why")
+        raise TooFewInstruments(_why_none(estimates, dropped, out))
     why = dropped.groupby(["file", "reason"], sort=False).size().reset_index(name="variants")
     shown = ["exposure", "outcome", "method", "n", "beta", "se", "pvalue"]
     return {
@@ -168,6 +169,15 @@ def mr_gwas(
         "dropped_variants": str(dropped_path(out)),
         "instruments": str(save_instruments),
     }
+
+
+def _why_none(estimates: Estimates, dropped: pd.DataFrame, out: Path) -> str:
+    """Say in a line why there is no estimate: the first method's reason, and what most candidates were lost to."""
+    first = estimates.skipped.iloc[0]
+    what = f"no pair has an estimate: {first['exposure']} and {first['outcome']}, {first['method']}: {first['reason']}"
+    lost = dropped[dropped["outcome"] != ""]["reason"].value_counts()
+    more = f"; {lost.iloc[0]} of its variants were dropped: {lost.index[0]}" if len(lost) else ""
+    return f"{what}{more} ({skipped_path(out).name} and {dropped_path(out).name} have all)"
 
 
 def dropped_path(out: Path) -> Path:
@@ -222,6 +232,11 @@ def prepare(
         stats = _significant(stats, names, gwas, counts)
     aligned = _aligned(stats, outcome, gwas)
     lost.append(aligned.dropped.assign(file=outcome.trait))
+    if aligned.matched_by == "position" and len(aligned.stats.variants) < FEW_FOUND * len(stats.variants):
+        log.warning(
+            "%s and %s share no names, and only %d of %d variants are at the same positions: of one genome build?",
+            "+".join(names), outcome.trait, len(aligned.stats.variants), len(stats.variants),
+        )  # fmt: skip
     stats = aligned.stats
     counts |= {"in_outcome": aligned.counts["kept"], "matched_by": aligned.matched_by}
     counts |= {"swapped": aligned.counts["swapped"], "other_strand": aligned.counts["other_strand"]}
@@ -295,7 +310,8 @@ def _clumping(stats: SummaryStats, gwas: GwasOptions, panel: GenotypePanel | Non
         return "ld"
     if len(stats.variants) and bool((stats.variants["pos"] > 0).all()):
         return "distance"
-    log.warning("not clumped: there is no panel and positions are unknown; instruments must be independent")
+    if len(stats.variants):
+        log.warning("not clumped: there is no panel and positions are unknown; instruments must be independent")
     return "none"
 
 

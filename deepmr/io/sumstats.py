@@ -157,18 +157,14 @@ def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
         },
         copy=False,
     )
+    if "beta" in found.index and _are_ratios(beta[keep]):
+        notes.append("all effects lie above 0, around 1: if they are odds ratios, name them: odds_ratio=COLUMN")
     if pvalue is not None:
         variants[f"{trait}_pvalue"] = pvalue[keep]
         _compare(beta[keep], se[keep], pvalue[keep], notes)
     for note in notes:
         log.warning("%s: %s", path, note)
-    lost = np.flatnonzero(~keep)
-    dropped = pd.DataFrame(
-        {
-            "variant_id": [f"row {i + 1}" if pd.isna(names[i]) else str(names[i]) for i in lost],
-            "reason": np.asarray(REASONS, dtype=object)[why[lost]],
-        }
-    )
+    dropped = _dropped(path, names, why)
     stats = SummaryStats(
         variants=variants,
         traits=(trait,),
@@ -178,6 +174,23 @@ def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
         estimand="population",
     )
     return Gwas(stats=stats, dropped=dropped, columns=found.shown, path=path, notes=tuple(notes))
+
+
+def _dropped(path: Path, names: np.ndarray, why: np.ndarray) -> pd.DataFrame:
+    """List the rows that cannot be used, each with its reason, and warn of them in a line."""
+    lost = np.flatnonzero(why)
+    dropped = pd.DataFrame(
+        {
+            "variant_id": [f"row {i + 1}" if pd.isna(names[i]) else str(names[i]) for i in lost],
+            "reason": np.asarray(REASONS, dtype=object)[why[lost]],
+        }
+    )
+    if len(dropped):
+        counts = dropped["reason"].value_counts(sort=True)
+        said = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
+        first = dropped["variant_id"].iloc[0]
+        log.warning("%s: %d of %d rows cannot be used, first %s: %s", path, len(lost), len(why), first, said)
+    return dropped
 
 
 def _column(frame: pd.DataFrame, name: str) -> Float[np.ndarray, "rows"] | None:
@@ -317,6 +330,11 @@ def _sample_sizes(
         notes.append(f"{int(bad.sum())} sample sizes are missing and were set to the median of the others")
         n = np.where(bad, np.median(n[~bad]), n)
     return n
+
+
+def _are_ratios(beta: np.ndarray) -> bool:
+    """Return whether effects look like ratios that are not logarithms yet."""
+    return len(beta) >= 20 and bool((beta > 0).all()) and 0.8 < float(np.median(beta)) < 1.25
 
 
 def _compare(beta: np.ndarray, se: np.ndarray, pvalue: np.ndarray, notes: list[str]) -> None:
