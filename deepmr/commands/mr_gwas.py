@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -10,11 +10,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from deepmr import checks
+from deepmr import checks, schema
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.instruments.alleles import Alignment, align_alleles, pair_variants
 from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld
 from deepmr.instruments.gwas import (
+    GENOME,
     estimate_error_corr,
     evidence,
     gwas_instruments,
@@ -128,7 +129,7 @@ def mr_gwas(
     if gwas.multivariable and len(causes) < 2:
         raise InputError(f"--multivariable needs at least two exposures; got {len(causes)}: {causes[0].trait}")
     groups = [causes] if gwas.multivariable else [[cause] for cause in causes]
-    prepared = [prepare(group, effect, gwas=gwas, panel=panel) for group, effect in product(groups, effects)]
+    prepared, failed = _prepare_all(list(product(groups, effects)), gwas, panel)
     instruments = [one.instruments for one in prepared]
     if gwas.multivariable:
         estimates = concat_estimates(
@@ -137,6 +138,7 @@ def mr_gwas(
         )
     else:
         estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
+    estimates = _with_failed(estimates, failed, methods)
     given = [one for one in (*causes, *effects) if len(one.dropped)]
     unread = [one.dropped.assign(exposure="", outcome="", file=one.trait, detail="") for one in given]
     dropped = pd.concat([*unread, *(one.dropped for one in prepared)], ignore_index=True)
@@ -198,6 +200,34 @@ def twosamplemr_table(estimates: Estimates) -> pd.DataFrame:
     estimates : of genome-wide analyses.
     """
     return pd.DataFrame({theirs: estimates.table[ours].to_numpy() for theirs, ours in TWOSAMPLEMR.items()})
+
+
+def _prepare_all(
+    questions: Sequence[tuple[list[Gwas], Gwas]], gwas: GwasOptions, panel: GenotypePanel | None
+) -> tuple[list[Prepared], pd.DataFrame]:
+    """Make the instruments of every question; list those that have none with the reason, unless none has any."""
+    made: list[Prepared] = []
+    failed: list[tuple[str, str, str]] = []
+    errors: list[InputError] = []
+    for group, effect in questions:
+        try:
+            made.append(prepare(group, effect, gwas=gwas, panel=panel))
+        except InputError as error:
+            errors.append(error)
+            failed += [(one.trait, effect.trait, str(error)) for one in group]
+    if errors and not made:
+        raise errors[0]
+    for exposure, outcome, reason in failed:
+        log.warning("%s and %s are left out: %s", exposure, outcome, reason)
+    return made, pd.DataFrame(failed, columns=["exposure", "outcome", "reason"])
+
+
+def _with_failed(estimates: Estimates, failed: pd.DataFrame, methods: Sequence[str]) -> Estimates:
+    """Add the pairs that have no instruments to what was skipped."""
+    if failed.empty:
+        return estimates
+    rows = pd.concat([failed.assign(method=method, locus=GENOME) for method in methods])[list(schema.SKIPPED)]
+    return replace(estimates, skipped=pd.concat([estimates.skipped, rows], ignore_index=True))
 
 
 def prepare(

@@ -14,6 +14,7 @@ from deepmr.errors import InputError
 from deepmr.io.chromosomes import plain_chromosomes, recode
 from deepmr.io.delimited import check_cells, parse_table, table_layout
 from deepmr.io.files import read_bytes
+from deepmr.io.gwas_vcf import is_vcf, read_gwas_vcf
 from deepmr.io.sumstats_columns import Columns, Role, guess_columns
 from deepmr.types import SummaryStats
 
@@ -78,7 +79,7 @@ def read_sumstats(
     Parameters
     ----------
     path
-        Text with a header, plain, gzip or bgzip; cells separated by tabs, commas, semicolons or blanks.
+        Text with a header, plain, gzip or bgzip; cells separated by tabs, commas, semicolons or blanks. Or GWAS-VCF.
     role
         Which columns to read where names end in `.exposure` and `.outcome`.
     columns
@@ -98,6 +99,13 @@ def read_sumstats(
     standard error follows from the 95 % interval, else from the P value: se = |beta| / z(P), and is as exact as P is.
     """
     content = read_bytes(path)
+    if is_vcf(content):
+        studies = read_gwas_vcf(path, content, given=columns)
+        del content
+        alone = len(studies) == 1
+        for _, frame, found in studies:
+            _say(path, frame, found)
+        return [_gwas(path, frame, trait if trait and alone else name, found) for name, frame, found in studies]
     layout = table_layout(path, content)
     found = guess_columns(path, layout.header, role=role, given=columns)
     check_cells(path, content, layout)
@@ -108,13 +116,17 @@ def read_sumstats(
     del content
     if frame.empty:
         raise InputError(f"{path}: the table has no rows")
-    log.info("%s: %d rows; %s", path, len(frame), ", ".join(f"{f} <- {c}" for f, c in found.shown.items()))
+    _say(path, frame, found)
     if "trait" in frame and trait is None:
         codes, names = pd.factorize(frame["trait"].fillna(path.name.split(".")[0]))
         parts = [(str(name), frame[codes == k] if len(names) > 1 else frame) for k, name in enumerate(names)]
     else:
         parts = [(trait or path.name.split(".")[0], frame)]
     return [_gwas(path, part.reset_index(drop=True), name, found) for name, part in parts]
+
+
+def _say(path: Path, frame: pd.DataFrame, found: Columns) -> None:
+    log.info("%s: %d rows; %s", path, len(frame), ", ".join(f"{f} <- {c}" for f, c in found.shown.items()))
 
 
 def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:

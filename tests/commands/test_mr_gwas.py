@@ -155,7 +155,7 @@ def test_all_equal_effects_and_too_few(tmp_path):
     exposure.assign(beta=0.2).to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
     run(tmp_path)  # Egger may be skipped, with its reason
     exposure[:2].to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
-    with pytest.raises(TooFewInstruments, match="say why"):
+    with pytest.raises(TooFewInstruments, match="x and y, ivw_random: needs at least 3 instruments; has 2"):
         run(tmp_path, overwrite=True)
     assert pd.read_csv(tmp_path / "r.skipped.tsv", sep="\t")["reason"].str.contains("instruments").all()
 
@@ -188,6 +188,34 @@ def test_no_overlap_and_options_of_the_other_kind(tmp_path):
         mr(out=tmp_path / "r.tsv")
     with pytest.raises(InputError, match="--panel is for files of GWAS results"):
         mr(tmp_path / "effects.h5", out=tmp_path / "r.tsv", panel=tmp_path / "panel")
+
+
+def test_a_pair_without_instruments_does_not_stop_the_others(tmp_path):
+    exposure, outcome = studies(tmp_path)
+    exposure.assign(p_value=0.5).to_csv(tmp_path / "weak.tsv", sep="\t", index=False)
+    outcome.assign(SNP=outcome["SNP"] + "x").to_csv(tmp_path / "z.txt", sep=" ", index=False)
+    files = {"exposure": [str(tmp_path / name) for name in ("x.tsv.gz", "weak.tsv")]}
+    files["outcome"] = [str(tmp_path / name) for name in ("y.txt", "z.txt")]
+    summary = mr(**files, out=tmp_path / "r.tsv", method=["ivw_random"])
+    assert [(row["exposure"], row["outcome"]) for row in summary["effects"]] == [("x", "y")]
+    why = {(row["exposure"], row["outcome"]): row["reason"] for row in summary["skipped"]}
+    assert set(why) == {("x", "z"), ("weak", "y"), ("weak", "z")}
+    assert "no variant in common" in why["x", "z"]
+    assert "no variant is significant" in why["weak", "y"]
+
+
+def test_a_variant_that_only_one_of_several_exposures_has_is_listed(tmp_path):
+    exposure, _ = studies(tmp_path)
+    other = exposure.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))
+    other.loc[:9, "p_value"] = 0.5
+    other[1:].to_csv(tmp_path / "z.tsv", sep="\t", index=False)
+    exposure.loc[40:, "p_value"] = 0.5
+    exposure[:-2].to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
+    both = [str(tmp_path / "x.tsv.gz"), str(tmp_path / "z.tsv")]
+    mr(exposure=both, outcome=[str(tmp_path / "y.txt")], out=tmp_path / "mv.tsv", multivariable=True)
+    dropped = pd.read_csv(tmp_path / "mv.dropped.tsv", sep="\t")
+    rows = {(row["variant_id"], row["file"], row["reason"]) for _, row in dropped.iterrows()}
+    assert {("rs0", "z", "not in the z"), ("rs58", "x", "not in the x"), ("rs59", "x", "not in the x")} == rows
 
 
 def test_several_exposures_in_one_model(tmp_path):
