@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -320,10 +320,10 @@ def _lost_candidates(stats: SummaryStats, other: Gwas, aligned: Alignment, gwas:
     theirs = other.stats.variants[is_significant(other.stats, exposures=other.stats.traits, **limits)]
     whole = "+".join(stats.traits)
     if len(theirs):
-        here = theirs.reset_index(drop=True)
+        here, by = theirs.reset_index(drop=True), cast(Match, aligned.matched_by)
         try:
             lost = pair_variants(
-                here, stats.variants, palindromes=gwas.palindromes, tolerance=gwas.tolerance, match=aligned.matched_by,
+                here, stats.variants, palindromes=gwas.palindromes, tolerance=gwas.tolerance, match=by,
                 names=(other.trait, whole),
             ).dropped  # fmt: skip
         except InputError:  # not one of them is there

@@ -111,5 +111,13 @@ def _notes(record: Mapping[str, Any], lost: Path, pairs: list[Instruments]) -> I
     loose = any(one.get("clumped_by") == "none" for one in record.get("variants", []))
     if loose and options.get("correlation") is None:
         yield "The instruments were not clumped: intervals are right if they are independent."
+    ratios = {"odds_ratio", "hazard_ratio"}
+    read = {str(one["trait"]) for one in record.get("traits", []) if ratios & set(one["columns"])}
+    alone = {pair.outcome for pair in pairs if len(pair.exposures) == 1 and pair.n is not None}
+    for trait in sorted(alone & read):
+        yield (
+            f"The test of the direction takes {trait} as measured. For a disease, deepmr sensitivity with --cases, "
+            "--controls and --prevalence takes its liability."
+        )
     if any(len(pair.exposures) > 1 for pair in pairs):
         yield "Several exposures are in one model: there are no figures of single variants, whose effects are shared."

@@ -1,6 +1,8 @@
 """`deepmr report` of GWAS results: from two files of other names and coding to a page."""
 
+import hashlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -119,6 +121,25 @@ def test_files_that_changed_or_are_gone_are_noticed(folder, tmp_path):
     (tmp_path / "r.tsv.json").unlink()
     notes = report(estimates=tmp_path / "r.tsv", out=tmp_path / "again.html")["notes"]
     assert notes[0].startswith("Nothing is recorded beside the estimates")
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "gwas.md").read_text(encoding="utf-8")
+    files = {
+        "exposure": [str(docs / "gwas_example" / "LDL.tsv.gz")],
+        "outcome": [str(docs / "gwas_example" / "CHD.csv")],
+    }
+    effects = mr(**files, exposure_columns=["n=173082"], out=tmp_path / "LDL_CHD.tsv")["effects"]
+    for row in effects:
+        cells = [row["method"], str(row["n"]), *(f"{row[name]:.4g}" for name in ("beta", "se", "pvalue"))]
+        assert re.search(r"LDL +CHD +" + " +".join(map(re.escape, cells)), text), cells
+    for sentence in report(estimates=tmp_path / "LDL_CHD.tsv", out=tmp_path / "r.html")["verdict"][:4]:
+        assert sentence in text
+    assert "the odds of CHD are multiplied by 1.46 (1.32 to 1.62)" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    sums = (docs.parent / "data" / "README.md").read_text()
+    for name in ("LDL.tsv.gz", "CHD.csv"):
+        assert hashlib.sha256((docs / "gwas_example" / name).read_bytes()).hexdigest() in sums
 
 
 def test_options_of_the_other_kind_are_refused(folder, tmp_path):

@@ -26,6 +26,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
+def chance(p: float) -> str:
+    """Return "P = 0.03"; never 0."""
+    return "P < 1e-300" if p < 1e-300 else f"P = {p:.2g}"
+
+
 def share(value: float) -> str:
     """Return a share as percent."""
     return f"{100 * value:.2g} %" if value < 0.995 else "100 %"

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from deepmr.mr.sensitivity.overview import SIGNIFICANT, Table, many_loci
-from deepmr.mr.sensitivity.phrases import MEMBERS, effect, listed, number, share
+from deepmr.mr.sensitivity.phrases import MEMBERS, chance, effect, listed, number, share
 from deepmr.mr.sensitivity.strength import WEAK
 from deepmr.types import Estimates
 
@@ -99,7 +99,7 @@ def _strength(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) ->
 
 def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
     it = table.iloc[0]
-    test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, P = {it['q_ivw_pvalue']:.2g}"
+    test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, {chance(it['q_ivw_pvalue'])}"
     if it["q_ivw_pvalue"] < SIGNIFICANT:
         if not shared:
             doubts.append("scatter")
@@ -108,7 +108,7 @@ def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: boo
         yield f"Ratios scatter no more than their errors explain ({test})."
     if shared:
         yield MEMBERS
-    where = f"intercept {number(it['intercept'])}, P = {it['intercept_pvalue']:.2g}"
+    where = f"intercept {number(it['intercept'])}, {chance(it['intercept_pvalue'])}"
     if it["intercept_pvalue"] < SIGNIFICANT:
         doubts.append("pleiotropy")
         yield f"Instruments reach the outcome another way on average: MR-Egger's intercept is not 0 ({where})."
@@ -147,7 +147,7 @@ def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> 
     it = table.iloc[0]
     shares = (
         f"the instruments explain {share(it['r2_exposure'])} of {row['exposure']} and {share(it['r2_outcome'])} of "
-        f"{row['outcome']}, P = {it['pvalue']:.2g}"
+        f"{row['outcome']}, {chance(it['pvalue'])}"
     )
     if it["forward"] and it["pvalue"] < SIGNIFICANT:
         least = share(it["tipping_reliability"])
