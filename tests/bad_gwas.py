@@ -218,6 +218,25 @@ def _(folder):
 
 
 @case(
+    "GWAS: two genome builds, a few positions shared by chance",
+    "x and y share no names, and only 1 of 30 variants are at the same positions: of one genome build",
+    code=0,
+    leaves=WRITTEN,
+)
+def _(folder):
+    change(folder / "x.tsv", drop=("rsid",))
+    change(folder / "y.tsv", BP=[5_000_000 if i == 0 else 7_000 * (i + 1) for i in range(N)], drop=("SNP",))
+    return [*MR[:-1], "wald_weighted", "--min-instruments", "1"]
+
+
+@case("GWAS: a VCF file of genotypes", "y.vcf: S1 has no ES in FORMAT; needed the fields ES and SE of GWAS-VCF")
+def _(folder):
+    head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS1"
+    (folder / "y.vcf").write_text(head + "\n1\t5000000\trs1\tG\tA\t.\t.\t.\tGT\t0/1\n")
+    return [*MR[:4], "y.vcf", *MR[5:]]
+
+
+@case(
     "GWAS: all effects on the exposure equal",
     "egger: not identified: all exposure effects have the same size",
     code=1,

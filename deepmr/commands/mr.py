@@ -171,13 +171,13 @@ def mr(
         raise InputError(f"level must be between 0 and 1; got {level:g}")
     if save_instruments == out:
         raise InputError(f"estimates and instruments need two files; got {out} for both")
-    beside = save_instruments if effects is not None else save_instruments or instruments_path(out)
-    for path in filter(None, (out, beside)):
+    for path in filter(None, (out, save_instruments)):
         check_writable(path, overwrite=overwrite)
     if effects is None:
         if not exposure or not outcome:
             raise InputError("needed a file of effects, or files of GWAS results: --exposure FILE --outcome FILE")
-        check_writable(dropped_path(out), overwrite=True)
+        for path in (dropped_path(out), instruments_path(out)):
+            check_writable(path, overwrite=True)
         return mr_gwas(
             exposure=exposure,
             outcome=outcome,

@@ -37,6 +37,8 @@ def report_gwas(
         All options as given, for the record.
     """
     local, record = read_estimates(estimates), record_beside(estimates)
+    if source := record.get("options", {}).get("effects"):
+        raise InputError(f"{estimates} was made from {source}: needed that file too, and --meta")
     place = instruments or _recorded(record, estimates)
     pairs = read_instruments(place, several=True) if len(local) or place.is_file() else []
     _check_pairs(local, pairs, estimates, place)
@@ -56,6 +58,7 @@ def report_gwas(
         provenance={estimates.name: record, "this page": provenance("report", options=options, inputs=inputs)},
         estimates_name=estimates.name,
         dropped_name=lost.name,
+        instruments_name=place.name,
         notes=tuple(_notes(record, lost, pairs)),
     )
     page = render_gwas_page(run)

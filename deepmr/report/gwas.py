@@ -56,7 +56,7 @@ class GwasRun:
     dropped : columns variant_id, exposure, outcome, file, reason, detail.
     min_instruments : fewest instruments of an estimate.
     provenance : how every file was made, by its name.
-    estimates_name, dropped_name : of the files.
+    estimates_name, dropped_name, instruments_name : of the files.
     notes : what is missing and why, a sentence each.
     """
 
@@ -69,6 +69,7 @@ class GwasRun:
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     estimates_name: str = "estimates"
     dropped_name: str = "dropped variants"
+    instruments_name: str = "instruments"
     notes: tuple[str, ...] = ()
 
     @cached_property

@@ -13,6 +13,7 @@ from deepmr.report.tables import effect_cells, level_of, who_cells
 from deepmr.types import Instruments
 
 MAX_ROWS = 2_000  # of one reason, or of one list of instruments
+MAX_LISTED = 20_000  # variants on a page, of all such lists
 STEPS = {
     "read": "usable rows",
     "significant": "significant",
@@ -118,34 +119,50 @@ def skipped_table(run: GwasRun) -> Grid | None:
     return Grid(caption="Methods without an estimate.", columns=["exposure", "outcome", "method", "reason"], rows=rows)
 
 
-def dropped_tables(run: GwasRun) -> tuple[Grid | None, list[tuple[str, Grid]]]:
-    """Return how many variants were dropped by reason, and those of each reason one by one."""
+def dropped_tables(run: GwasRun) -> tuple[Grid | None, list[tuple[str, Grid]], str]:
+    """Return how many variants were dropped by reason, those of each reason one by one, and what is left to a file."""
     if run.dropped is None or run.dropped.empty:
-        return None, []
-    groups = list(run.dropped.groupby(["exposure", "outcome", "file", "reason"], sort=False))
-    rows, each = [], []
-    for (exposure, outcome, file, reason), part in groups:
+        return None, [], ""
+    rows: list[list[Cell]] = []
+    lists: list[tuple[str, Grid]] = []
+    listed = unlisted = 0
+    for (exposure, outcome, file, reason), part in run.dropped.groupby(
+        ["exposure", "outcome", "file", "reason"], sort=False
+    ):
         asked = f"{exposure} → {outcome}" if outcome else "on reading"
         rows.append([Cell(text=asked), Cell(text=str(file)), Cell(text=str(reason)), count_cell(len(part))])
-        more = (
-            f" The first {MAX_ROWS:,} of {len(part):,}; all are in {run.dropped_name}." if len(part) > MAX_ROWS else ""
-        )
-        listed = [
-            [Cell(text=str(v)), Cell(text=str(d))]
-            for v, d in part[["variant_id", "detail"]].head(MAX_ROWS).itertuples(index=False)
-        ]
+        if listed >= MAX_LISTED:
+            unlisted += 1
+            continue
         title = f"{asked}, {file}: {reason} ({len(part):,})"
-        each.append((title, Grid(caption=f"{title}.{more}", columns=["variant", "detail"], rows=listed)))
-    caption = f"{len(run.dropped):,} dropped variants, by reason; detail is below and in {run.dropped_name}."
-    return Grid(caption=caption, columns=["question", "lost against", "reason", "variants"], rows=rows), each
+        lists.append((title, _dropped(part, title, run.dropped_name)))
+        listed += min(len(part), MAX_ROWS)
+    caption = f"{words.count(len(run.dropped), 'dropped variant')} by reason; {run.dropped_name} has them all."
+    grid = Grid(caption=caption, columns=["question", "lost against", "reason", "variants"], rows=rows)
+    more = f"{words.count(unlisted, 'more reason')} are listed in {run.dropped_name} alone." if unlisted else ""
+    return grid, lists, more
 
 
-def instrument_tables(run: GwasRun) -> list[tuple[str, Grid]]:
-    """Return the instruments of every question, variant by variant, for the allele that the exposure's file counts."""
-    return [
-        (f"{pair.exposure} → {pair.outcome}: {words.count(len(pair.variants), 'instrument')}", _instruments(pair))
-        for pair in run.instruments
-    ]
+def _dropped(part: pd.DataFrame, title: str, file: str) -> Grid:
+    more = f" The first {MAX_ROWS:,} of {len(part):,}; all are in {file}." if len(part) > MAX_ROWS else ""
+    shown = part[["variant_id", "detail"]].head(MAX_ROWS).itertuples(index=False)
+    rows = [[Cell(text=str(variant)), Cell(text=str(detail))] for variant, detail in shown]
+    return Grid(caption=f"{title}.{more}", columns=["variant", "detail"], rows=rows)
+
+
+def instrument_tables(run: GwasRun) -> tuple[list[tuple[str, Grid]], str]:
+    """Return the instruments of each question, for the allele that its file counts, and what is left to a file."""
+    lists: list[tuple[str, Grid]] = []
+    listed = 0
+    for pair in run.instruments:
+        listed += len(pair.variants)
+        if listed > MAX_LISTED:
+            break
+        title = f"{pair.exposure} → {pair.outcome}: {words.count(len(pair.variants), 'instrument')}"
+        lists.append((title, _instruments(pair)))
+    left = len(run.instruments) - len(lists)
+    more = f"{words.count(left, 'more list')} {'is' if left == 1 else 'are'} in {run.instruments_name} alone."
+    return lists, more if left else ""
 
 
 def _instruments(pair: Instruments) -> Grid:

@@ -75,7 +75,8 @@ def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
         The page, as of `render_page`.
     """
     counter = Plates()
-    table, each = gwas_tables.dropped_tables(run)
+    table, each, unlisted = gwas_tables.dropped_tables(run)
+    instruments, elsewhere = gwas_tables.instrument_tables(run)
     content = {
         "title": title,
         "run": run,
@@ -100,7 +101,9 @@ def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
         "strength_table": gwas_tables.strength_table(run),
         "dropped_table": table,
         "dropped": each,
-        "instrument_tables": gwas_tables.instrument_tables(run),
+        "unlisted": unlisted,
+        "instrument_tables": instruments,
+        "elsewhere": elsewhere,
         "provenance": [(name, tables.flatten(record)) for name, record in run.provenance.items()],
     }
     return _rendered("gwas.html", content)

@@ -113,7 +113,7 @@ def test_files_that_changed_or_are_gone_are_noticed(folder, tmp_path):
     (tmp_path / "r.dropped.tsv").unlink()
     (tmp_path / "y.txt").write_text((tmp_path / "y.txt").read_text() + "\n")
     notes = report(estimates=tmp_path / "r.tsv", out=tmp_path / "r.html")["notes"]
-    assert [note.split(":")[0] for note in notes] == [
+    assert [note.split(":")[0] for note in notes[:3]] == [
         "r.dropped.tsv is not there",
         "y.txt has changed since the estimates were made",
         "The instruments were not clumped",
@@ -142,6 +142,14 @@ def test_the_example_of_the_documentation(tmp_path):
         assert hashlib.sha256((docs / "gwas_example" / name).read_bytes()).hexdigest() in sums
 
 
+def test_a_page_of_very_many_variants_names_the_file_instead(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("deepmr.report.gwas_tables.MAX_LISTED", 2)
+    report(estimates=folder / "r.tsv", out=tmp_path / "r.html")
+    text = text_of((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "2 more reasons are listed in r.dropped.tsv alone" in text
+    assert "1 more list is in r.instruments.tsv alone" in text
+
+
 def test_options_of_the_other_kind_are_refused(folder, tmp_path):
     out = tmp_path / "r.html"
     with pytest.raises(InputError, match="--meta is for effects of edits"):
@@ -152,4 +160,8 @@ def test_options_of_the_other_kind_are_refused(folder, tmp_path):
         report(
             folder / "e.h5", estimates=folder / "r.tsv", meta=folder / "r.tsv", instruments=folder / "r.tsv", out=out
         )
+    (tmp_path / "mr.tsv").write_text((folder / "r.tsv").read_text())
+    (tmp_path / "mr.tsv.json").write_text('{"options": {"effects": "effects.h5"}}')
+    with pytest.raises(InputError, match=r"mr\.tsv was made from effects\.h5: needed that file too, and --meta"):
+        report(estimates=tmp_path / "mr.tsv", out=out)
     assert not out.exists()
