@@ -11,7 +11,8 @@ from typing import Literal
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.mr_gwas import Clumping, GwasOptions, dropped_path, instruments_path, mr_gwas
+from deepmr.commands.gwas_instruments import Clumping, GwasOptions
+from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
 from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.instruments.matching import Match
@@ -90,9 +91,9 @@ def mr(
     out
         Table to write (TSV).
     exposure
-        Tasks taken as the cause, default all; or files of GWAS results.
+        Tasks taken as the cause, default all; or files of GWAS results, FILE or NAME=FILE.
     outcome
-        Tasks taken as the effect, default all; or files of GWAS results.
+        Tasks taken as the effect, default all; or files of GWAS results, FILE or NAME=FILE.
     method
         Estimators; default ivw, egger and wald (GWAS: ivw_random, egger, weighted median and mode). An unknown name
         lists them all.

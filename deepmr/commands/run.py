@@ -15,6 +15,7 @@ from typing import Any
 from cyclopts import App, CycloptsError, Parameter
 
 from deepmr.commands import COMMANDS
+from deepmr.commands.mr_gwas import named_file
 from deepmr.errors import InputError
 from deepmr.io.files import atomic_path
 from deepmr.io.provenance import provenance
@@ -85,11 +86,18 @@ def _reads_gwas(verb: str, options: Mapping[str, Any]) -> bool:
     return verb == "mr" and options.get("effects") is None
 
 
+def _placed(word: str, folder: Path) -> str:
+    """Return FILE or NAME=FILE with the file in a folder."""
+    name, path = named_file(word, folder)
+    return str(path) if name is None else f"{name}={path}"
+
+
 def _files(verb: str, options: Mapping[str, Any]) -> dict[str, Path]:
     """Return the files among the options by name; of GWAS results numbered from 1, as `mr` itself records them."""
     found = {name: value for name, value in options.items() if isinstance(value, Path) and value.is_file()}
     if _reads_gwas(verb, options):
-        found |= {f"{name}_{k}": Path(one) for name in GWAS_FILES for k, one in enumerate(options.get(name, []), 1)}
+        words = [(f"{name}_{k}", one) for name in GWAS_FILES for k, one in enumerate(options.get(name, []), 1)]
+        found |= {name: named_file(word)[1] for name, word in words}
     return found
 
 
@@ -151,7 +159,9 @@ def _step(flow: Path, verb: str, section: dict[str, Any]) -> Step:
         raise InputError(f"{flow}: [{verb}]: {' '.join(str(error).split())}") from error
     options = {name: _at(flow.parent, value) for name, value in bound.arguments.items()}
     if _reads_gwas(verb, options):
-        options |= {name: [str(flow.parent / one) for one in options[name]] for name in GWAS_FILES if name in options}
+        options |= {
+            name: [_placed(one, flow.parent) for one in options[name]] for name in GWAS_FILES if name in options
+        }
     return Step(verb=verb, function=function, options=options)
 
 

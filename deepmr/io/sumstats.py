@@ -1,7 +1,7 @@
 """GWAS summary statistics: tables of many dialects -> SummaryStats, with a reason for every row that cannot be used."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def read_sumstats(
     columns
         Field -> column name, before any guess (`sumstats_columns.FIELDS`); `n` may be a number.
     trait
-        Name of the trait; None takes it from the table, or from the file's name.
+        Name of the trait, of which there must be one; None takes it from the table, or from the file's name.
 
     Raises
     ------
@@ -102,10 +102,10 @@ def read_sumstats(
     if is_vcf(content):
         studies = read_gwas_vcf(path, content, given=columns)
         del content
-        alone = len(studies) == 1
+        _check_alone(path, trait, [name for name, _, _ in studies])
         for _, frame, found in studies:
             _say(path, frame, found)
-        return [_gwas(path, frame, trait if trait and alone else name, found) for name, frame, found in studies]
+        return [_gwas(path, frame, trait or name, found) for name, frame, found in studies]
     layout = table_layout(path, content)
     found = guess_columns(path, layout.header, role=role, given=columns)
     check_cells(path, content, layout)
@@ -121,8 +121,15 @@ def read_sumstats(
         codes, names = pd.factorize(frame["trait"].fillna(path.name.split(".")[0]))
         parts = [(str(name), frame[codes == k] if len(names) > 1 else frame) for k, name in enumerate(names)]
     else:
+        _check_alone(path, trait, list(frame["trait"].dropna().unique()) if "trait" in frame else [])
         parts = [(trait or path.name.split(".")[0], frame)]
     return [_gwas(path, part.reset_index(drop=True), name, found) for name, part in parts]
+
+
+def _check_alone(path: Path, trait: str | None, names: Sequence[str]) -> None:
+    """Raise `InputError` when one name is given to several traits."""
+    if trait is not None and len(names) > 1:
+        raise InputError(f"{path}: has several traits ({', '.join(names[:5])}), which cannot all be {trait!r}")
 
 
 def _say(path: Path, frame: pd.DataFrame, found: Columns) -> None:

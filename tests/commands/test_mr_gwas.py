@@ -190,6 +190,20 @@ def test_no_overlap_and_options_of_the_other_kind(tmp_path):
         mr(tmp_path / "effects.h5", out=tmp_path / "r.tsv", panel=tmp_path / "panel")
 
 
+def test_traits_can_be_named(tmp_path):
+    studies(tmp_path)
+    files = {"exposure": [f"LDL={tmp_path / 'x.tsv.gz'}"], "outcome": [f"heart disease={tmp_path / 'y.txt'}"]}
+    mr(**files, out=tmp_path / "r.tsv", method=["ivw_random"])
+    table = read_estimates(tmp_path / "r.tsv").table
+    assert (table["exposure"][0], table["outcome"][0]) == ("LDL", "heart disease")
+    assert set(json.loads((tmp_path / "r.tsv.json").read_text())["inputs"]) == {"exposure_1", "outcome_1"}
+    (tmp_path / "a=b.tsv").write_bytes((tmp_path / "y.txt").read_bytes())
+    mr(exposure=files["exposure"], outcome=[str(tmp_path / "a=b.tsv")], out=tmp_path / "s.tsv", method=["ivw_random"])
+    (tmp_path / "two.txt").write_text("Phenotype SNP beta se effect_allele\nBMI rs1 1 1 A\nLDL rs1 2 1 A\n")
+    with pytest.raises(InputError, match=r"two\.txt: has several traits \(BMI, LDL\), which cannot all be 'x'"):
+        mr(exposure=[f"x={tmp_path / 'two.txt'}"], outcome=files["outcome"], out=tmp_path / "t.tsv")
+
+
 def test_a_pair_without_instruments_does_not_stop_the_others(tmp_path):
     exposure, outcome = studies(tmp_path)
     exposure.assign(p_value=0.5).to_csv(tmp_path / "weak.tsv", sep="\t", index=False)
@@ -222,7 +236,7 @@ def test_several_exposures_in_one_model(tmp_path):
     exposure, _ = studies(tmp_path)
     other = exposure.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))
     other.to_csv(tmp_path / "z.tsv", sep="\t", index=False)
-    from deepmr.commands.mr_gwas import GwasOptions, prepare
+    from deepmr.commands.gwas_instruments import GwasOptions, prepare
 
     x, z, y = (read_sumstats(tmp_path / name)[0] for name in ("x.tsv.gz", "z.tsv", "y.txt"))
     found = prepare([x, z], y, gwas=GwasOptions(multivariable=True)).instruments

@@ -53,10 +53,12 @@ def test_paths_are_relative_to_the_file_and_values_have_their_types(flow, tmp_pa
 
 
 def test_files_of_gwas_results_are_relative_to_the_file_and_tasks_are_names(flow, tmp_path):
-    text = '[mr]\nexposure = ["a.tsv", "/data/b.tsv"]\noutcome = "c.tsv"\nout = "mr.tsv"\ncorrelation = "panel"\n'
+    text = (
+        '[mr]\nexposure = ["a.tsv", "LDL=/data/b.tsv"]\noutcome = "CHD=c.tsv"\nout = "mr.tsv"\ncorrelation = "panel"\n'
+    )
     (step,) = read_flow(flow(text + 'panel = "eur"\n'))
-    assert step.options["exposure"] == [str(tmp_path / "a.tsv"), "/data/b.tsv"]
-    assert step.options["outcome"] == [str(tmp_path / "c.tsv")]
+    assert step.options["exposure"] == [str(tmp_path / "a.tsv"), "LDL=/data/b.tsv"]
+    assert step.options["outcome"] == [f"CHD={tmp_path / 'c.tsv'}"]
     assert (step.options["correlation"], step.options["panel"]) == ("panel", tmp_path / "eur")
     (step,) = read_flow(flow('[mr]\neffects = "e.h5"\nexposure = ["a"]\nout = "mr.tsv"\n'))
     assert step.options["exposure"] == ["a"]
