@@ -44,7 +44,7 @@ class GwasOptions:
     kb: float | None = None
     r2: float = 0.001
     panel: Path | None = None
-    correlation: Path | Literal["panel"] | None = None
+    correlation: Literal["panel"] | Path | None = None  # in the order of `mr`: typing keeps one of equal unions
     palindromes: Palindromes = "infer"
     tolerance: float = 0.08
     match: Match = "auto"

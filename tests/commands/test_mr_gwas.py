@@ -141,6 +141,10 @@ def test_clumped_by_a_panel_or_given_its_correlations(tmp_path):
         tmp_path, panel=tmp_path / "panel", clump="none", correlation="panel", method=["ivw_random"], overwrite=True
     )
     assert kept["variants"][0]["instruments"] == 40
+    words = ["mr", "--exposure", tmp_path / "x.tsv.gz", "--outcome", tmp_path / "y.txt", "--out", tmp_path / "c.tsv"]
+    words += ["--panel", tmp_path / "panel", "--clump", "none", "--correlation", "panel", "--method", "ivw_random"]
+    assert execute(list(map(str, words))) == 0
+    assert (read_estimates(tmp_path / "c.tsv").table["n"] == 40).all()
     names = exposure["rsid"].tolist()
     order = rng.permutation(N)
     pd.DataFrame(np.eye(N), columns=np.array(names)[order]).to_csv(tmp_path / "ld.tsv", sep="\t", index=False)
