@@ -12,8 +12,7 @@ from deepmr.io.files import atomic_path
 from deepmr.io.instruments import read_instruments
 from deepmr.io.provenance import file_sha256, provenance
 from deepmr.io.tables import read_estimates, read_table
-from deepmr.report import words
-from deepmr.report.gwas import GwasRun, Trait
+from deepmr.report.gwas import GwasRun, Trait, verdicts
 from deepmr.report.page import render_gwas_page
 from deepmr.types import Estimates, Instruments
 
@@ -66,10 +65,10 @@ def report_gwas(
         temporary.write_text(page, encoding="utf-8")
     log.info("wrote %s, %.1f MB", out, len(page.encode()) / 1e6)
     columns = ["exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n"]
-    only = run.examined[0].found.sentences if len(run.examined) == 1 else ()
+    said = verdicts(run)
     return {
         "effects": run.headline[columns].to_dict(orient="records"),
-        "verdict": [words.with_names(sentence) for sentence in only],
+        "verdict": list(said[0][1]) if len(said) == 1 else [],
         "notes": list(run.notes),
         "report": str(out),
     }

@@ -11,6 +11,7 @@ import pandas as pd
 from deepmr.report import words
 from deepmr.report.content import Plate, Plates
 from deepmr.report.forest import forest
+from deepmr.report.joint import joint_sentences
 from deepmr.report.one_by_one import Examined, examine_pair, sensitivity_plates
 from deepmr.report.plates import for_forest
 from deepmr.report.scatter import mr_scatter
@@ -172,6 +173,18 @@ def pair_plates(run: GwasRun, plates: Plates) -> list[tuple[str, list[Plate]]]:
     order = {key: k for k, key in enumerate(zip(run.headline["exposure"], run.headline["outcome"], strict=True))}
     chosen = sorted(run.examined, key=lambda one: order.get(_key(one), len(order)))[:MAX_DRAWN]
     return [(title_of(one), _figures(one, plates)) for one in chosen]
+
+
+def verdicts(run: GwasRun) -> list[tuple[str, tuple[str, ...]]]:
+    """Return what the sensitivity analyses say: questions and their sentences."""
+    single = {_key(one): tuple(map(words.with_names, one.found.sentences)) for one in run.examined}
+    found = []
+    for pair in run.instruments:
+        alone = len(pair.exposures) == 1
+        said = single.get((pair.exposure, pair.outcome), ()) if alone else joint_sentences(pair, run.estimates)
+        if said:
+            found.append((f"{', '.join(pair.exposures)} → {pair.outcome}", said))
+    return found
 
 
 def title_of(one: Examined) -> str:

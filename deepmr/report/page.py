@@ -84,13 +84,7 @@ def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
         "estimand": words.ESTIMANDS["population"],
         "cards": gwas.cards(run),
         "n_effects": len(run.headline),
-        "verdicts": [
-            (
-                f"{one.instruments.exposure} → {one.instruments.outcome}",
-                tuple(map(words.with_names, one.found.sentences)),
-            )
-            for one in run.examined
-        ],
+        "verdicts": gwas.verdicts(run),
         "estimate_plates": gwas.estimate_plates(run, counter),
         "methods": _meanings(run.estimates),
         "estimate_table": gwas_tables.estimate_table(run),

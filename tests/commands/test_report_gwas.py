@@ -104,6 +104,8 @@ def test_several_pairs_and_several_exposures_in_one_model(folder, tmp_path):
     text = text_of((tmp_path / "mv.html").read_text(encoding="utf-8"))
     assert "with the other exposures held fixed" in text
     assert "conditional F" in text
+    assert re.search(r"x, the others held fixed: [−\d.]+ \(.*\) by Multivariable IVW", text)
+    assert summary["verdict"][-2].startswith("Instruments are")
 
 
 def test_files_that_changed_or_are_gone_are_noticed(folder, tmp_path):
