@@ -110,6 +110,10 @@ READING = {
     "itself may lie. The thin, capped line is the prediction interval: where the effect at one new locus "
     "may lie. More loci shorten the thick bar; the thin line stays as long as loci differ. A triangle at "
     "the border marks an interval that goes on outside the figure.",
+    "methods": "Each square is the estimate of one method, the bar its confidence interval. Methods are wrong for "
+    "different reasons: where they agree, no single way in which instruments go wrong explains the answer. MR-Egger "
+    "asks more of the data, so its interval is wider. A triangle at the border marks an interval that goes on outside "
+    "the figure.",
     "matrix": "Start at the row of the exposure and go to the column of the outcome. Red: the outcome rises with "
     "the exposure; blue: it falls; white: no effect. Bold: the confidence interval leaves 0 out. Grey: no "
     "estimate. The two directions of a pair are separate questions: they need not mirror each other.",
