@@ -49,6 +49,21 @@ class JointErrors:
         return Structured(own=own, left=left, right=right, dense=dense)
 
 
+    def squared_size(self, effects: Float[np.ndarray, "block width traits"]) -> Float[np.ndarray, "block"]:
+        """Return v' S^-1 v for the effects v of every trait at every instrument."""
+        root = np.linalg.cholesky(self.own)
+        columns = np.linalg.solve(root, np.concatenate([effects[..., None], self.shared], axis=-1))
+        if self.correlation is not None:
+            size = self.correlation.shape[-1]
+            flat = np.linalg.solve(np.linalg.cholesky(self.correlation), columns.reshape(len(columns), size, -1))
+            columns = flat.reshape(columns.shape)
+        flat = columns.reshape(len(columns), -1, columns.shape[-1])
+        v, half = flat[..., :1], flat[..., 1:]
+        core = np.eye(half.shape[-1]) + half.swapaxes(1, 2) @ half
+        pulled = half.swapaxes(1, 2) @ v
+        return (v.swapaxes(1, 2) @ v - pulled.swapaxes(1, 2) @ np.linalg.solve(core, pulled))[:, 0, 0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structured:
     """A matrix a locus: diag(own) + left right', or the dense one where there is linkage disequilibrium."""

@@ -166,3 +166,25 @@ def joint_moves(
     sizes = profile.scales()
     slopes = jacobian(profile, beta, tau2, scale=sizes.effect, unit=sizes.tau2)
     return member_moves(profile, slopes, beta, tau2, factors)
+
+
+def score_variance(
+    profile: JointProfile, beta: Float[np.ndarray, "block"], tau2: Float[np.ndarray, "block"]
+) -> Float[np.ndarray, "block"]:
+    """Return the variance of a solution under normal errors; NaN where the exposure effects are lost in their errors.
+
+    With A = g'V^-1 g, E over a standard normal Z and delta = E Z rho'(Z): the score's variance is E rho'(Z)^2 A, its
+    slope delta (A - tr(V^-1 (S_xx - C V^-1 C'))). Where tau2 is above 0, its own variance adds to that of the score.
+    """
+    at, loss = profile.terms(beta, tau2), profile.loss
+    exposure, _ = mixtures(beta)
+    strength = dot(at.g, at.precision.times(at.g[..., None])[..., 0])
+    left, right = at.precision.after(at.c), at.precision.after(at.c.turned())
+    noise = at.precision.after(profile.errors.between(exposure, exposure)).trace() - left.after(right).trace()
+    signal = loss.delta * (strength - noise)
+    # Padding has an error of the outcome alone, of variance 1.
+    count, total = profile.known.sum(axis=1), at.precision.trace() - (1 - profile.known).sum(axis=1)
+    cross = loss.delta * left.after(at.precision).trace()
+    dispersion = np.where(tau2 > 0, count * loss.variance / (loss.delta / 2 * total) ** 2, 0.0)
+    score = loss.score_square * strength + cross**2 * dispersion
+    return np.where(signal > 0, score / np.where(signal > 0, signal, 1.0) ** 2, np.nan)

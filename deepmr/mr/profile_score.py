@@ -1,13 +1,11 @@
 """Profile score with the joint covariance of all errors of a locus."""
 
 import numpy as np
-from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.linalg import segment_sum
 from deepmr.mr.correlated import unlinkable
-from deepmr.mr.errors import dot
-from deepmr.mr.joint_profiles import JointProfile, joint_blocks, joint_moves, mixtures, solve_joint
+from deepmr.mr.joint_profiles import joint_blocks, joint_moves, score_variance, solve_joint
 from deepmr.mr.lines import cochran, error_extras, exposure_of, mean_f, split_error, too_few
 from deepmr.mr.losses import LossName
 from deepmr.types import Estimates, Instruments, make_estimates
@@ -70,7 +68,7 @@ def profile_score(
         good = np.flatnonzero(chosen.found)
         loci, own = block.loci[good], profile.take(good)
         beta[loci], tau2[loci], n_roots[block.loci] = chosen.beta[good], chosen.tau2[good], chosen.count
-        variance[loci], q[loci] = _variance(own, beta[loci], tau2[loci]), own.heterogeneity(beta[loci])
+        variance[loci], q[loci] = score_variance(own, beta[loci], tau2[loci]), own.heterogeneity(beta[loci])
         if shared is not None:
             factors = shared[:, block.rows[good]] * block.known[good][..., None]
             members[:, loci] = joint_moves(own, beta[loci], tau2[loci], factors.astype(float))
@@ -98,20 +96,3 @@ def profile_score(
         },
         error_factors=factors,
     )
-
-
-def _variance(
-    profile: JointProfile, beta: Float[np.ndarray, "block"], tau2: Float[np.ndarray, "block"]
-) -> Float[np.ndarray, "block"]:
-    at, loss = profile.terms(beta, tau2), profile.loss
-    exposure, _ = mixtures(beta)
-    strength = dot(at.g, at.precision.times(at.g[..., None])[..., 0])
-    left, right = at.precision.after(at.c), at.precision.after(at.c.turned())
-    noise = at.precision.after(profile.errors.between(exposure, exposure)).trace() - left.after(right).trace()
-    signal = loss.delta * (strength - noise)
-    # Padding has an error of the outcome alone, of variance 1.
-    count, total = profile.known.sum(axis=1), at.precision.trace() - (1 - profile.known).sum(axis=1)
-    cross = loss.delta * left.after(at.precision).trace()
-    dispersion = np.where(tau2 > 0, count * loss.variance / (loss.delta / 2 * total) ** 2, 0.0)
-    score = loss.score_square * strength + cross**2 * dispersion
-    return np.where(signal > 0, score / np.where(signal > 0, signal, 1.0) ** 2, np.nan)
