@@ -55,9 +55,9 @@ class JointErrors:
         columns = np.linalg.solve(root, np.concatenate([effects[..., None], self.shared], axis=-1))
         if self.correlation is not None:
             size = self.correlation.shape[-1]
-            flat = np.linalg.solve(np.linalg.cholesky(self.correlation), columns.reshape(len(columns), size, -1))
-            columns = flat.reshape(columns.shape)
-        flat = columns.reshape(len(columns), -1, columns.shape[-1])
+            rows = columns.reshape(len(columns), size, columns.shape[2] * columns.shape[3])
+            columns = np.linalg.solve(np.linalg.cholesky(self.correlation), rows).reshape(columns.shape)
+        flat = columns.reshape(len(columns), columns.shape[1] * columns.shape[2], columns.shape[3])
         v, half = flat[..., :1], flat[..., 1:]
         core = np.eye(half.shape[-1]) + half.swapaxes(1, 2) @ half
         pulled = half.swapaxes(1, 2) @ v

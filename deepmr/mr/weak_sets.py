@@ -16,16 +16,19 @@ from deepmr.mr.joint_profiles import JointProfile, joint_blocks, joint_moves, sc
 from deepmr.mr.lines import cochran, error_extras, exposure_of, mean_f, split_error, too_few
 from deepmr.types import Estimates, Instruments, make_estimates
 
-Tail = Callable[[JointProfile, Float[np.ndarray, "block"], Float[np.ndarray, "block"]], Float[np.ndarray, "block"]]
+# P values of effects, given the equations and, of every locus, (x, y)' S^-1 (x, y) and the smallest e'V^-1 e.
+Tail = Callable[[JointProfile, Float[np.ndarray, "block"], Float[np.ndarray, "2 block"]], Float[np.ndarray, "block"]]
 
 _FAR, _NEAR = 128, 64  # grid points over all effects, and around the estimate
 _FARTHEST = 1e7  # in sizes of effects: as good as an infinite effect
 _HALVINGS = 100
 _NODES, _MASSES = np.polynomial.legendre.leggauss(48)
+_FAR_OFF = 0.02  # share of the error rate that is spent on leaving out effects far from the likelihood's maximum
 _CUT = 1e-13  # mass of chi-square that the integral leaves out at either end
 
 _ZERO = "not identified: every exposure effect is zero"
 _OPEN = "not identified: the confidence set has no end, so weak are the instruments"
+_NOWHERE = "not identified: the likelihood has no maximum at a finite effect"
 _EMPTY = "the confidence set is empty: the instruments disagree by more than their errors"
 
 
@@ -81,7 +84,9 @@ def clr(instruments: Instruments, *, min_instruments: int = 3, level: float = 0.
     With a = e'V^-1 e, g the best guess of the exposure effects given b, k = (g'V^-1 e)^2 / g'V^-1 g and
     r = g' Var(g)^-1 g, which says how strong the instruments are and is independent of e, the statistic is
     (a - r + sqrt((a - r)^2 + 4 r k)) / 2. Given r it has the distribution of the same expression in chi-squares with 1
-    (k) and J - 1 (a - k) degrees of freedom; its P value is an integral over one of them. With strong instruments the
+    (k) and J - 1 (a - k) degrees of freedom; its P value is an integral over one of them. Since k is 0 at every bend of
+    the likelihood, also at a minimum, 2 % of the error rate go to a test of a less its smallest value, which at the true
+    effect is at most a chi-square with J degrees of freedom. With strong instruments the
     set is the interval of the likelihood; the power of Anderson-Rubin's set is lost to J degrees of freedom. It takes
     instruments as valid.
 
@@ -97,25 +102,27 @@ def clr(instruments: Instruments, *, min_instruments: int = 3, level: float = 0.
 
 
 def _anderson_rubin_tail(
-    profile: JointProfile, beta: Float[np.ndarray, "block"], size: Float[np.ndarray, "block"]
+    profile: JointProfile, beta: Float[np.ndarray, "block"], known: Float[np.ndarray, "2 block"]
 ) -> Float[np.ndarray, "block"]:
     return chi2_tail(profile.heterogeneity(beta), profile.known.sum(axis=1))
 
 
 def _conditional_tail(
-    profile: JointProfile, beta: Float[np.ndarray, "block"], size: Float[np.ndarray, "block"]
+    profile: JointProfile, beta: Float[np.ndarray, "block"], known: Float[np.ndarray, "2 block"]
 ) -> Float[np.ndarray, "block"]:
-    """P values of the conditional likelihood ratio; `size` is (x, y)' S^-1 (x, y), the sum of a and r at any effect."""
     at = profile.terms(beta, np.zeros_like(beta))
     a = dot(at.e, at.z)
     strength = dot(at.g, at.precision.times(at.g[..., None])[..., 0])
     k = dot(at.g, at.z) ** 2 / np.where(strength > 0, strength, 1.0)
-    r = np.maximum(size - a, 0.0)
+    size, least = known
+    r = np.maximum(size - a, 0.0)  # a + r is the same at every effect
     # Written without the difference of nearly equal numbers where the instruments are strong.
     root, gap = np.sqrt((a - r) ** 2 + 4 * r * k), a - r
     far = np.maximum(root - gap, np.finfo(float).tiny)
     ratio = np.where(gap > 0, (gap + root) / 2, 2 * r * k / far)
-    return conditional_tail(ratio, r, profile.known.sum(axis=1) - 1)
+    count = profile.known.sum(axis=1)
+    far_off = chi2_tail(np.maximum(a - least, 0.0), count)
+    return np.minimum(np.minimum(conditional_tail(ratio, r, count - 1) / (1 - _FAR_OFF), far_off / _FAR_OFF), 1.0)
 
 
 def conditional_tail(
@@ -158,17 +165,21 @@ class _Sets:
 
 
 def _invert(
-    profile: JointProfile, tail: Tail, beta: Float[np.ndarray, "block"], se: Float[np.ndarray, "block"], level: float
+    profile: JointProfile,
+    tail: Tail,
+    known: Float[np.ndarray, "2 block"],
+    beta: Float[np.ndarray, "block"],
+    se: Float[np.ndarray, "block"],
+    level: float,
 ) -> _Sets:
     """Find the effects with a P value of 1 - level or more: a grid in angles and around the estimate, then halving."""
     scale = profile.scales().effect
-    size = profile.errors.squared_size(np.stack([profile.x, profile.y], axis=-1))
     angles = np.arctan(_FARTHEST) * np.linspace(-1.0, 1.0, _FAR)
     width = np.where(np.isfinite(se), 6 * se, scale)
     near = beta[:, None] + width[:, None] * np.linspace(-1.0, 1.0, _NEAR + 1)
     grid = np.concatenate([scale[:, None] * np.tan(angles), near], axis=1)
     grid = np.sort(np.clip(grid, -_FARTHEST * scale[:, None], _FARTHEST * scale[:, None]), axis=1)
-    inside = np.stack([tail(profile, column, size) for column in grid.T], axis=1) >= 1 - level
+    inside = np.stack([tail(profile, column, known) for column in grid.T], axis=1) >= 1 - level
     unbounded, empty = inside[:, 0] | inside[:, -1], ~inside.any(axis=1)
     ends = []
     for crossing in (inside[:, 1:] & ~inside[:, :-1], ~inside[:, 1:] & inside[:, :-1]):
@@ -179,7 +190,7 @@ def _invert(
     for result, (found, at), rising in zip((low, high), ends, (True, False), strict=True):
         home = np.flatnonzero(found)
         a, b = grid[home, at[home]], grid[home, at[home] + 1]
-        result[home] = _halve(profile.take(home), tail, a, b, size[home], level, rising=rising)
+        result[home] = _halve(profile.take(home), tail, a, b, known[:, home], level, rising=rising)
     return _Sets(
         low=low,
         high=high,
@@ -194,7 +205,7 @@ def _halve(
     tail: Tail,
     low: Float[np.ndarray, "ends"],
     high: Float[np.ndarray, "ends"],
-    size: Float[np.ndarray, "ends"],
+    known: Float[np.ndarray, "2 ends"],
     level: float,
     *,
     rising: bool,
@@ -202,7 +213,7 @@ def _halve(
     """Halve brackets, of which the upper (`rising`) or the lower end is in the set, down to rounding."""
     for _ in range(_HALVINGS if len(low) else 0):
         middle = (low + high) / 2
-        inside = tail(profile, middle, size) >= 1 - level
+        inside = tail(profile, middle, known) >= 1 - level
         up = inside != rising
         low, high = np.where(up, middle, low), np.where(up, high, middle)
         if np.all(high - low <= 4e-16 * np.maximum(np.abs(low), np.abs(high))):
@@ -223,15 +234,15 @@ def _set_estimates(method: str, instruments: Instruments, tail: Tail, min_instru
     for block, profile in joint_blocks(instruments, overdispersed=False, loci=wanted):
         chosen = solve_joint(profile)
         for locus in block.loci[~chosen.found]:
-            reason[locus] = _OPEN
+            reason[locus] = _NOWHERE
         good = np.flatnonzero(chosen.found)
         loci, own, none = block.loci[good], profile.take(good), np.zeros(len(good))
         beta[loci] = chosen.beta[good]
         variance[loci], q[loci] = score_variance(own, beta[loci], none), own.heterogeneity(beta[loci])
-        sets = _invert(own, tail, beta[loci], np.sqrt(variance[loci]), level)
+        known = np.stack([own.errors.squared_size(np.stack([own.x, own.y], axis=-1)), q[loci]])
+        sets = _invert(own, tail, known, beta[loci], np.sqrt(variance[loci]), level)
         low[loci], high[loci], count[loci] = sets.low, sets.high, sets.count
-        size = own.errors.squared_size(np.stack([own.x, own.y], axis=-1))
-        pvalue[loci] = tail(own, none, size)
+        pvalue[loci] = tail(own, none, known)
         for locus, empty, unbounded in zip(loci, sets.empty, sets.unbounded, strict=True):
             reason[locus] = _EMPTY if empty else _OPEN if unbounded else ""
         if shared is not None:
