@@ -120,6 +120,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.draws",
         "deepmr.mr.labels",
         "deepmr.mr.errors",
+        "deepmr.mr.gls_joint",
         "deepmr.mr.implicit",
         "deepmr.mr.joint_profiles",
         "deepmr.mr.correlated",
