@@ -3,7 +3,7 @@
     python simulations/estimators.py --out results/estimators [--methods ivw egger ...] [--scenarios valid weak ...]
 
 2,000 replicates (200 for methods that resample) of 50 instruments a scenario, at a causal effect of 0.4 and of 0. With
-`--multivariable`: of two exposures, of which the first has this effect, and the second one of 0.2 in all.
+`--multivariable`: of two exposures, of which the first has this effect, and the second one of -0.2 in all.
 Writes performance.tsv (every figure with its Monte Carlo error), performance.md (two tables) and performance.png, and
 with `--page` puts the tables between the markers of a documentation page. Rows that stand in performance.tsv are not
 computed again (unless `--again`), so that a study can be stopped, resumed, and extended by new methods.
@@ -58,7 +58,7 @@ def instruments_of(scenario: str, n: int, *, slope: float, seed: int) -> Instrum
 
 def exposures_of(scenario: str, n: int, *, slope: float, seed: int) -> Instruments:
     """Instruments of n replicates of a scenario with two exposures."""
-    return simulate_exposures(scenario, n_loci=n, n_instruments=N_INSTRUMENTS, slopes=(slope, 0.2), seed=seed)
+    return simulate_exposures(scenario, n_loci=n, n_instruments=N_INSTRUMENTS, effects=(slope, -0.2), seed=seed)
 
 
 ONE_EXPOSURE = Study(
@@ -86,6 +86,7 @@ TWO_EXPOSURES = Study(
         "weak": "valid,\nweak",
         "alike": "alike\nexposures",
         "balanced": "balanced\npleiotropy",
+        "outliers": "outliers",
         "directional": "directional\npleiotropy",
         "overlap": "overlap,\ngiven",
     },

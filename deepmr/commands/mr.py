@@ -141,7 +141,7 @@ def mr(
     error_corr
         Correlation of the errors of exposure and outcome (overlapping samples): a number, or estimate.
     multivariable
-        All exposures in one model: the effect of each with the others held fixed, by mv_ivw and mv_debiased.
+        All exposures in one model, by the mv_ methods: the effect of each with the others held fixed.
     exposure_columns
         field=COLUMN words that replace guesses, such as beta=BETA se=SE; n=NUMBER gives every row that sample size.
     outcome_columns

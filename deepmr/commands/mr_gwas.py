@@ -18,7 +18,9 @@ from deepmr.io.sumstats import Gwas, read_sumstats
 from deepmr.io.sumstats_columns import Role, parse_columns
 from deepmr.io.tables import skipped_path, write_estimates, write_table
 from deepmr.mr import estimate_effects
+from deepmr.mr.multivariable import PREFERRED as PREFERRED_DIRECT
 from deepmr.mr.multivariable import estimate_direct_effects
+from deepmr.mr.multivariable.strength import weak_instruments
 from deepmr.types import Estimates, concat_estimates
 
 PREFERRED = ("ivw_random", "egger", "median_weighted", "mode_weighted")
@@ -110,6 +112,8 @@ def mr_gwas(
         raise TooFewInstruments(_why_none(estimates, dropped, out))
     why = dropped.groupby(["file", "reason"], sort=False).size().reset_index(name="variants")
     shown = ["exposure", "outcome", "method", "n", "beta", "se", "pvalue"]
+    if gwas.multivariable:
+        shown.append("conditional_f")
     return {
         "columns": [
             {"trait": one.trait, "read_as": ", ".join(f"{f} <- {c}" for f, c in one.columns.items())}
@@ -118,6 +122,7 @@ def mr_gwas(
         "variants": [{name: one.counts[name] for name in SHOWN if name in one.counts} for one in prepared],
         "dropped": why.to_dict(orient="records"),
         "effects": estimates.table[shown].to_dict(orient="records"),
+        **({"strength": [weak_instruments(one)[1] for one in instruments]} if gwas.multivariable else {}),
         "skipped": estimates.skipped.drop(columns="locus").to_dict(orient="records"),
         "estimand": str(estimates.table["estimand"].iloc[0]),
         "estimates": str(out),
@@ -199,7 +204,7 @@ def _record(one: Gwas, role: Role) -> dict[str, object]:
 
 
 def _default_methods(*, multivariable: bool) -> list[str]:
-    return ["mv_ivw", "mv_debiased"] if multivariable else list(PREFERRED)
+    return list(PREFERRED_DIRECT if multivariable else PREFERRED)
 
 
 def _no_drops() -> pd.DataFrame:

@@ -51,6 +51,11 @@ METHOD_NAMES = {
     "mv_ivw": "Multivariable IVW",
     "mv_egger": "Multivariable MR-Egger",
     "mv_debiased": "Multivariable IVW, debiased",
+    "mv_ivw_robust": "Multivariable IVW, robust",
+    "mv_median": "Multivariable median",
+    "mv_lasso": "Multivariable MR-Lasso",
+    "mv_raps": "Multivariable RAPS",
+    "mv_gmm": "Multivariable GMM",
 }
 METHOD_MEANINGS = {
     "ivw": "slope through the origin, every instrument with equal weight",
@@ -97,6 +102,11 @@ METHOD_MEANINGS = {
     "mv_ivw": "weighted regression on all exposures at once: the effect of each with the others held fixed",
     "mv_egger": "the same with an intercept, which takes up a direct effect common to all instruments",
     "mv_debiased": "the same without the bias from errors of the exposure effects and from overlapping samples",
+    "mv_ivw_robust": "direct effects by a regression that outlying instruments do not move",
+    "mv_median": "direct effects by a median regression: some instruments may have any effect by other paths",
+    "mv_lasso": "direct effects from the instruments to which a penalty leaves no effect by other paths",
+    "mv_raps": "direct effects that allow for errors of all effects, balanced effects by other paths, and outliers",
+    "mv_gmm": "direct effects with the error of the exposure effects counted, which weak instruments do not bias",
 }
 # The estimators that a page leads with, best first: the first one that a run has.
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")

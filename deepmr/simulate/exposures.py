@@ -1,26 +1,28 @@
-"""Instruments of two exposures with known direct effects, for multivariable Mendelian randomization."""
+"""Instruments of two exposures with known direct effects: summary statistics under the ways in which they go wrong."""
 
 from typing import Literal, get_args
 
 import numpy as np
 
 from deepmr import checks
-from deepmr.simulate.instruments import simulated_variants
+from deepmr.simulate.instruments import variant_frame
 from deepmr.types import Instruments
 
-Scenario = Literal["valid", "weak", "alike", "balanced", "directional", "overlap"]
+Scenario = Literal["valid", "weak", "alike", "balanced", "outliers", "directional", "overlap"]
 
 SCENARIOS: dict[str, str] = {
-    "valid": "effects on the two exposures correlate 0.5, strong instruments (mean F 80)",
-    "weak": "the same, weak instruments (mean F 6)",
-    "alike": "effects on the two exposures correlate 0.95: strong alone (mean F 40), weak given each other",
-    "balanced": "30 % of the instruments have direct effects of either sign",
-    "directional": "30 % have direct effects that raise the outcome, unrelated to the exposure effects",
-    "overlap": "the same samples measured all traits: every two errors correlate 0.5 (mean F 10)",
+    "valid": "no effects by other paths, strong instruments (mean F 80)",
+    "weak": "no effects by other paths, weak instruments (mean F 4)",
+    "alike": "effects on the exposures correlate 0.95: strong alone (mean F 40), weak given each other",
+    "balanced": "all instruments have effects of either sign by other paths, as large as their errors (mean F 20)",
+    "outliers": "a tenth have effects six errors large by other paths, of either sign (mean F 80)",
+    "directional": "a fifth have effects four errors large by other paths, with the sign of the first (mean F 80)",
+    "overlap": "the same samples measured all traits: errors correlate 0.3 and, with the outcome, 0.5 (mean F 4)",
 }
-_MEAN_F = {"weak": 6.0, "alike": 40.0, "overlap": 10.0}
-_STRONG, _SE, _INVALID, _N = 80.0, 0.02, 0.3, 1e5
-_CORRELATION, _ALIKE, _ERROR_CORR = 0.5, 0.95, 0.5
+_MEAN_F = {"weak": 4.0, "alike": 40.0, "overlap": 4.0, "balanced": 20.0}
+_STRONG = 80.0
+_SE, _CORR, _ALIKE = 0.02, 0.3, 0.95  # standard error; correlations of the true effects on both exposures
+_OVERLAP = np.array([[1.0, 0.3, 0.5], [0.3, 1.0, 0.5], [0.5, 0.5, 1.0]])
 
 
 def simulate_exposures(
@@ -28,7 +30,7 @@ def simulate_exposures(
     *,
     n_loci: int = 1,
     n_instruments: int = 50,
-    slopes: tuple[float, float] = (0.4, 0.2),
+    effects: tuple[float, float] = (0.4, -0.2),
     seed: int = 0,
 ) -> Instruments:
     """Simulate instruments of two exposures at many loci, each an independent replicate of one scenario.
@@ -37,12 +39,12 @@ def simulate_exposures(
     ----------
     scenario : a key of `SCENARIOS`, which describes each.
     n_loci, n_instruments : replicates, and instruments of each; at least 1.
-    slopes : direct effects of the exposures "first" and "second".
+    effects : of each exposure with the other held fixed.
     seed : of the random stream.
 
     Returns
     -------
-    Instruments, estimand "population", and 100,000 people a trait; `overlap` carries the true `error_corr`.
+    Instruments of the exposures "first" and "second", estimand "population"; `overlap` carries the true `error_corr`.
 
     Raises
     ------
@@ -50,13 +52,13 @@ def simulate_exposures(
 
     Notes
     -----
-    Effects on the exposures are normal, with standard deviation s sqrt(F - 1); s, the standard error, is uniform
-    within 20 % of 0.02 for each trait. Variants are coded so that the first effect is positive. Direct effects are
-    N(0, (4 s)^2) or N(4 s, (2 s)^2).
+    True effects on the exposures are normal with a correlation of 0.3 (`alike` 0.95) and a variance of (F - 1) s^2,
+    s = 0.02 the standard error of every effect. Conditional F statistics are a tenth lower than F, in `alike` F / 8.
 
     Examples
     --------
-    >>> simulate_exposures("alike", n_loci=2, n_instruments=5).beta_exposure.shape
+    >>> given = simulate_exposures("weak", n_loci=2, n_instruments=5)
+    >>> given.beta_exposure.shape
     (10, 2)
     """
     checks.one_of("scenario", scenario, get_args(Scenario))
@@ -64,28 +66,29 @@ def simulate_exposures(
     checks.at_least("n_instruments", n_instruments, 1)
     rng = np.random.default_rng(seed)
     rows = n_loci * n_instruments
-    se = _SE * rng.uniform(0.8, 1.2, (rows, 3))
-    rho = _ALIKE if scenario == "alike" else _CORRELATION
-    scores = rng.normal(size=(rows, 2)) @ np.linalg.cholesky(np.array([[1.0, rho], [rho, 1.0]])).T
-    gamma = np.sqrt(_MEAN_F.get(scenario, _STRONG) - 1) * se[:, :2] * scores
-    gamma *= np.sign(gamma[:, :1])
-    error_corr = np.full((3, 3), _ERROR_CORR) + (1 - _ERROR_CORR) * np.eye(3) if scenario == "overlap" else None
-    errors = rng.normal(size=(rows, 3)) @ np.linalg.cholesky(np.eye(3) if error_corr is None else error_corr).T * se
-    lean, spread = {"balanced": (0.0, 4.0), "directional": (4.0, 2.0)}.get(scenario, (0.0, 0.0))
-    invalid = rng.random(rows) < _INVALID
-    direct = np.where(invalid, se[:, 2] * (lean + spread * rng.normal(size=rows)), 0.0)
+    rho = _ALIKE if scenario == "alike" else _CORR
+    root = np.linalg.cholesky(np.array([[1.0, rho], [rho, 1.0]]))
+    gamma = rng.normal(size=(rows, 2)) @ root.T * _SE * np.sqrt(_MEAN_F.get(scenario, _STRONG) - 1)
+    corr = _OVERLAP if scenario == "overlap" else np.eye(3)
+    error = rng.normal(size=(rows, 3)) @ np.linalg.cholesky(corr).T * _SE
+    place = np.tile(np.arange(n_instruments) / n_instruments, n_loci)
+    sign = rng.choice([-1.0, 1.0], rows)
+    other = {
+        "balanced": rng.normal(size=rows),
+        "outliers": np.where(place < 0.1, 6 * sign, 0.0),
+        "directional": np.where(place < 0.2, 4 * np.sign(gamma[:, 0]), 0.0),
+    }
     loci = tuple(f"replicate{i}" for i in range(n_loci))
     return Instruments(
         loci=loci,
         offsets=np.arange(n_loci + 1) * n_instruments,
         exposures=("first", "second"),
         outcome="outcome",
-        variants=simulated_variants(loci, n_instruments),
-        beta_exposure=gamma + errors[:, :2],
-        se_exposure=se[:, :2],
-        beta_outcome=gamma @ np.array(slopes) + direct + errors[:, 2],
-        se_outcome=se[:, 2],
-        error_corr=error_corr,
-        n=np.full((rows, 3), _N),
+        variants=variant_frame(loci, n_instruments),
+        beta_exposure=gamma + error[:, :2],
+        se_exposure=np.full((rows, 2), _SE),
+        beta_outcome=gamma @ np.array(effects) + _SE * other.get(scenario, np.zeros(rows)) + error[:, 2],
+        se_outcome=np.full(rows, _SE),
+        error_corr=_OVERLAP if scenario == "overlap" else None,
         estimand="population",
     )

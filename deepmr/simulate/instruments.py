@@ -88,7 +88,7 @@ def simulate_instruments(
         offsets=np.arange(n_loci + 1) * n_instruments,
         exposures=("exposure",),
         outcome="outcome",
-        variants=simulated_variants(loci, n_instruments),
+        variants=variant_frame(loci, n_instruments),
         beta_exposure=(gamma + errors[:, 0])[:, None],
         se_exposure=se[:, :1],
         beta_outcome=slope * gamma + direct + errors[:, 1],
@@ -154,7 +154,7 @@ def _errors(
     return np.sqrt(1 - _SHARED) * own * se + shared, loadings, error_corr
 
 
-def simulated_variants(loci: tuple[str, ...], n_instruments: int) -> pd.DataFrame:
+def variant_frame(loci: tuple[str, ...], n_instruments: int) -> pd.DataFrame:
     """Return the variants of instruments that have no place in a genome, the same number at each locus."""
     rows = len(loci) * n_instruments
     number = np.arange(rows).astype(str)

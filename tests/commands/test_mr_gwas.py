@@ -13,6 +13,7 @@ from deepmr.errors import InputError, TooFewInstruments
 from deepmr.instruments.alleles import align_alleles
 from deepmr.io.sumstats import read_sumstats
 from deepmr.io.tables import read_estimates
+from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
 from tests.instruments.test_clumping import write_plink
 
 N = 60
@@ -246,13 +247,28 @@ def test_several_exposures_in_one_model(tmp_path):
     found = prepare([x, z], y, gwas=GwasOptions(multivariable=True)).instruments
     assert (found.exposures, found.outcome, found.beta_exposure.shape) == (("x", "z"), "y", (N, 2))
     both = {"exposure": [str(tmp_path / "x.tsv.gz"), str(tmp_path / "z.tsv")], "outcome": [str(tmp_path / "y.txt")]}
-    effects = mr(**both, out=tmp_path / "mv.tsv", multivariable=True)["effects"]
-    rows = [(row["method"], row["exposure"]) for row in effects]
-    assert rows == [("mv_ivw", "x"), ("mv_ivw", "z"), ("mv_debiased", "x"), ("mv_debiased", "z")]
+    summary = mr(**both, out=tmp_path / "mv.tsv", multivariable=True)
+    rows = [(row["method"], row["exposure"]) for row in summary["effects"]]
+    assert rows == [(f"mv_{name}", x) for name in ("ivw", "median", "debiased", "raps") for x in ("x", "z")]
+    assert "strong for every exposure" in summary["strength"][0]
+    every = list(MULTIVARIABLE)
+    effects = mr(**both, out=tmp_path / "mv.tsv", multivariable=True, method=every, overwrite=True)["effects"]
+    assert [row["method"] for row in effects] == [name for name in every for _ in "xz"]
     with pytest.raises(InputError, match=r"method must be one of mv_ivw, .*; got 'ivw'"):
         mr(**both, out=tmp_path / "o.tsv", multivariable=True, method=["ivw"])
     with pytest.raises(InputError, match="--multivariable needs at least two exposures; got 1: x"):
         mr(exposure=both["exposure"][:1], outcome=both["outcome"], out=tmp_path / "o.tsv", multivariable=True)
+
+
+def test_what_several_exposures_drop_is_counted_on_screen_and_listed_in_the_file(tmp_path):
+    exposure, _ = studies(tmp_path)
+    other = exposure.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))
+    other[20:].to_csv(tmp_path / "z.tsv", sep="\t", index=False)
+    files = {"exposure": [str(tmp_path / "x.tsv.gz"), str(tmp_path / "z.tsv")], "outcome": [str(tmp_path / "y.txt")]}
+    summary = mr(**files, out=tmp_path / "mv.tsv", multivariable=True)
+    assert summary["dropped"] == [{"file": "z", "reason": "not in the z", "variants": 20}]
+    dropped = pd.read_csv(tmp_path / "mv.dropped.tsv", sep="\t")
+    assert dropped["variant_id"].tolist() == [f"rs{i}" for i in range(20)]
 
 
 def test_harmonisation_is_that_of_twosamplemr(mr_data, tmp_path):
