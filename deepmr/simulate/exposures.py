@@ -53,7 +53,7 @@ def simulate_exposures(
     Notes
     -----
     True effects on the exposures are normal with a correlation of 0.3 (`alike` 0.95) and a variance of (F - 1) s^2,
-    s = 0.02 the standard error of every effect. Conditional F statistics are a tenth lower than F, in `alike` F / 8.
+    s = 0.02 the standard error of every effect. Conditional F statistics are a tenth lower than F, in `alike` 3.
 
     Examples
     --------
