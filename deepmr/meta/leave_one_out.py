@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from deepmr import schema
 from deepmr.linalg import segment_sum
@@ -77,11 +77,7 @@ def _pool_without(
 ) -> Pooled:
     """Pool every group without each of its loci, in the order of the loci."""
     within, counts = within_variances(loci), np.diff(loci.offsets)
-    weights_0 = 1 / within.total
-    share = (
-        np.maximum.reduceat(weights_0, loci.offsets[:-1]) / segment_sum(weights_0, loci.offsets) if len(counts) else 0
-    )
-    short = counts <= np.where(share > 1 - _ALL_BUT, _SOME, _FEW)
+    short = counts <= np.where(_heaviest(within, loci.offsets) > 1 - _ALL_BUT, _SOME, _FEW)
     long_way = [np.flatnonzero(np.repeat(short, counts))]
     parts, order = [], []
     for a, b in zip(loci.offsets[:-1][~short], loci.offsets[1:][~short], strict=True):
@@ -102,6 +98,13 @@ def _pool_without(
         columns={name: np.concatenate([part.columns[name] for part in parts])[back] for name in parts[0].columns},
         factors=np.concatenate([part.factors for part in parts], axis=1)[:, back],
     )
+
+
+def _heaviest(within: Within, offsets: Int[np.ndarray, "groups_plus_one"]) -> Float[np.ndarray, "groups"]:
+    """Return the largest share of the weight in every group, tau2 being 0."""
+    weights = 1 / within.total
+    largest = np.maximum.reduceat(weights, offsets[:-1]) if len(weights) else np.zeros(0)
+    return largest / segment_sum(weights, offsets)
 
 
 def without(loci: Packed, within: Within, out: Int[np.ndarray, "out"]) -> Whole:
