@@ -41,9 +41,10 @@ EXTRA = {
     "intercept": "MR-Egger intercept: mean direct effect of the instruments on the outcome",
     "intercept_se": "standard error of the intercept",
     "intercept_pvalue": "two-sided P value of intercept = 0",
-    "q": "Cochran's Q: weighted residual sum of squares",
+    "q": "Cochran's Q: weighted residual sum of squares; where members share errors, the plain one about the line over "
+    "its expectation, times q_df",
     "q_df": "degrees of freedom of Q",
-    "q_pvalue": "P value of Q against chi-square",
+    "q_pvalue": "P value of Q against chi-square; with errors that members share against their F, or empty",
     "i2": "share of the variation that heterogeneity explains, 0 to 1",
     "i2_low": "lower end of the interval of i2 (from that of h)",
     "i2_high": "upper end of the interval of i2",

@@ -120,6 +120,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.draws",
         "deepmr.mr.labels",
         "deepmr.mr.errors",
+        "deepmr.mr.gls_joint",
         "deepmr.mr.implicit",
         "deepmr.mr.joint_profiles",
         "deepmr.mr.correlated",
@@ -128,6 +129,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.losses",
         "deepmr.mr.members",
         "deepmr.mr.penalties",
+        "deepmr.mr.scatter",
         "deepmr.mr.profiles",
         "deepmr.mr.robust",
         "deepmr.mr.roots",
@@ -140,7 +142,9 @@ def test_every_multivariable_method_file_is_in_methods():
     from deepmr.mr.multivariable import METHODS
 
     homes = {f.__module__ for f in METHODS.values()}
-    kernels = {f"deepmr.mr.multivariable.{name}" for name in ("strength", "table")}
+    kernels = {
+        f"deepmr.mr.multivariable.{name}" for name in ("least_absolute", "profiles", "solutions", "strength", "table")
+    }
     files = {f"deepmr.mr.multivariable.{p.stem}" for p in (ROOT / "mr" / "multivariable").glob("*.py")}
     assert files - kernels - {"deepmr.mr.multivariable.__init__"} == homes
 

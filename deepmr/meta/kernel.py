@@ -18,6 +18,8 @@ from deepmr.meta.tau2 import Tau2
 Interval = Literal["normal", "t", "HK", "HK_adhoc", "HK_ci", "HK_IQWiG6", "KR"]
 Prediction = Literal["HTS", "V", "S", "HK", "HK_PR", "KR", "KR_PR"]
 
+_NONE = 1e-20  # share of the classic variance of the mean below which that of its scatter is 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pooled:
@@ -62,6 +64,8 @@ def pool_groups(
     at = evidence.weighted(between, weights)
     classic = at.sampled + between * at.square
     knapp = at.scatter / (k - 1)
+    # Effects that are equal by rounding leave nothing for Hartung and Knapp's variance, and no error is not the answer.
+    knapp = np.where(knapp > _NONE * classic, knapp, classic)
     variance, df = _mean_variance(ci, classic, knapp, evidence, at, level)
     error = total_error(variance, df, at.moved)
     mean = evidence.origin + at.centre

@@ -146,8 +146,8 @@ def fit_t(
         hessian, gradient = _hessian(y, v, point, free)
         moved = point.copy()
         moved[free] += np.linalg.pinv(hessian) @ gradient
-        within = all(lo <= x <= hi for x, (lo, hi) in zip(moved, bounds, strict=True))
-        if not within or objective(moved)[0] > objective(point)[0] + 1e-12:
+        # Where the likelihood is nearly flat, a step can lead out of what the parameters may be.
+        if not _within(moved, bounds) or objective(moved)[0] > objective(point)[0] + 1e-12:
             break
         point = moved
     hessian, _ = _hessian(y, v, point, free)
@@ -168,6 +168,10 @@ def fit_t(
         influence=influence,
         loglik=-objective(point)[0] - len(y) * np.log(size),
     )
+
+
+def _within(point: Float[np.ndarray, "3"], bounds: list[tuple[float, float]]) -> bool:
+    return all(low <= value <= high for value, (low, high) in zip(point, bounds, strict=True))
 
 
 def _hessian(

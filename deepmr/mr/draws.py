@@ -12,11 +12,11 @@ from deepmr.types import Instruments
 # A part of this many draws has a random stream of its own: its numbers hang neither on how many draws there are nor on
 # how wide the widest locus is.
 _PART = 128
-_CACHE = 32  # blocks are this many times smaller than `packed.blocks` makes them: their arrays stay in the cache
+CACHE = 32  # blocks are this many times smaller than `packed.blocks` makes them: their arrays stay in the cache
 
 Effects = Float[np.ndarray, "block draws width"]
 OnEffects = Callable[[Block, Effects, Effects], Float[np.ndarray, "block draws"]]
-OnWeights = Callable[[Block, Float[np.ndarray, "draws width"]], Float[np.ndarray, "block draws"]]
+OnWeights = Callable[[Block, Float[np.ndarray, "draws width"]], Float[np.ndarray, "block draws *shape"]]
 
 
 def canonical(instruments: Instruments) -> Instruments:
@@ -29,20 +29,27 @@ def canonical(instruments: Instruments) -> Instruments:
 
 
 def standard_normals(
-    n_boot: int, width: int, *, seed: int
-) -> Iterator[tuple[slice, Float[np.ndarray, "2 draws width"]]]:
-    """Yield two independent standard normal numbers a draw and instrument, some draws at a time.
+    n_boot: int, width: int, *, seed: int, traits: int = 2
+) -> Iterator[tuple[slice, Float[np.ndarray, "traits draws width"]]]:
+    """Yield independent standard normal numbers, one a trait, draw and instrument, some draws at a time.
 
     Parameters
     ----------
     n_boot : number of draws.
     width : instruments of the widest locus; a narrower one takes the first ones.
     seed : of the random numbers.
+    traits : exposures and outcome.
     """
     for part, rng in _parts(n_boot, seed):
         # Instrument by instrument: those of a wider locus follow, and change none before.
-        numbers = rng.standard_normal((width, 2, _PART))[:, :, : part.stop - part.start]
+        numbers = rng.standard_normal((width, traits, _PART))[:, :, : part.stop - part.start]
         yield part, np.ascontiguousarray(numbers.transpose(1, 2, 0))
+
+
+def uniforms(n_boot: int, width: int, *, seed: int) -> Iterator[tuple[slice, Float[np.ndarray, "draws width"]]]:
+    """Yield a number between 0 and 1 a draw and instrument, as `standard_normals` does its own, from another stream."""
+    for part, rng in _parts(n_boot, seed, stream=1):
+        yield part, rng.random((width, _PART))[:, : part.stop - part.start].T
 
 
 def effect_draws(
@@ -77,7 +84,7 @@ def effect_draws(
     buffers = (np.empty(0), np.empty(0))
     for part, (u, v) in standard_normals(n_boot, width, seed=seed):
         shared = v if rho == 0 else rho * u + own * v
-        for block in blocks(instruments.offsets, loci=loci, depth=_CACHE * len(u)):
+        for block in blocks(instruments.offsets, loci=loci, depth=CACHE * len(u)):
             shape = (len(block.loci), len(u), block.rows.shape[1])
             if buffers[0].size < np.prod(
                 shape
@@ -100,13 +107,15 @@ def weight_draws(
     n_boot: int,
     seed: int,
     loci: Bool[np.ndarray, "loci"] | None = None,
-) -> Float[np.ndarray, "loci draws"]:
+    shape: tuple[int, ...] = (),
+) -> Float[np.ndarray, "loci draws *shape"]:
     """Return a statistic of instruments drawn anew: a Bayesian bootstrap over instruments.
 
     Parameters
     ----------
     instruments : in `canonical` order.
-    statistic : takes a block of loci, and random weights of mean 1 for its columns; gives a number a locus and draw.
+    statistic : takes a block of loci, and random weights of mean 1 for its columns; gives a number a locus and draw,
+        or an array of this `shape`.
     n_boot, seed, loci : as for `effect_draws`.
 
     Notes
@@ -118,16 +127,18 @@ def weight_draws(
     ----------
     Rubin DB. The Bayesian bootstrap. Ann Stat 1981. https://doi.org/10.1214/aos/1176345338
     """
-    result = np.full((len(instruments.loci), n_boot), np.nan)
+    result = np.full((len(instruments.loci), n_boot, *shape), np.nan)
     width = int(instruments.counts.max(initial=0))
     for part, rng in _parts(n_boot, seed):
         weights = rng.standard_exponential((width, _PART))[:, : part.stop - part.start].T
-        for block in blocks(instruments.offsets, loci=loci, depth=_CACHE * len(weights)):
+        for block in blocks(instruments.offsets, loci=loci, depth=CACHE * len(weights)):
             result[block.loci, part] = statistic(block, weights[:, : block.rows.shape[1]])
     return result
 
 
-def sampling_variance(variance: Float[np.ndarray, "loci"], instruments: Instruments) -> Float[np.ndarray, "loci"]:
+def sampling_variance(
+    variance: Float[np.ndarray, "loci *shape"], instruments: Instruments
+) -> Float[np.ndarray, "loci *shape"]:
     """Return the variance over `weight_draws`, corrected for few instruments.
 
     Notes
@@ -135,9 +146,10 @@ def sampling_variance(variance: Float[np.ndarray, "loci"], instruments: Instrume
     The variance over draws of a mean of J numbers is sum (r - mean)^2 / (J (J + 1)); (J + 1) / (J - 1) corrects it.
     """
     counts = np.maximum(instruments.counts, 2)
-    return variance * (counts + 1) / (counts - 1)
+    return variance * ((counts + 1) / (counts - 1)).reshape(-1, *[1] * (variance.ndim - 1))
 
 
-def _parts(n_boot: int, seed: int) -> Iterator[tuple[slice, np.random.Generator]]:
+def _parts(n_boot: int, seed: int, *, stream: int = 0) -> Iterator[tuple[slice, np.random.Generator]]:
     for number, start in enumerate(range(0, n_boot, _PART)):
-        yield slice(start, min(start + _PART, n_boot)), np.random.default_rng([seed, number])
+        entropy = [seed, number, stream] if stream else [seed, number]
+        yield slice(start, min(start + _PART, n_boot)), np.random.default_rng(entropy)

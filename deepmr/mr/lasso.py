@@ -1,6 +1,7 @@
 """MR-Lasso: instruments with a direct effect on the outcome are found by a penalty, and left out."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -110,21 +111,47 @@ def _choose(
     chosen = np.full(len(counts), np.nan if penalty is None else penalty)
     valid, slope = np.ones(len(u), dtype=bool), plain.copy()
     for block in blocks(offsets, loci=squares > 0, depth=4):
-        laid = _Laid.of(block, u, residual, deviation * n)
+        laid = Laid.of(block, u, residual, deviation * n)
         if penalty is None:
-            chosen[block.loci] = _by_heterogeneity(laid)
-        shift = laid.slope(chosen[block.loci])
-        kept = laid.valid(shift, chosen[block.loci])
+            chosen[block.loci] = by_heterogeneity(laid)
+        shift = laid.solve(chosen[block.loci])
+        kept = valid_rows(laid, shift, chosen[block.loci])
         valid[block.rows[block.known]] = kept[block.known]
         slope[block.loci] += shift
     return _Chosen(valid=valid, penalty=chosen, slope=slope)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Laid:
-    """Some loci side by side; `z` is what least squares leaves of the outcome effects, so slopes are shifts of its own.
+@runtime_checkable
+class Penalised(Protocol):
+    """Some loci side by side; padding is 0 everywhere."""
 
-    A residual becomes a direct effect where it exceeds penalty * `unit`. Padding is 0 everywhere.
+    @property
+    def z(self) -> Float[np.ndarray, "block width"]:
+        """What least squares leaves of the outcome effects, so that slopes are shifts of its own."""
+
+    @property
+    def unit(self) -> Float[np.ndarray, "block width"]:
+        """A residual becomes a direct effect where it exceeds penalty times this."""
+
+    @property
+    def known(self) -> Bool[np.ndarray, "block width"]:
+        """False for padding."""
+
+    def solve(self, penalty: Float[np.ndarray, "block"]) -> Float[np.ndarray, "block *slopes"]:
+        """Return the slopes under a penalty."""
+
+    def residual(self, slope: Float[np.ndarray, "block *slopes"]) -> Float[np.ndarray, "block width"]:
+        """Return what the slopes leave of z."""
+
+    def scale(self, kept: Bool[np.ndarray, "block width"]) -> Float[np.ndarray, "block"]:
+        """Return the residual scale of least squares on some instruments; NaN where no degree of freedom is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Laid:
+    """Loci with one exposure; see `Penalised`.
+
+    `u` is the exposure effect in units of the outcome's error, zero or positive.
     """
 
     u: Float[np.ndarray, "block width"]
@@ -135,17 +162,13 @@ class _Laid:
     @classmethod
     def of(
         cls, block: Block, u: Float[np.ndarray, "rows"], z: Float[np.ndarray, "rows"], unit: Float[np.ndarray, "rows"]
-    ) -> "_Laid":
+    ) -> "Laid":
+        """Lay out packed rows."""
         return cls(
             u=block.of(u, padding=0.0), z=block.of(z, padding=0.0), unit=block.of(unit, padding=0.0), known=block.known
         )
 
-    @property
-    def largest(self) -> Float[np.ndarray, "block"]:
-        """The smallest penalty that leaves no direct effect."""
-        return divide(np.abs(self.z), self.unit, otherwise=0.0).max(axis=1)
-
-    def slope(self, penalty: Float[np.ndarray, "block"]) -> Float[np.ndarray, "block"]:
+    def solve(self, penalty: Float[np.ndarray, "block"]) -> Float[np.ndarray, "block"]:
         """Return the root of sum u clip(z - b u, -threshold, threshold), which falls in b, exactly."""
         threshold = penalty[:, None] * self.unit
         pull = self.u > 0
@@ -178,18 +201,35 @@ class _Laid:
         pull = np.sum(self.u * np.where(free, self.z, np.copysign(threshold, residual)), axis=1)
         return np.where(total > 0, divide(pull, total, otherwise=0.0), slope)
 
-    def valid(
-        self, slope: Float[np.ndarray, "block"], penalty: Float[np.ndarray, "block"]
-    ) -> Bool[np.ndarray, "block width"]:
-        """Tell which instruments have no direct effect; at the largest penalty, all of them."""
-        size = np.abs(self.z - slope[:, None] * self.u)
-        return (size <= penalty[:, None] * self.unit * (1 + 1e-12)) & self.known
+    def residual(self, slope: Float[np.ndarray, "block"]) -> Float[np.ndarray, "block width"]:
+        """Return z - slope u."""
+        return self.z - slope[:, None] * self.u
+
+    def scale(self, kept: Bool[np.ndarray, "block width"]) -> Float[np.ndarray, "block"]:
+        """Return the residual scale of least squares on some instruments."""
+        u, z = np.where(kept, self.u, 0.0), np.where(kept, self.z, 0.0)
+        slope = divide(np.sum(u * z, axis=1), np.sum(u**2, axis=1), otherwise=0.0)
+        squares = np.sum((z - slope[:, None] * u) ** 2, axis=1)
+        return np.sqrt(divide(squares, kept.sum(axis=1) - 1.0))
 
 
-def _by_heterogeneity(laid: _Laid) -> Float[np.ndarray, "block"]:
-    """Return the penalty that the heterogeneity rule chooses at every locus."""
+def valid_rows(
+    laid: Penalised, slope: Float[np.ndarray, "block *slopes"], penalty: Float[np.ndarray, "block"]
+) -> Bool[np.ndarray, "block width"]:
+    """Tell which instruments have no direct effect; at the largest penalty, all of them."""
+    return (np.abs(laid.residual(slope)) <= penalty[:, None] * laid.unit * (1 + 1e-12)) & laid.known
+
+
+def by_heterogeneity(laid: Penalised, *, parameters: int = 1) -> Float[np.ndarray, "block"]:
+    """Return the penalty that the heterogeneity rule chooses at every locus; see `lasso`.
+
+    Parameters
+    ----------
+    parameters : slopes; more instruments than these have to stay valid.
+    """
     ratios = _SMALLEST ** (np.arange(_N_PENALTIES) / (_N_PENALTIES - 1))
-    largest = laid.largest
+    # The smallest penalty that leaves no direct effect.
+    largest = divide(np.abs(laid.z), laid.unit, otherwise=0.0).max(axis=1)
     scales, counts, ended = [], [], []
     total = np.sum(laid.z**2, axis=1)
     n = laid.known.sum(axis=1)
@@ -197,13 +237,13 @@ def _by_heterogeneity(laid: _Laid) -> Float[np.ndarray, "block"]:
     over, explained = np.zeros(len(n), dtype=bool), np.zeros(len(n))
     for step, ratio in enumerate(ratios):
         penalty = largest * ratio
-        slope = laid.slope(penalty)
-        kept = laid.valid(slope, penalty)
-        scales.append(_residual_scale(laid, kept))
+        slope = laid.solve(penalty)
+        kept = valid_rows(laid, slope, penalty)
+        scales.append(laid.scale(kept))
         counts.append(kept.sum(axis=1))
         ended.append(over)
         threshold = penalty[:, None] * laid.unit
-        left = np.clip(laid.z - slope[:, None] * laid.u, -threshold, threshold)
+        left = np.clip(laid.residual(slope), -threshold, threshold)
         before, explained = explained, divide(total - np.sum(left**2, axis=1), variance, otherwise=1.0)
         if step + 1 >= _EARLIEST:
             over = over | (explained - before < _STILL * explained) | (explained > _EXPLAINED)
@@ -212,13 +252,5 @@ def _by_heterogeneity(laid: _Laid) -> Float[np.ndarray, "block"]:
     jump = scale[1:] - scale[:-1] > stats.chi2.ppf(0.95, 1) / np.maximum(count[1:], 1)
     stop = (scale[1:] > 1) & jump & ~gone[:-1]
     found = np.where(stop.any(axis=0), np.argmax(stop, axis=0), _N_PENALTIES - 1)
-    enough = np.argmax((count > 1) & ~gone, axis=0)
+    enough = np.argmax((count > parameters) & ~gone, axis=0)
     return largest * ratios[::-1][np.maximum(found, enough)]
-
-
-def _residual_scale(laid: _Laid, kept: Bool[np.ndarray, "block width"]) -> Float[np.ndarray, "block"]:
-    """Return the residual scale of least squares on some instruments; NaN where one is left, or none."""
-    u, z = np.where(kept, laid.u, 0.0), np.where(kept, laid.z, 0.0)
-    slope = divide(np.sum(u * z, axis=1), np.sum(u**2, axis=1), otherwise=0.0)
-    squares = np.sum((z - slope[:, None] * u) ** 2, axis=1)
-    return np.sqrt(divide(squares, kept.sum(axis=1) - 1.0))

@@ -1,4 +1,4 @@
-"""MM-estimates of a line: as efficient as least squares on clean data, hardly moved by outlying instruments.
+"""MM-estimates of regressions: as efficient as least squares on clean data, hardly moved by outlying instruments.
 
 Deterministic, and without a loop over loci: loci with equally many instruments are fitted together.
 """
@@ -6,6 +6,7 @@ Deterministic, and without a loop over loci: loci with equally many instruments 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -39,6 +40,16 @@ class RobustLines:
     settled: Bool[np.ndarray, "loci"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobustDesigns:
+    """Robust regressions on several columns; as `RobustLines`, with a variance a column."""
+
+    weights: Float[np.ndarray, "rows"]
+    scale: Float[np.ndarray, "loci"]
+    unscaled: Float[np.ndarray, "loci columns"]
+    settled: Bool[np.ndarray, "loci"]
+
+
 def robust_lines(
     x: Float[np.ndarray, "rows"],
     y: Float[np.ndarray, "rows"],
@@ -48,23 +59,48 @@ def robust_lines(
     loci: Int[np.ndarray, "fitted"],
     intercept: bool = True,
 ) -> RobustLines:
-    """Fit the MM-estimate of a line to each of the loci named by their number.
+    """Fit the MM-estimate of a line to each of the loci named by their number; see `robust_designs`.
+
+    Parameters
+    ----------
+    intercept : fit one, or force the line through the origin.
+    """
+    design = np.column_stack([np.ones_like(x), x]) if intercept else x[:, None]
+    fit = robust_designs(design, y, weights, offsets, loci=loci)
+    none = np.where(np.isnan(fit.scale), np.nan, 0.0)
+    return RobustLines(
+        weights=fit.weights,
+        scale=fit.scale,
+        slope_unscaled=fit.unscaled[:, -1],
+        intercept_unscaled=fit.unscaled[:, 0] if intercept else none,
+        settled=fit.settled,
+    )
+
+
+def robust_designs(
+    design: Float[np.ndarray, "rows columns"],
+    y: Float[np.ndarray, "rows"],
+    weights: Float[np.ndarray, "rows"],
+    offsets: Int[np.ndarray, "loci_plus_one"],
+    *,
+    loci: Int[np.ndarray, "fitted"],
+) -> RobustDesigns:
+    """Fit the MM-estimate of a regression to each of the loci named by their number.
 
     Parameters
     ----------
     weights : inverse variances of y.
-    loci : numbers of the loci to fit; the others get NaN and row weights of 1. Each needs more rows than parameters.
-    intercept : fit one, or force the line through the origin.
+    loci : numbers of the loci to fit; the others get NaN and row weights of 1. Each needs more rows than columns.
 
     Notes
     -----
-    An S-estimate (bisquare, c = 1.54764: the line whose residuals have the smallest M-scale) starts an M-estimate
-    (bisquare, c = 4.685061) with that scale. The S-estimate is searched from least squares and from the lines through
-    single instruments or pairs of them: all, or 500 drawn with a fixed seed from the instruments sorted by x, so that
-    their order cannot matter. The variance is that of Croux, Dhaene and Hoorelbeke: robust against heteroscedastic
-    and asymmetric errors. This is what `lmrob` of the R package robustbase computes by default, apart from its random
-    choice of subsets. Where more than half of the rows lie exactly on a line the scale is 0, and the variances are
-    those of least squares on these rows.
+    An S-estimate (bisquare, c = 1.54764: the coefficients whose residuals have the smallest M-scale) starts an
+    M-estimate (bisquare, c = 4.685061) with that scale. The S-estimate is searched from least squares and from the fits
+    through as few instruments as there are columns: all such subsets, or 500 drawn with a fixed seed from the
+    instruments sorted by the columns, so that their order cannot matter. The variance is that of Croux, Dhaene and
+    Hoorelbeke: robust against heteroscedastic and asymmetric errors. This is what `lmrob` of the R package robustbase
+    computes by default, apart from its random choice of subsets. Where more than half of the rows lie exactly on the
+    fit the scale is 0, and the variances are those of least squares on these rows.
 
     References
     ----------
@@ -73,33 +109,25 @@ def robust_lines(
     Salibian-Barrera M, Yohai VJ. A fast algorithm for S-regression estimates. J Comput Graph Stat 2006.
     https://doi.org/10.1198/106186006X113629
     """
-    n_loci = len(offsets) - 1
-    scale, slope_var, intercept_var = (np.full(n_loci, np.nan) for _ in range(3))
-    settled, robustness = np.ones(n_loci, dtype=bool), np.ones(len(x))
+    n_loci, n_columns = len(offsets) - 1, design.shape[1]
+    scale, unscaled = np.full(n_loci, np.nan), np.full((n_loci, n_columns), np.nan)
+    settled, robustness = np.ones(n_loci, dtype=bool), np.ones(len(y))
     root = np.sqrt(weights)
     for batch, n_rows in _equal_sized(loci, np.diff(offsets)):
         rows = offsets[batch][:, None] + np.arange(n_rows)
-        order = np.lexsort((y[rows], x[rows]), axis=-1)
+        order = np.lexsort((y[rows], *(column[rows] for column in design.T[::-1])), axis=-1)
         rows = np.take_along_axis(rows, order, axis=-1)
-        columns = [root[rows], (root * x)[rows]] if intercept else [(root * x)[rows]]
-        design = np.stack(columns, axis=-1)
+        columns = (root[:, None] * design)[rows]
         # Columns of one size, so that the unit of the exposure decides no rank; columns of zeros stay.
-        size = np.linalg.norm(design, axis=1)
+        size = np.linalg.norm(columns, axis=1)
         size[size == 0] = 1.0
-        fit = _fit_mm(_Lines.of(design / size[:, None], (root * y)[rows]))
+        fit = _fit_mm(_Lines.of(columns / size[:, None], (root * y)[rows]))
         robustness[rows] = fit.weights
         variances = np.diagonal(fit.covariance, axis1=-2, axis2=-1) / size**2
         possible = variances.min(axis=-1) > 0
         scale[batch], settled[batch] = fit.scale, fit.converged & possible
-        variances = np.where(possible[:, None], variances, np.nan)
-        slope_var[batch], intercept_var[batch] = variances[:, -1], variances[:, 0] if intercept else 0.0
-    return RobustLines(
-        weights=robustness,
-        scale=scale,
-        slope_unscaled=slope_var,
-        intercept_unscaled=intercept_var,
-        settled=settled,
-    )
+        unscaled[batch] = np.where(possible[:, None], variances, np.nan)
+    return RobustDesigns(weights=robustness, scale=scale, unscaled=unscaled, settled=settled)
 
 
 def _equal_sized(
@@ -174,9 +202,10 @@ def _weight(u: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 def _subsets(n_rows: int, n_parameters: int) -> Float[np.ndarray, "starts rows"]:
     """Indicators of the rows that each start uses; the first start uses all."""
     rng = np.random.default_rng(0)
-    every = n_rows if n_parameters == 1 else n_rows * (n_rows - 1) // 2
-    if every <= _N_SUBSETS:
+    if comb(n_rows, n_parameters) <= _N_SUBSETS:
         members = np.array(list(combinations(range(n_rows), n_parameters)))
+    elif n_parameters > 2:
+        members = np.argsort(rng.random((_N_SUBSETS, n_rows)), axis=1)[:, :n_parameters]
     else:
         first = rng.integers(n_rows, size=_N_SUBSETS)
         members = np.stack([first, (first + rng.integers(1, n_rows, size=_N_SUBSETS)) % n_rows], axis=1)[

@@ -81,7 +81,7 @@ def find_roots(
     values, tau2 = np.empty_like(grid), np.zeros_like(grid)
     warm = np.zeros(len(scale))
     for i in range(grid.shape[1]):
-        values[:, i], warm = _profiled(equations, grid[:, i], warm, unit, _COARSE)
+        values[:, i], warm = profile_dispersion(equations, grid[:, i], warm, unit, _COARSE)
         tau2[:, i] = warm
     home, left = np.nonzero((values[:, :-1] >= 0) & (values[:, 1:] < 0))
     ends = np.clip(np.stack([left - 1, left, left + 1, left + 2]), 0, grid.shape[1] - 1)
@@ -89,17 +89,17 @@ def find_roots(
     return Roots(home=home[good], beta=beta[good], tau2=found[good])
 
 
-def _profiled(
+def profile_dispersion(
     equations: Equations,
-    beta: Float[np.ndarray, "block"],
+    beta: Float[np.ndarray, "block *parameters"],
     start: Float[np.ndarray, "block"],
     unit: Float[np.ndarray, "block"],
     tolerance: float,
-) -> tuple[Float[np.ndarray, "block"], Float[np.ndarray, "block"]]:
+) -> tuple[Float[np.ndarray, "block *parameters"], Float[np.ndarray, "block"]]:
     """Return the score at these effects with tau2 solved for, and that tau2: Newton between bounds."""
     if not equations.overdispersed:
-        return equations.evaluate(beta, np.zeros_like(beta))[0], np.zeros_like(beta)
-    tau2, low, high = start.copy(), np.zeros_like(beta), np.full_like(beta, np.inf)
+        return equations.evaluate(beta, np.zeros_like(start))[0], np.zeros_like(start)
+    tau2, low, high = start.copy(), np.zeros_like(start), np.full_like(start, np.inf)
     for _ in range(_ROUNDS):
         score, excess, slope = equations.evaluate(beta, tau2)
         low, high = np.where(excess > 0, tau2, low), np.where(excess > 0, high, tau2)
@@ -129,12 +129,12 @@ def _refine(
     Returns the solution, its tau2, and whether it is one: a score that jumps over zero is not.
     """
     whole, a, b = equations, ends[1].copy(), ends[2].copy()
-    at_a, _ = _profiled(equations, a, warm, unit, _FINE)
-    at_b, _ = _profiled(equations, b, warm, unit, _FINE)
+    at_a, _ = profile_dispersion(equations, a, warm, unit, _FINE)
+    at_b, _ = profile_dispersion(equations, b, warm, unit, _FINE)
     if np.any((at_a < 0) | (at_b >= 0)):
         a, b = np.where(at_a < 0, ends[0], a), np.where(at_b >= 0, ends[3], b)
-        at_a, _ = _profiled(equations, a, warm, unit, _FINE)
-        at_b, _ = _profiled(equations, b, warm, unit, _FINE)
+        at_a, _ = profile_dispersion(equations, a, warm, unit, _FINE)
+        at_b, _ = profile_dispersion(equations, b, warm, unit, _FINE)
     size = np.maximum(np.abs(at_a), np.abs(at_b))
     beta, active, tau = a.copy(), np.arange(len(a)), warm.copy()
     x1, x2, f1, f2, share = b, a, at_b, at_a, np.full(len(a), 0.5)
@@ -156,13 +156,13 @@ def _refine(
             break
         share = np.clip(share, tolerance / gap, 1 - tolerance / gap)
         new = x1 + share * (x2 - x1)
-        value, tau = _profiled(equations, new, tau, unit[active], _FINE)
+        value, tau = profile_dispersion(equations, new, tau, unit[active], _FINE)
         same = np.sign(value) == np.sign(f1)
         x3, f3 = np.where(same, x1, x2), np.where(same, f1, f2)
         x2, f2 = np.where(same, x2, x1), np.where(same, f2, f1)
         x1, f1 = new, value
         share = _next_share(x1, x2, x3, f1, f2, f3)
-    final, tau2 = _profiled(whole, beta, warm, unit, _FINE)
+    final, tau2 = profile_dispersion(whole, beta, warm, unit, _FINE)
     return beta, tau2, (at_a >= 0) & (at_b < 0) & (np.abs(final) <= 1e-6 * size)
 
 

@@ -128,3 +128,25 @@ def test_robust_edges_are_finite(beta, se):
 def test_options_that_do_not_go_together():
     with pytest.raises(InputError, match="KR goes with"):
         inspect.unwrap(pool_estimates)(studies([1, 2], [1, 1]), tau2="DL", ci="KR")
+
+
+def test_robust_fits_of_few_effects_never_leave_their_bounds():
+    """A Newton step from where the likelihood is flat led to zero degrees of freedom, and to ZeroDivisionError."""
+    for seed in (38, 77, 78, 122, 156, 186):
+        rng = np.random.default_rng(seed)
+        k = int(rng.integers(3, 12))
+        variance = rng.uniform(0.05, 0.3, k) ** 2
+        beta = 0.5 + rng.normal(size=k) * np.sqrt(variance) * rng.uniform(0.3, 2.0)
+        fit = fit_t(beta, variance)
+        assert beta.min() <= fit.mean <= beta.max()
+        assert fit.variance > 0
+        assert fit.df >= 1
+
+
+@pytest.mark.parametrize("members", [0, 4])
+@pytest.mark.parametrize("ci", ["HK", "HK_adhoc", "t"])
+def test_effects_that_happen_to_be_equal_are_not_known_without_error(members, ci):
+    factors = np.full((members, 3), 0.01) if members else None
+    row = pool_estimates(studies([0.5] * 3, [0.1] * 3, factors=factors), ci=ci).table.iloc[0]
+    assert row["se"] > 0.1 / np.sqrt(3) - 1e-9
+    assert row["pvalue"] > 1e-4

@@ -1,13 +1,8 @@
-"""Correlated instruments and several exposures, against R; see README.md beside this file."""
-
-from dataclasses import replace
+"""Correlated instruments, against R; see README.md beside this file."""
 
 import pytest
 
 from deepmr.mr.gls import egger_gls, ivw_gls
-from deepmr.mr.multivariable.debiased import mv_debiased
-from deepmr.mr.multivariable.ivw import mv_egger, mv_ivw
-from deepmr.mr.multivariable.strength import conditional_f
 from deepmr.mr.pca import pc_gmm
 from tests.mr.builders import pack
 from tests.oracle.reference import CLOSED, agree, fits, only, options, values
@@ -42,63 +37,3 @@ def test_egger(row, linked):
 def test_pc_gmm(row, linked):
     ours = only(pc_gmm(linked, share=float(row["options"].split("thres=")[1].split(";")[0]), components="centred"))
     agree(ours, values(row), BOTH | {"pcs": "n_components"}, 1e-7)
-
-
-@pytest.fixture
-def several(table):
-    base = pack(table.bx1, table.by, table.bx1se, table.byse)
-    return replace(
-        base,
-        exposures=("1", "2", "3"),
-        beta_exposure=table[["bx1", "bx2", "bx3"]].to_numpy(float),
-        se_exposure=table[["bx1se", "bx2se", "bx3se"]].to_numpy(float),
-    )
-
-
-def vectors(estimates, names):
-    """Our rows as est[1], est[2], ..., and what a locus has once."""
-    table = estimates.table
-    names = {q: c for q, c in names.items() if c in table}
-    found = {f"{q}[{i + 1}]": table[c][i] for q, c in names.items() for i in range(len(table))}
-    return found | {q: table[c][0] for q, c in names.items()}
-
-
-def check(ours, row, names, rel):
-    found, theirs = vectors(ours, names), values(row)
-    agree(found, theirs, {q: q for q in found}, rel)
-
-
-@fits("MendelianRandomization", "mvivw", options="model=")
-def test_mv_ivw(row, several):
-    chosen = options(row)
-    model = "fixed" if chosen["model"] == "fixed" else "random"
-    ours = mv_ivw(several, model=model, distribution="normal")
-    names = BOTH if chosen["distribution"] == "normal" else LINE
-    if chosen["distribution"] != "normal" and model == "random":
-        ours, names = mv_ivw(several, distribution="t"), BOTH
-    check(ours, row, names, CLOSED)
-
-
-@fits("MVMR", "ivw_mvmr")
-def test_mvmr(row, several):
-    names = {"est": "beta", "se": "se", "p": "pvalue"}
-    check(mv_ivw(several, floor=False, distribution="t"), row, names, CLOSED)
-
-
-@fits("MendelianRandomization", "mvegger")
-def test_mv_egger(row, several):
-    number = int(options(row)["orientate"])
-    ours = mv_egger(several, orientate=number, distribution="normal")
-    check(ours, row, BOTH | INTERCEPT, CLOSED)
-
-
-@fits("MVMR", "strength_mvmr")
-def test_conditional_f(row, several):
-    # MVMR 0.4.6 divides by the number of instruments, not by the degrees of freedom J - K + 1.
-    ours = {f"condF[{i + 1}]": f * 26 / 28 for i, f in enumerate(conditional_f(several)[0])}
-    agree(ours, values(row), {q: q for q in ours}, CLOSED)
-
-
-@fits("mr.divw", "mvmr.srivw", without=("gen_cor",))
-def test_debiased(row, several):
-    check(mv_debiased(several), row, {"est": "beta"}, CLOSED)

@@ -4,20 +4,33 @@ from collections.abc import Callable, Sequence
 
 from deepmr import checks
 from deepmr.mr.multivariable.debiased import mv_debiased
+from deepmr.mr.multivariable.gmm import mv_gmm
 from deepmr.mr.multivariable.ivw import mv_egger, mv_ivw
+from deepmr.mr.multivariable.lasso import mv_lasso
+from deepmr.mr.multivariable.median import mv_median
+from deepmr.mr.multivariable.raps import mv_raps
+from deepmr.mr.multivariable.robust import mv_ivw_robust
 from deepmr.types import Estimates, Instruments, concat_estimates
 
 METHODS: dict[str, Callable[..., Estimates]] = {
     "mv_ivw": mv_ivw,
+    "mv_ivw_robust": mv_ivw_robust,
     "mv_egger": mv_egger,
+    "mv_median": mv_median,
+    "mv_lasso": mv_lasso,
     "mv_debiased": mv_debiased,
+    "mv_raps": mv_raps,
+    "mv_gmm": mv_gmm,
 }
+
+# Plain, robust, and freed of the bias by weak instruments in two ways.
+PREFERRED = ("mv_ivw", "mv_median", "mv_debiased", "mv_raps")
 
 
 def estimate_direct_effects(
     instruments: Instruments,
     *,
-    methods: Sequence[str] = ("mv_ivw", "mv_debiased"),
+    methods: Sequence[str] = PREFERRED,
     min_instruments: int = 3,
     level: float = 0.95,
 ) -> Estimates:

@@ -1,5 +1,7 @@
 """Multivariable inverse-variance weighted regression and MR-Egger: direct effects of several exposures."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -8,7 +10,15 @@ from deepmr.inference import two_sided
 from deepmr.mr.designs import design_factors, fit_designs
 from deepmr.mr.lines import Distribution, cochran, standard_error
 from deepmr.mr.multivariable.strength import conditional_f
-from deepmr.mr.multivariable.table import direct_estimates, errors, exposures_of, not_collinear, too_few, weights_of
+from deepmr.mr.multivariable.table import (
+    direct_estimates,
+    errors,
+    exposures_of,
+    not_collinear,
+    orientation,
+    too_few,
+    weights_of,
+)
 from deepmr.types import Estimates, Instruments
 
 Model = Literal["fixed", "random"]
@@ -48,6 +58,30 @@ def mv_ivw(
     Burgess S, Thompson SG. Multivariable Mendelian randomization: the use of pleiotropic genetic variants to estimate
     causal effects. Am J Epidemiol 2015. https://doi.org/10.1093/aje/kwu283
     """
+    reason = too_few(instruments, min_instruments, parameters=len(instruments.exposures))
+    return regression_estimates(
+        "mv_ivw", instruments, level=level, model=model, floor=floor, distribution=distribution, reason=reason
+    )
+
+
+def regression_estimates(
+    method: str,
+    instruments: Instruments,
+    *,
+    level: float,
+    model: Model,
+    floor: bool,
+    distribution: Distribution,
+    reason: list[str],
+    extra: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> Estimates:
+    """Build the rows of a weighted regression on all exposures; see `mv_ivw`.
+
+    Parameters
+    ----------
+    reason : why a locus has no estimate; empty for one that has.
+    extra : further columns.
+    """
     x, y, offsets = exposures_of(instruments), instruments.beta_outcome.astype(float), instruments.offsets
     weights, shared = weights_of(instruments), instruments.error_factors
     fit = fit_designs(x, y, weights, offsets)
@@ -59,9 +93,8 @@ def mv_ivw(
         scale = np.maximum(fit.dispersion, 1.0) if floor else fit.dispersion
     else:
         scale = np.ones_like(fit.dispersion)
-    reason = too_few(instruments, min_instruments, parameters=x.shape[1])
     return direct_estimates(
-        "mv_ivw",
+        method,
         instruments,
         beta=fit.coef,
         error=errors(scale[:, None] * fit.variances, fit.df, factors, distribution=distribution),
@@ -71,6 +104,7 @@ def mv_ivw(
             "sigma": np.sqrt(fit.dispersion),
             **cochran(fit.residual_ss, fit.df),
             "conditional_f": conditional_f(instruments),
+            **extra,
         },
         factors=factors,
     )
@@ -98,14 +132,17 @@ def mv_egger(
     -------
     Estimates as of `mv_ivw`, with `intercept` and its standard error and P value.
 
+    Raises
+    ------
+    InputError : where there is no exposure of that number.
+
     References
     ----------
     Rees JMB, Wood AM, Burgess S. Extending the MR-Egger method for multivariable Mendelian randomization to correct
     for both measured and unmeasured pleiotropy. Stat Med 2017. https://doi.org/10.1002/sim.7492
     """
     x, offsets = exposures_of(instruments), instruments.offsets
-    orientate = min(max(orientate, 1), x.shape[1])
-    sign = np.where(x[:, orientate - 1] < 0, -1.0, 1.0)
+    sign = orientation(instruments, orientate)
     design = np.column_stack([np.ones(len(x)), x * sign[:, None]])
     weights, shared = weights_of(instruments), instruments.error_factors
     fit = fit_designs(design, instruments.beta_outcome * sign, weights, offsets)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_repeat, segment_sum
-from deepmr.mr.designs import fit_designs
+from deepmr.mr.designs import cross_products, fit_designs
 from deepmr.mr.multivariable.table import exposures_of
 from deepmr.types import Instruments
 
@@ -20,8 +20,14 @@ def error_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits
     return se[:, :, None] * se[:, None, :] * corr
 
 
-def conditional_f(instruments: Instruments) -> Float[np.ndarray, "loci exposures"]:
+def conditional_f(
+    instruments: Instruments, *, covariance: Float[np.ndarray, "rows traits traits"] | None = None
+) -> Float[np.ndarray, "loci exposures"]:
     """Return the conditional F statistic of every exposure at every locus; NaN where it has none.
+
+    Parameters
+    ----------
+    covariance : of the errors of all effects at an instrument; default: from standard errors and `error_corr`.
 
     Notes
     -----
@@ -37,7 +43,7 @@ def conditional_f(instruments: Instruments) -> Float[np.ndarray, "loci exposures
     """
     x, offsets = exposures_of(instruments), instruments.offsets
     k = x.shape[1]
-    covariance = error_covariance(instruments)[:, :k, :k]
+    covariance = (error_covariance(instruments) if covariance is None else covariance)[:, :k, :k]
     strength = np.full((len(instruments.loci), k), np.nan)
     for i in range(k):
         contrast = np.zeros((len(x), k))
@@ -54,6 +60,27 @@ def conditional_f(instruments: Instruments) -> Float[np.ndarray, "loci exposures
         df = np.maximum(instruments.counts - k + 1.0, 0.0)
         strength[:, i] = np.where(identified, divide(total, df), np.nan)
     return strength
+
+
+def signal(instruments: Instruments) -> Float[np.ndarray, "loci"]:
+    """Return how strongly the instruments tell the exposures apart: above 10, debiased estimates are reliable.
+
+    Notes
+    -----
+    The smallest eigenvalue of sum_j z_j z_j' - J over the square root of J, with z_j the effects on the exposures whose
+    errors are scaled to the identity: of the mixture of exposures that has the weakest instruments.
+
+    References
+    ----------
+    Wu Y, Kang H, Ye T. A more credible approach to multivariable Mendelian randomization. 2024.
+    https://doi.org/10.48550/arXiv.2402.00307
+    """
+    z, counts = exposures_of(instruments) / instruments.se_exposure, instruments.counts.astype(float)
+    corr = np.eye(z.shape[1]) if instruments.error_corr is None else instruments.error_corr[:-1, :-1]
+    values, vectors = np.linalg.eigh(corr)
+    white = z @ (vectors / np.sqrt(np.maximum(values, 1e-12)))
+    smallest = np.linalg.eigvalsh(cross_products(white, white, instruments.offsets))[:, 0]
+    return divide(smallest - counts, np.sqrt(counts), otherwise=0.0)
 
 
 def direct_q(

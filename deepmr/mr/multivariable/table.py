@@ -15,13 +15,12 @@ from deepmr.types import Estimates, Instruments, concat_estimates, make_estimate
 COLLINEAR = "not identified: the effects on the exposures are collinear, or there is no effect on one of them"
 
 
-def too_few(instruments: Instruments, min_instruments: int, *, parameters: int) -> list[str]:
+def too_few(instruments: Instruments, min_instruments: int, *, parameters: int, what: str = "instruments") -> list[str]:
     """Say for every locus why it has too few instruments; empty where it has one more than parameters at least."""
     needed = max(min_instruments, parameters + 1)
     among = f" for {len(instruments.exposures)} exposures" if len(instruments.exposures) > 1 else ""
     return [
-        "" if count >= needed else f"needs at least {needed} instruments{among}; has {count}"
-        for count in instruments.counts
+        "" if count >= needed else f"needs at least {needed} {what}{among}; has {count}" for count in instruments.counts
     ]
 
 
@@ -38,6 +37,47 @@ def weights_of(instruments: Instruments) -> Float[np.ndarray, "rows"]:
 def exposures_of(instruments: Instruments) -> Float[np.ndarray, "rows exposures"]:
     """Return the effects on the exposures as float64."""
     return instruments.beta_exposure.astype(float)
+
+
+def orientation(instruments: Instruments, number: int) -> Float[np.ndarray, "rows"]:
+    """Return the signs that make the effects on an exposure positive, given its number, from 1.
+
+    Raises
+    ------
+    InputError : where there is no such exposure.
+    """
+    k = len(instruments.exposures)
+    if not 1 <= number <= k:
+        raise InputError(f"orientate must be the number of an exposure, 1 to {k}; got {number}")
+    return np.where(instruments.beta_exposure[:, number - 1] < 0, -1.0, 1.0)
+
+
+def turned(instruments: Instruments, sign: Float[np.ndarray, "rows"]) -> Instruments:
+    """Return the instruments with alleles swapped where the sign is -1; without their correlation."""
+    factors = instruments.error_factors
+    return replace(
+        instruments,
+        beta_exposure=instruments.beta_exposure * sign[:, None],
+        beta_outcome=instruments.beta_outcome * sign,
+        error_factors=None if factors is None else factors * sign[:, None],
+        correlation=None,
+    )
+
+
+def canonical(instruments: Instruments) -> Instruments:
+    """Return the instruments coded for a positive effect on the first exposure, and sorted; without their correlation.
+
+    What is drawn at random is handed out in this order, so that neither order nor coding nor units of what is given
+    change a result.
+    """
+    x = instruments.beta_exposure
+    # The first exposure with an effect decides; an instrument without any is coded by its outcome.
+    every = np.column_stack([x, instruments.beta_outcome])
+    first = np.take_along_axis(every, np.argmax(every != 0, axis=1)[:, None], axis=1)[:, 0]
+    coded = turned(instruments, np.where(first < 0, -1.0, 1.0))
+    home = np.repeat(np.arange(len(instruments.loci)), instruments.counts)
+    columns = [coded.se_outcome, *coded.se_exposure.T, coded.beta_outcome, *coded.beta_exposure.T[::-1]]
+    return coded.pick(np.lexsort((*columns, home)))
 
 
 def fitted(
