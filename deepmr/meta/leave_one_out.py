@@ -2,9 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from deepmr import schema
+from deepmr.linalg import segment_sum
 from deepmr.meta.evidence import Packed, Weighting, Whole, Within, whole, within_variances
 from deepmr.meta.grouping import GROUP, grouped
 from deepmr.meta.kernel import Interval, Pooled, Prediction, check_options, pool_groups
@@ -14,6 +15,8 @@ from deepmr.types import Estimates
 
 _CELLS = 300_000  # loci times left-out loci that are pooled at once
 _FEW = 50  # up to so many loci, all the long way
+_SOME = 2000  # the same where one locus has nearly all the weight: the quick way then loses digits of DL's tau2_se
+_ALL_BUT = 1e-5
 
 
 def leave_one_out(
@@ -45,7 +48,7 @@ def leave_one_out(
     The work grows with the number of loci, not its square, for every estimator of tau2: sums without a locus are the
     sums over all loci less its own term, and the sums over all loci, at whatever tau2 the search asks for, are read
     off polynomials (`deepmr.meta.curves`) that are exact to rounding. Up to 50 loci, and loci that make up most of
-    a sum or lie farthest out, are pooled the long way.
+    a sum or lie farthest out, are pooled the long way; so are up to 2,000 where one has all the weight but 1e-5.
     """
     check_options(tau2=tau2, ci=ci, weights=weights, prediction=prediction)
     groups = grouped(estimates)
@@ -74,9 +77,10 @@ def _pool_without(
 ) -> Pooled:
     """Pool every group without each of its loci, in the order of the loci."""
     within, counts = within_variances(loci), np.diff(loci.offsets)
-    long_way = [np.flatnonzero(np.repeat(counts <= _FEW, counts))]
+    short = counts <= np.where(_heaviest(within, loci.offsets) > 1 - _ALL_BUT, _SOME, _FEW)
+    long_way = [np.flatnonzero(np.repeat(short, counts))]
     parts, order = [], []
-    for a, b in zip(loci.offsets[:-1][counts > _FEW], loci.offsets[1:][counts > _FEW], strict=True):
+    for a, b in zip(loci.offsets[:-1][~short], loci.offsets[1:][~short], strict=True):
         one = Packed(beta=loci.beta[a:b], se=loci.se[a:b], factors=loci.factors[:, a:b], offsets=np.array([0, b - a]))
         its = Within(sampling=within.sampling[a:b], total=within.total[a:b])
         evidence, apart = left_out(one, its, level=level)
@@ -94,6 +98,13 @@ def _pool_without(
         columns={name: np.concatenate([part.columns[name] for part in parts])[back] for name in parts[0].columns},
         factors=np.concatenate([part.factors for part in parts], axis=1)[:, back],
     )
+
+
+def _heaviest(within: Within, offsets: Int[np.ndarray, "groups_plus_one"]) -> Float[np.ndarray, "groups"]:
+    """Return the largest share of the weight in every group, tau2 being 0."""
+    weights = 1 / within.total
+    largest = np.maximum.reduceat(weights, offsets[:-1]) if len(weights) else np.zeros(0)
+    return largest / segment_sum(weights, offsets)
 
 
 def without(loci: Packed, within: Within, out: Int[np.ndarray, "out"]) -> Whole:

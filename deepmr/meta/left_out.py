@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from deepmr.linalg import divide
 from deepmr.meta.curves import Curves, fit_curves
 from deepmr.meta.evidence import Packed, Weighted, Weighting, Within
 from deepmr.meta.studies import Groups
@@ -155,7 +156,8 @@ class LeftOut:
             if method == "ML":
                 return np.sqrt(2 / at.w2)
             if method == "REML":
-                return np.sqrt(2 / (at.w2 - 2 * at.w3 / at.w + (at.w2 / at.w) ** 2))
+                trace = at.w2 - 2 * at.w3 / at.w + (at.w2 / at.w) ** 2
+                return np.sqrt(divide(np.full_like(n, 2.0), trace, otherwise=np.inf))
             return np.sqrt(2 * n**2 / df) / at.w
         if method in ("HE", "GENQ"):
             w = np.ones_like(self.variance) if method == "HE" else 1 / np.sqrt(self.variance)

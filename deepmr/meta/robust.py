@@ -151,6 +151,9 @@ def fit_t(
             break
         point = moved
     hessian, _ = _hessian(y, v, point, free)
+    if np.linalg.eigvalsh(hessian)[0] <= 0:  # no peak in scale and tails: the mean at their values
+        free[1:] = False
+        hessian = hessian[:1, :1] if hessian[0, 0] > 0 else np.array([[float(np.sum(1 / (v + np.exp(2 * point[1]))))]])
     covariance = np.linalg.pinv(hessian)
     step = 1e-4 * np.exp(max(point[1], -3.0))
     ahead, behind = (log_density(y, v, point + np.array([s, 0.0, 0.0]))[1] for s in (step, -step))

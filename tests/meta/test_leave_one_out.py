@@ -131,6 +131,11 @@ def test_one_precise_locus_is_left_out_the_long_way():
     groups, apart = left_out(loci, within_variances(loci), level=0.95)
     assert 7 in apart
     assert set(apart) | set(groups.out) == set(range(K))
+    for i in (3, 7, 50):
+        given = studies(loci.beta, loci.se)
+        found, others = leave_one_out(given, tau2="DL").table, pool_estimates(given.take(np.arange(K) != i), tau2="DL")
+        for name in ("beta", "tau2", "tau2_se", "i2_tau2"):
+            assert found[name][i] == pytest.approx(others.table[name][0], rel=1e-9), name
 
 
 def test_curves_are_the_sums():
