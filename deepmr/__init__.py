@@ -20,19 +20,35 @@ _HOMES = {
     "pool_members": "deepmr.ism.members",
     "fit_calibration": "deepmr.ism.calibration",
     "select_instruments": "deepmr.instruments.strength",
+    "read_sumstats": "deepmr.io.sumstats",
+    "read_instruments": "deepmr.io.instruments",
+    "align_alleles": "deepmr.instruments.alleles",
+    "gwas_instruments": "deepmr.instruments.gwas",
     "estimate_effects": "deepmr.mr",
+    "estimate_direct_effects": "deepmr.mr.multivariable",
+    "check_sensitivity": "deepmr.mr.sensitivity",
     "pool_estimates": "deepmr.meta",
+    "pool_robust": "deepmr.meta",
+    "pool_subgroups": "deepmr.meta",
+    "regress_estimates": "deepmr.meta",
+    "trim_and_fill": "deepmr.meta",
 }
 
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from deepmr.instruments.alleles import align_alleles
+    from deepmr.instruments.gwas import gwas_instruments
     from deepmr.instruments.strength import select_instruments
+    from deepmr.io.instruments import read_instruments
+    from deepmr.io.sumstats import read_sumstats
     from deepmr.ism.calibration import fit_calibration
     from deepmr.ism.members import pool_members
     from deepmr.ism.mutate import mutate
-    from deepmr.meta import pool_estimates
+    from deepmr.meta import pool_estimates, pool_robust, pool_subgroups, regress_estimates, trim_and_fill
     from deepmr.mr import estimate_effects
+    from deepmr.mr.multivariable import estimate_direct_effects
+    from deepmr.mr.sensitivity import check_sensitivity
     from deepmr.sequence.ensemble import Ensemble
     from deepmr.sequence.measured import Measured
     from deepmr.sequence.training import train_ensemble

@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -78,10 +79,26 @@ def _unknown_command(argv: list[str]) -> str | None:
     return f"deepmr has no command {word!r}; " + (f"did you mean {near[0]!r}?" if near else "see deepmr --help")
 
 
+def _once() -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that lets every warning through once: many methods have the same to say of one table."""
+    said: set[str] = set()
+
+    def new(record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        text = record.getMessage()
+        fresh = text not in said
+        said.add(text)
+        return fresh
+
+    return new
+
+
 def configure_logging(*, quiet: bool, verbose: bool) -> None:
     """Send the library's log to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    handler.addFilter(_once())
     log.handlers[:] = [handler]
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     log.propagate = False

@@ -2,86 +2,171 @@
 
     python simulations/estimators.py --out results/estimators [--methods ivw egger ...] [--scenarios valid weak ...]
 
-2,000 replicates (200 for methods that resample) of 50 instruments a scenario, at a causal effect of 0.4 and of 0.
-Writes a table of all figures with their Monte Carlo errors, a Markdown table of coverage and bias, and a figure.
+2,000 replicates (200 for methods that resample) of 50 instruments a scenario, at a causal effect of 0.4 and of 0. With
+`--multivariable`: of two exposures, of which the first has this effect, and the second one of -0.2 in all.
+Writes performance.tsv (every figure with its Monte Carlo error), performance.md (two tables) and performance.png, and
+with `--page` puts the tables between the markers of a documentation page. Rows that stand in performance.tsv are not
+computed again (unless `--again`), so that a study can be stopped, resumed, and extended by new methods.
 """
 
 import argparse
 import inspect
+import itertools
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from rich.progress import track
 
 from deepmr.mr import METHODS
+from deepmr.mr.multivariable import METHODS as MULTIVARIABLE_METHODS
+from deepmr.simulate.exposures import simulate_exposures
 from deepmr.simulate.instruments import simulate_instruments
-from deepmr.types import Instruments
+from deepmr.types import Estimates, Instruments
 
-SLOPE, N_INSTRUMENTS = 0.4, 50
+SLOPE, N_INSTRUMENTS, N_FEW = 0.4, 50, 4
 N_CLOSED, N_RESAMPLING = 2000, 200
-UNTOLD = "shared_errors, untold"  # the same data, without what is known of their errors
-LABELS = {
-    "valid": "valid,\nstrong",
-    "weak": "valid,\nweak",
-    "balanced": "balanced\npleiotropy",
-    "directional": "directional\npleiotropy",
-    "inside_violated": "InSIDE\nviolated",
-    "overlap": "sample\noverlap",
-    "shared_errors": "shared\nerrors",
-    UNTOLD: "shared errors,\nuntold",
-}
+FEW, UNTOLD = "few", "shared_errors, untold"  # the same data as "shared_errors", without what is known of their errors
 
 
-def main() -> None:
-    """Run every method in every scenario; write the tables and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--scenarios", nargs="+", default=list(LABELS), choices=list(LABELS))
-    parser.add_argument("--replicates", type=int, help="instead of 2,000 or 200")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for scenario in arguments.scenarios:
-        for method in arguments.methods:
-            n = arguments.replicates or (N_RESAMPLING if resamples(method) else N_CLOSED)
-            rows.append(performance(method, scenario, n, seed=arguments.seed))
-            print(" ".join(f"{k}={v:.3g}" if isinstance(v, float) else str(v) for k, v in rows[-1].items()), flush=True)
-    table = pd.DataFrame(rows)
-    table.to_csv(arguments.out / "performance.tsv", sep="\t", index=False)
-    (arguments.out / "performance.md").write_text(markdown(table))
-    draw(table, arguments.out / "performance.png")
+@dataclass(frozen=True)
+class Study:
+    """Methods, and scenarios with the headings of their columns."""
+
+    name: str
+    methods: dict[str, Callable[..., Estimates]]
+    headings: dict[str, str]
+    simulate: Callable[..., Instruments]
 
 
-def resamples(method: str) -> bool:
-    """Whether a method draws random numbers for every replicate."""
-    return any(name.startswith("n_") for name in inspect.signature(METHODS[method]).parameters if name != "n_robust")
-
-
-def replicates(scenario: str, n: int, *, slope: float, seed: int) -> Instruments:
-    """Instruments of n replicates of a scenario."""
+def instruments_of(scenario: str, n: int, *, slope: float, seed: int) -> Instruments:
+    """Instruments of n replicates of a scenario with one exposure."""
+    if scenario == FEW:
+        return simulate_instruments("valid", n_loci=n, n_instruments=N_FEW, slope=slope, seed=seed)
     if scenario != UNTOLD:
         return simulate_instruments(scenario, n_loci=n, n_instruments=N_INSTRUMENTS, slope=slope, seed=seed)
     given = simulate_instruments("shared_errors", n_loci=n, n_instruments=N_INSTRUMENTS, slope=slope, seed=seed)
     return replace(given, error_factors=None, error_corr=None)
 
 
-def performance(method: str, scenario: str, n: int, *, seed: int) -> dict[str, object]:
+def exposures_of(scenario: str, n: int, *, slope: float, seed: int) -> Instruments:
+    """Instruments of n replicates of a scenario with two exposures."""
+    return simulate_exposures(scenario, n_loci=n, n_instruments=N_INSTRUMENTS, effects=(slope, -0.2), seed=seed)
+
+
+ONE_EXPOSURE = Study(
+    "study",
+    METHODS,
+    {
+        "valid": "valid,\nstrong",
+        FEW: "valid,\nonly 4",
+        "weak": "valid,\nweak",
+        "balanced": "balanced\npleiotropy",
+        "directional": "directional\npleiotropy",
+        "inside_violated": "InSIDE\nviolated",
+        "linked": "in LD,\ngiven",
+        "overlap": "overlap,\ngiven",
+        "shared_errors": "shared\nerrors,\ngiven",
+        UNTOLD: "shared\nerrors,\nuntold",
+    },
+    instruments_of,
+)
+TWO_EXPOSURES = Study(
+    "multivariable study",
+    MULTIVARIABLE_METHODS,
+    {
+        "valid": "valid,\nstrong",
+        "weak": "valid,\nweak",
+        "alike": "alike\nexposures",
+        "balanced": "balanced\npleiotropy",
+        "outliers": "outliers",
+        "directional": "directional\npleiotropy",
+        "overlap": "overlap,\ngiven",
+    },
+    exposures_of,
+)
+
+
+def main() -> None:
+    """Run every method in every scenario; write the tables and the figure."""
+    arguments = parse()
+    study = TWO_EXPOSURES if arguments.multivariable else ONE_EXPOSURE
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "performance.tsv"
+    wanted = list(itertools.product(arguments.scenarios or study.headings, arguments.methods or study.methods))
+    stands = pd.read_csv(path, sep="\t") if path.exists() else pd.DataFrame({"scenario": [], "method": []})
+    if arguments.again:
+        stands = stands[[pair not in set(wanted) for pair in zip(stands["scenario"], stands["method"], strict=True)]]
+    done = set(zip(stands["scenario"], stands["method"], strict=True))
+    rows = stands.to_dict("records")
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        calls = [
+            pool.submit(performance, study, method, scenario, replicates=arguments.replicates, seed=arguments.seed)
+            for scenario, method in wanted
+            if (scenario, method) not in done
+        ]
+        for call in track(calls, "methods in scenarios"):
+            rows.append(call.result())
+            table(study, rows).to_csv(path, sep="\t", index=False, float_format="%.4g")
+    found = table(study, rows)
+    (arguments.out / "performance.md").write_text(markdown(study, found))
+    draw(study, found, arguments.out / "performance.png")
+    if arguments.page:
+        begin, end = (f"<!-- {study.name}: {word} -->" for word in ("begin", "end"))
+        before, rest = arguments.page.read_text().split(begin)
+        arguments.page.write_text(f"{before}{begin}\n{markdown(study, found)}{end}{rest.split(end)[1]}")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--multivariable", action="store_true", help="two exposures, the multivariable methods")
+    parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--scenarios", nargs="+")
+    parser.add_argument("--replicates", type=int, help="instead of 2,000 or 200")
+    parser.add_argument("--seed", type=int, default=1)  # not that of the draws of the methods
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--again", action="store_true", help="compute rows anew that stand in performance.tsv")
+    parser.add_argument("--page", type=Path, help="a Markdown page to put the tables in, between its markers")
+    return parser.parse_args()
+
+
+def table(study: Study, rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Return rows as a table, scenarios and methods in their order."""
+    order = {name: i for i, name in enumerate([*study.headings, *study.methods])}
+    frame = pd.DataFrame(rows)
+    frame = frame[frame["method"].isin(list(study.methods))]
+    return frame.sort_values(["scenario", "method"], key=lambda names: names.map(order), ignore_index=True)
+
+
+def resamples(method: Callable[..., Estimates]) -> bool:
+    """Whether a method draws random numbers for every replicate."""
+    return any(name.startswith("n_") for name in inspect.signature(method).parameters if name != "n_robust")
+
+
+def performance(study: Study, method: str, scenario: str, *, replicates: int | None, seed: int) -> dict[str, object]:
     """Return what a method does over the replicates of a scenario, each figure with its Monte Carlo error.
 
     `bias` is of the mean, `bias_median` of the median; `se_ratio` is the root mean square standard error over the
     standard deviation of the estimates; `coverage` of nominal 95 % intervals; `type1` the share of P values below 0.05
     where the effect is 0; `power` the same where it is 0.4; `failed` the share of replicates without an estimate.
     """
+    estimate = study.methods[method]
+    n = replicates or (N_RESAMPLING if resamples(estimate) else N_CLOSED)
     start = time.process_time()
-    found = METHODS[method](replicates(scenario, n, slope=SLOPE, seed=seed)).table
+    found = of_first(estimate(study.simulate(scenario, n, slope=SLOPE, seed=seed)))
     seconds = time.process_time() - start
-    null = METHODS[method](replicates(scenario, n, slope=0.0, seed=seed + 1)).table
-    row: dict[str, object] = {"method": method, "scenario": scenario, "replicates": n, "failed": 1 - len(found) / n}
+    null = of_first(estimate(study.simulate(scenario, n, slope=0.0, seed=seed + 1)))
+    row: dict[str, object] = {"scenario": scenario, "method": method, "replicates": n, "seed": seed}
+    row["failed"] = 1 - len(found) / n
     if len(found) < 2 or not len(null):
         return row
     beta, se = found["beta"].to_numpy(float), found["se"].to_numpy(float)
@@ -104,45 +189,62 @@ def performance(method: str, scenario: str, n: int, *, seed: int) -> dict[str, o
     }
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """Return coverage and, in brackets, bias in percent of the truth: a row a method, a column a scenario."""
-    scenarios = [s for s in LABELS if s in set(table["scenario"])]
-    lines = ["| method | " + " | ".join(LABELS[s].replace("\n", " ") for s in scenarios) + " |"]
+def of_first(estimates: Estimates) -> pd.DataFrame:
+    """Return the rows of the first exposure."""
+    return estimates.table[estimates.table["exposure"].isin(["exposure", "first"])]
+
+
+def markdown(study: Study, found: pd.DataFrame) -> str:
+    """Return coverage with bias, and type-I error with SE/SD: a row a method, a column a scenario."""
+    first = cells(study, found, "coverage", "bias_median", lambda c, b: f"{100 * c:.0f} ({100 * b / SLOPE:+.0f})")
+    second = cells(study, found, "type1", "se_ratio", lambda t, r: f"{100 * t:.0f} ({'>10' if r > 10 else f'{r:.2f}'})")
+    return (
+        f"\nCoverage of 95 % intervals, in %, and in brackets the median bias in % of the effect:\n\n{first}\n"
+        "Type-I error at 5 %, in %, and in brackets root mean square standard error over standard deviation:\n\n"
+        f"{second}"
+    )
+
+
+def cells(study: Study, found: pd.DataFrame, main: str, beside: str, text: Callable[[float, float], str]) -> str:
+    """Return a Markdown table of two figures of every method in every scenario."""
+    scenarios = [s for s in study.headings if s in set(found["scenario"])]
+    lines = ["| method | " + " | ".join(study.headings[s].replace("\n", " ") for s in scenarios) + " |"]
     lines.append("|---|" + "--:|" * len(scenarios))
-    for method, rows in table.groupby("method", sort=False):
-        by = rows.set_index("scenario")
-        cells = [
-            f"{100 * by.loc[s, 'coverage']:.0f} ({100 * by.loc[s, 'bias_median'] / SLOPE:+.0f})"
-            if s in by.index and np.isfinite(by.loc[s].get("coverage", np.nan))
-            else "-"
-            for s in scenarios
-        ]
-        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
+    for method in (name for name in study.methods if name in set(found["method"])):
+        by = found[found["method"] == method].set_index("scenario").reindex(scenarios)
+        pairs = zip(by[main], by[beside], strict=True)
+        lines.append(
+            f"| `{method}` | " + " | ".join(text(*pair) if np.isfinite(pair[0]) else "-" for pair in pairs) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
-def draw(table: pd.DataFrame, out: Path) -> None:
-    """Draw coverage as colours and bias as numbers, a row a method, a column a scenario."""
-    scenarios = [s for s in LABELS if s in set(table["scenario"])]
-    methods = list(dict.fromkeys(table["method"]))
-    cells = table.set_index(["method", "scenario"]).reindex(pd.MultiIndex.from_product([methods, scenarios]))
+def draw(study: Study, found: pd.DataFrame, out: Path) -> None:
+    """Draw coverage as colours, with bias beside it in numbers: a row a method, a column a scenario."""
+    scenarios = [s for s in study.headings if s in set(found["scenario"])]
+    methods = [name for name in study.methods if name in set(found["method"])]
+    grid = found.set_index(["method", "scenario"]).reindex(pd.MultiIndex.from_product([methods, scenarios]))
     shape = len(methods), len(scenarios)
-    coverage, bias = (cells[name].to_numpy(float).reshape(shape) for name in ("coverage", "bias_median"))
-    figure = Figure(figsize=(1.15 * len(scenarios) + 2.6, 0.27 * len(methods) + 1.6), layout="constrained")
+    coverage, bias = (grid[name].to_numpy(float).reshape(shape) for name in ("coverage", "bias_median"))
+    figure = Figure(figsize=(0.95 * len(scenarios) + 2.6, 0.25 * len(methods) + 1.7), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(coverage, vmin=0, vmax=1, cmap="cividis", aspect="auto")
-    for i, j in np.ndindex(coverage.shape):
+    # White where intervals cover as promised; orange, the deeper the less they do; blue where they are too wide.
+    stops = [(0, "#9c3d00"), (0.6, "#e58a3c"), (0.85, "#fbd9b5"), (0.93, "#ffffff"), (0.965, "#ffffff"), (1, "#b9d7f2")]
+    colours = LinearSegmentedColormap.from_list("coverage", stops)
+    image = axes.imshow(coverage, vmin=0, vmax=1, cmap=colours, aspect="auto")
+    for i, j in np.ndindex(shape):
         if np.isfinite(coverage[i, j]):
-            shade = "black" if coverage[i, j] > 0.5 else "white"
             text = f"{100 * coverage[i, j]:.0f} ({100 * bias[i, j] / SLOPE:+.0f})"
+            shade = "white" if coverage[i, j] < 0.35 else "black"
             axes.text(j, i, text, ha="center", va="center", fontsize=7, color=shade)
-    axes.set_xticks(range(len(scenarios)), [LABELS[s] for s in scenarios], fontsize=8)
+    axes.set_xticks(range(len(scenarios)), [study.headings[s] for s in scenarios], fontsize=8)
     axes.set_yticks(range(len(methods)), methods, fontsize=8)
+    axes.xaxis.tick_top()
     axes.set_title("Coverage of 95 % intervals, % (median bias, % of the effect)", loc="left", fontsize=10)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, label="coverage", shrink=0.5)
-    figure.savefig(out, dpi=150)
+    figure.colorbar(image, ax=axes, label="coverage", shrink=0.3, aspect=12)
+    figure.savefig(out, dpi=110)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ def main() -> None:
         engines += ["--data", str(PEAKS)]
     else:
         print(f"skipped ctcf_pu1.py: {PEAKS} is not there")
-    studies += [engines, ["estimators.py", "--out", str(RESULTS / "estimators")]]
-    studies.append(["multivariable.py", "--out", str(RESULTS / "multivariable")])
+    estimators = ["estimators.py", "--processes", "2", "--out"]
+    studies += [engines, [*estimators, str(RESULTS / "estimators")]]
+    studies += [[*estimators, str(RESULTS / "direct_effects"), "--multivariable"]]
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 

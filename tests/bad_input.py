@@ -1,6 +1,6 @@
 """The bad inputs that every command must survive: what is wrong, the command, and what it must say.
 
-`python tests/bad_input.py` runs them all and prints the table of docs/bad_input.md; `test_bad_input.py` runs them as
+`python -m tests.bad_input` runs them all and prints the table of docs/bad_input.md; `test_bad_input.py` runs them as
 tests.
 """
 
@@ -27,6 +27,7 @@ from deepmr.io.models import write_ensemble
 from deepmr.sequence.ensemble import MemberInfo
 from deepmr.sequence.models import PaperCNN
 from deepmr.types import Task
+from tests.bad_gwas import GWAS, write_good_studies
 
 LENGTH = 40
 ARGUMENTS = {"filters": 4, "hidden": 6}
@@ -40,13 +41,15 @@ class Case:
     Attributes
     ----------
     change : spoils a folder of good inputs; may return the command, else it is `ism`.
-    says : pattern that the message must match.
+    says : pattern that the message must match; empty where there must be none.
+    leaves : files that it may leave behind: results, where there are any, and the tables that say why there are none.
     """
 
     name: str
     change: Change
     says: str
     code: int = 3
+    leaves: frozenset[str] = frozenset()
 
 
 CASES: list[Case] = []
@@ -76,6 +79,7 @@ def write_good_inputs(folder: Path) -> None:
     (folder / "targets.tsv").write_text("\n".join(["locus\tCTCF\tPU1", *rows]) + "\n")
     (folder / "genome.fa").write_text(">chr1\n" + "".join(rng.choice(list("ACGT"), 1000)) + "\n")
     (folder / "peaks.bed").write_text("chr1\t100\t140\n")
+    write_good_studies(folder)
 
 
 def write_networks(path: Path, n: int, *, tasks: tuple[str, ...] = ("CTCF", "PU1")) -> None:
@@ -411,6 +415,9 @@ def _(folder):
 @case("CUDA asked for and absent", "cuda")
 def _(folder):
     return [*ISM[:-1], "cuda"]
+
+
+CASES += [Case(name=n, says=s, code=c, leaves=k, change=f) for n, s, c, k, f in GWAS]
 
 
 def run(argv: list[str]) -> tuple[int, str]:

@@ -120,6 +120,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.draws",
         "deepmr.mr.labels",
         "deepmr.mr.errors",
+        "deepmr.mr.gls_joint",
         "deepmr.mr.implicit",
         "deepmr.mr.joint_profiles",
         "deepmr.mr.correlated",
@@ -128,6 +129,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.losses",
         "deepmr.mr.members",
         "deepmr.mr.penalties",
+        "deepmr.mr.scatter",
         "deepmr.mr.profiles",
         "deepmr.mr.robust",
         "deepmr.mr.roots",
@@ -144,6 +146,34 @@ def test_every_multivariable_method_file_is_in_methods():
     kernels = {f"deepmr.mr.multivariable.{name}" for name in shared}
     files = {f"deepmr.mr.multivariable.{p.stem}" for p in (ROOT / "mr" / "multivariable").glob("*.py")}
     assert files - kernels - {"deepmr.mr.multivariable.__init__"} == homes
+
+
+def test_the_package_is_light_and_lists_its_names():
+    code = (
+        "import sys, deepmr\n"
+        "assert {'estimate_effects', 'check_sensitivity', 'pool_estimates', 'mutate'} <= set(dir(deepmr))\n"
+        "loaded = {name for name in sys.modules if name.startswith('deepmr.')}\n"
+        "heavy = {'torch', 'statsmodels', 'sklearn', 'pandas', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not loaded | heavy, loaded | heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_reference_has_every_estimator():
+    """A module of its own under `:::`, or a package above it that shows what it holds."""
+    from deepmr import meta
+    from deepmr.mr import METHODS, multivariable, sensitivity
+
+    text = (ROOT.parent / "docs" / "reference.md").read_text()
+    shown = re.findall(r"^::: (\S+)\n(?: +options:\n +show_submodules: (true)\n)?", text, re.M)
+    modules, packages = {name for name, _ in shown}, tuple(f"{name}." for name, whole in shown if whole)
+    functions = [inspect.unwrap(getattr(f, "func", f)) for m in (METHODS, multivariable.METHODS) for f in m.values()]
+    functions += [multivariable.estimate_direct_effects]
+    functions += [f for package in (sensitivity, meta) for f in vars(package).values() if inspect.isfunction(f)]
+    for function in functions:
+        home = function.__module__
+        assert home in modules or home.startswith(packages), f"docs/reference.md lacks {home}.{function.__name__}"
 
 
 def test_lazy_names_resolve():

@@ -1,6 +1,7 @@
 """Exit codes, messages and output of the command line."""
 
 import json
+import logging
 import sys
 import types
 
@@ -125,3 +126,17 @@ def test_main_exits_with_the_code(command):
     with pytest.raises(SystemExit) as stop:
         cli.main(["toy"])
     assert stop.value.code == 3
+
+
+def test_a_warning_that_many_methods_have_is_written_once(command, capsys):
+    def warns(size):
+        for number in (1, 2, 2, 2):
+            logging.getLogger("deepmr.mr").warning("left out %d", number)
+        logging.getLogger("deepmr.mr").info("step")
+        logging.getLogger("deepmr.mr").info("step")
+        return {}
+
+    command(warns)
+    assert cli.execute(["toy"]) == 0
+    err = capsys.readouterr().err
+    assert (err.count("left out 1"), err.count("left out 2"), err.count("step")) == (1, 1, 2)

@@ -25,6 +25,9 @@ NEEDS_RATIO = {
 # Methods that take errors out of the sums are off by these errors where, against their standard errors, there are none.
 NOISELESS = {"debiased_gls": 0.1, "mrbee": 0.01}
 
+# Methods whose confidence set is empty where the instruments disagree: at a level of 0.5, often.
+MAY_BE_EMPTY = {"anderson_rubin"}
+
 every_method = pytest.mark.parametrize("method", METHODS)
 with_and_without_members = pytest.mark.parametrize("members", [0, 5])
 
@@ -121,6 +124,9 @@ def test_nothing_at_all_gives_an_empty_table(method):
 def test_the_level_moves_the_interval_only(method):
     given = simulated()
     wide, narrow = METHODS[method](given, level=0.99).table, METHODS[method](given, level=0.5).table
+    if method in MAY_BE_EMPTY:
+        wide = wide[wide["locus"].isin(narrow["locus"])].reset_index(drop=True)
+        assert len(narrow)
     assert (wide["ci_high"] > narrow["ci_high"]).all()
     assert wide["se"].equals(narrow["se"])
     assert set(wide["level"]) == {0.99}

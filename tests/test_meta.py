@@ -1,4 +1,5 @@
 import inspect
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -6,21 +7,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.meta import estimate_tau2, pool_estimates, tau2_interval
 from deepmr.types import Estimates, concat_estimates
+from tests.meta.builders import studies
 
 TAU2 = ["DL", "PM", "REML", "ML", "HE", "HS", "SJ"]
-
-
-def studies(beta, se, *, factors=None, exposure="a", **columns):
-    """Estimates of one pair of traits; `se` is the whole standard error."""
-    beta = np.asarray(beta, dtype=float)
-    frame = pd.DataFrame(dict.fromkeys(schema.ESTIMATES, "ivw"), index=range(len(beta)))
-    frame = frame.assign(exposure=exposure, outcome="b", estimand="model", locus=[f"l{i}" for i in range(len(beta))])
-    frame = frame.assign(beta=beta, se=se, ci_low=beta, ci_high=beta, pvalue=0.5, n=5, **columns)
-    return Estimates(table=frame, error_factors=factors)
 
 
 def row(estimates, **options):
@@ -138,6 +130,22 @@ def test_equal_weights_give_the_plain_mean(spread_out):
     normal = row(spread_out, weights="equal", ci="normal")
     assert normal["se"] == pytest.approx(np.sqrt(np.sum(se**2 + normal["tau2"])) / 15)
     assert row(spread_out)["beta"] != pytest.approx(beta.mean())
+
+
+@pytest.mark.parametrize("tau2", ["DL", "REML"])
+def test_the_error_of_tau2_where_one_study_has_all_the_weight(tau2):
+    """Against the matrices, in fractions."""
+    beta, se = [67.9, 3.4, -12.0], [289.0, 1e-5, 40.0]
+    found = row(studies(beta, se), tau2=tau2)
+    v = [Fraction(s) ** 2 for s in se]
+    spread = [x + Fraction(found["tau2"]) for x in v]
+    w = [1 / x for x in (v if tau2 == "DL" else spread)]
+    total = sum(w)
+    p = [[w[i] * (i == j) - w[i] * w[j] / total for j in range(3)] for i in range(3)]
+    s = spread if tau2 == "DL" else [Fraction(1)] * 3
+    trace = sum(p[i][j] * s[j] * p[j][i] * s[i] for i in range(3) for j in range(3))
+    squared = 2 * trace / sum(p[i][i] for i in range(3)) ** 2 if tau2 == "DL" else 2 / trace
+    assert found["tau2_se"] == pytest.approx(np.sqrt(float(squared)), rel=1e-9)
 
 
 @pytest.mark.parametrize("tau2", TAU2)

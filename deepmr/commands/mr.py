@@ -11,7 +11,8 @@ from typing import Literal
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.mr_gwas import Clumping, GwasOptions, dropped_path, mr_gwas
+from deepmr.commands.gwas_instruments import Clumping, GwasOptions
+from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
 from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.instruments.matching import Match
@@ -90,9 +91,9 @@ def mr(
     out
         Table to write (TSV).
     exposure
-        Tasks taken as the cause, default all; or files of GWAS results.
+        Tasks taken as the cause, default all; or files of GWAS results, FILE or NAME=FILE.
     outcome
-        Tasks taken as the effect, default all; or files of GWAS results.
+        Tasks taken as the effect, default all; or files of GWAS results, FILE or NAME=FILE.
     method
         Estimators; default ivw, egger and wald (GWAS: ivw_random, egger, weighted median and mode). An unknown name
         lists them all.
@@ -114,7 +115,8 @@ def mr(
     level
         Level of the confidence intervals.
     save_instruments
-        Also write the instruments (TSV).
+        Also write the instruments (TSV); of GWAS results they are written in any case, by default beside the table as
+        <table>.instruments.tsv.
     p_threshold
         P value on the exposure below which a variant is an instrument.
     min_f
@@ -175,7 +177,8 @@ def mr(
     if effects is None:
         if not exposure or not outcome:
             raise InputError("needed a file of effects, or files of GWAS results: --exposure FILE --outcome FILE")
-        check_writable(dropped_path(out), overwrite=True)
+        for path in (dropped_path(out), instruments_path(out)):
+            check_writable(path, overwrite=True)
         return mr_gwas(
             exposure=exposure,
             outcome=outcome,
@@ -187,7 +190,7 @@ def mr(
             to=to,
             min_instruments=min_instruments,
             level=level,
-            save_instruments=save_instruments,
+            save_instruments=save_instruments or instruments_path(out),
             options=options,
         )
     selection = Selection(rule=rule, threshold=threshold, significance=significance)
@@ -215,7 +218,8 @@ def mr(
             f"none of {len(source.loci)} loci has an estimate for any of {len(pairs)} pairs; "
             f"{skipped_path(out)} says why"
         )
-    return _summary(estimates, instruments, methods) | {"estimates": str(out)}
+    estimand = str(estimates.table["estimand"].iloc[0])
+    return _summary(estimates, instruments, methods) | {"estimand": estimand, "estimates": str(out)}
 
 
 def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:

@@ -1,30 +1,17 @@
 """`deepmr mr` on files of GWAS results: instruments, alleles, clumps, and an estimate a pair and method."""
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
-from deepmr import checks
+from deepmr import checks, schema
+from deepmr.commands.gwas_instruments import GwasOptions, prepare_all
 from deepmr.errors import InputError, TooFewInstruments
-from deepmr.instruments.alleles import Alignment, align_alleles
-from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld
-from deepmr.instruments.gwas import (
-    estimate_error_corr,
-    evidence,
-    gwas_instruments,
-    is_significant,
-    take_variants,
-)
-from deepmr.instruments.ld import add_correlation, ld_matrix
-from deepmr.instruments.matching import Match
-from deepmr.instruments.strands import Palindromes
-from deepmr.io.ld import read_ld_matrix
+from deepmr.instruments.gwas import GENOME
 from deepmr.io.plink import read_plink
 from deepmr.io.provenance import provenance
 from deepmr.io.sumstats import Gwas, read_sumstats
@@ -34,14 +21,11 @@ from deepmr.mr import estimate_effects
 from deepmr.mr.multivariable import PREFERRED as PREFERRED_DIRECT
 from deepmr.mr.multivariable import estimate_direct_effects
 from deepmr.mr.multivariable.strength import weak_instruments
-from deepmr.types import Estimates, GenotypePanel, Instruments, SummaryStats, concat_estimates
+from deepmr.types import Estimates, concat_estimates
 
-log = logging.getLogger(__name__)
-
-Clumping = Literal["auto", "none", "distance", "ld"]
 PREFERRED = ("ivw_random", "egger", "median_weighted", "mode_weighted")
-REACH = {"distance": 1_000.0, "ld": 10_000.0}  # kb
-SAMPLED = 1_000_000  # variants from which the correlation of errors is estimated
+SHOWN = ("exposure", "outcome", "read", "significant", "in_outcome", "swapped", "other_strand", "instruments", "mean_f")
+DROPPED = ("variant_id", "exposure", "outcome", "file", "reason", "detail")
 TWOSAMPLEMR = {
     "id.exposure": "exposure",
     "id.outcome": "outcome",
@@ -53,33 +37,6 @@ TWOSAMPLEMR = {
     "se": "se",
     "pval": "pvalue",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GwasOptions:
-    """How instruments are made from GWAS results; the options of `deepmr mr` without an effects file."""
-
-    p_threshold: float = 5e-8
-    min_f: float = 0.0
-    clump: Clumping = "auto"
-    kb: float | None = None
-    r2: float = 0.001
-    panel: Path | None = None
-    correlation: Path | Literal["panel"] | None = None
-    palindromes: Palindromes = "infer"
-    tolerance: float = 0.08
-    match: Match = "auto"
-    error_corr: float | Literal["estimate"] | None = None
-    multivariable: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """Instruments of one question, what was dropped on the way, and how many were left after each step."""
-
-    instruments: Instruments
-    dropped: pd.DataFrame
-    counts: dict[str, object]
 
 
 def mr_gwas(
@@ -94,7 +51,7 @@ def mr_gwas(
     to: Literal["deepmr", "twosamplemr"],
     min_instruments: int,
     level: float,
-    save_instruments: Path | None,
+    save_instruments: Path,
     options: Mapping[str, object],
 ) -> dict[str, object]:
     """Estimate the effects of exposures on outcomes from files of GWAS results.
@@ -102,7 +59,7 @@ def mr_gwas(
     Parameters
     ----------
     exposure, outcome
-        Files.
+        Files, or NAME=FILE.
     out
         Table to write.
     gwas
@@ -127,7 +84,7 @@ def mr_gwas(
     if gwas.multivariable and len(causes) < 2:
         raise InputError(f"--multivariable needs at least two exposures; got {len(causes)}: {causes[0].trait}")
     groups = [causes] if gwas.multivariable else [[cause] for cause in causes]
-    prepared = [prepare(group, effect, gwas=gwas, panel=panel) for group, effect in product(groups, effects)]
+    prepared, failed = prepare_all(list(product(groups, effects)), gwas, panel)
     instruments = [one.instruments for one in prepared]
     if gwas.multivariable:
         estimates = concat_estimates(
@@ -136,23 +93,23 @@ def mr_gwas(
         )
     else:
         estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
+    estimates = _with_failed(estimates, failed, methods)
     given = [one for one in (*causes, *effects) if len(one.dropped)]
-    unread = [one.dropped.assign(file=one.trait, detail="") for one in given]
+    unread = [one.dropped.assign(exposure="", outcome="", file=one.trait, detail="") for one in given]
     dropped = pd.concat([*unread, *(one.dropped for one in prepared)], ignore_index=True)
-    dropped = dropped[["variant_id", "file", "reason", "detail"]] if len(dropped) else _no_drops()
-    inputs = {f"exposure_{k}": Path(path) for k, path in enumerate(exposure, 1)}
-    inputs |= {f"outcome_{k}": Path(path) for k, path in enumerate(outcome, 1)}
+    dropped = dropped[list(DROPPED)] if len(dropped) else _no_drops()
+    inputs = {f"exposure_{k}": named_file(word)[1] for k, word in enumerate(exposure, 1)}
+    inputs |= {f"outcome_{k}": named_file(word)[1] for k, word in enumerate(outcome, 1)}
     record = provenance("mr", options=options, inputs=inputs)
-    record["columns"] = {one.trait: one.columns for one in (*causes, *effects)}
-    record["notes"] = {one.trait: list(one.notes) for one in (*causes, *effects) if one.notes}
-    if save_instruments is not None:
-        write_table(pd.concat([one.to_frame() for one in instruments], ignore_index=True), save_instruments)
+    record["traits"] = [_record(one, "exposure") for one in causes] + [_record(one, "outcome") for one in effects]
+    record["variants"] = [one.counts for one in prepared]
+    write_table(pd.concat([one.to_frame() for one in instruments], ignore_index=True), save_instruments)
     write_table(dropped, dropped_path(out))
     write_estimates(estimates, out, provenance=record)
     if to == "twosamplemr":
         write_table(twosamplemr_table(estimates), out)
     if not len(estimates):
-        raise TooFewInstruments(f"no pair has an estimate; {skipped_path(out)} and {dropped_path(out)} say why")
+        raise TooFewInstruments(_why_none(estimates, dropped, out))
     why = dropped.groupby(["file", "reason"], sort=False).size().reset_index(name="variants")
     shown = ["exposure", "outcome", "method", "n", "beta", "se", "pvalue"]
     if gwas.multivariable:
@@ -162,19 +119,49 @@ def mr_gwas(
             {"trait": one.trait, "read_as": ", ".join(f"{f} <- {c}" for f, c in one.columns.items())}
             for one in (*causes, *effects)
         ],
-        "variants": [one.counts for one in prepared],
+        "variants": [{name: one.counts[name] for name in SHOWN if name in one.counts} for one in prepared],
         "dropped": why.to_dict(orient="records"),
         "effects": estimates.table[shown].to_dict(orient="records"),
         **({"strength": [weak_instruments(one)[1] for one in instruments]} if gwas.multivariable else {}),
         "skipped": estimates.skipped.drop(columns="locus").to_dict(orient="records"),
+        "estimand": str(estimates.table["estimand"].iloc[0]),
         "estimates": str(out),
         "dropped_variants": str(dropped_path(out)),
+        "instruments": str(save_instruments),
     }
+
+
+def _why_none(estimates: Estimates, dropped: pd.DataFrame, out: Path) -> str:
+    """Say in a line why there is no estimate: the first method's reason, and what most candidates were lost to."""
+    first = estimates.skipped.iloc[0]
+    what = f"no pair has an estimate: {first['exposure']} and {first['outcome']}, {first['method']}: {first['reason']}"
+    lost = dropped[dropped["outcome"] != ""]["reason"].value_counts()
+    more = f"; {lost.iloc[0]} of its variants were dropped: {lost.index[0]}" if len(lost) else ""
+    return f"{what}{more} ({skipped_path(out).name} and {dropped_path(out).name} have all)"
+
+
+def named_file(word: str, folder: Path = Path()) -> tuple[str | None, Path]:
+    """Return the name that the user gives a trait in NAME=FILE, and the file.
+
+    Parameters
+    ----------
+    word : FILE or NAME=FILE.
+    folder : that the file is relative to.
+    """
+    name, equals, file = word.partition("=")
+    if equals and name and file and not (folder / word).exists():
+        return name, folder / file
+    return None, folder / word
 
 
 def dropped_path(out: Path) -> Path:
     """Return where the dropped variants of a table of estimates are listed."""
     return out.with_name(f"{out.stem}.dropped.tsv")
+
+
+def instruments_path(out: Path) -> Path:
+    """Return where the instruments of a table of estimates are, unless told otherwise."""
+    return out.with_name(f"{out.stem}.instruments.tsv")
 
 
 def twosamplemr_table(estimates: Estimates) -> pd.DataFrame:
@@ -187,122 +174,33 @@ def twosamplemr_table(estimates: Estimates) -> pd.DataFrame:
     return pd.DataFrame({theirs: estimates.table[ours].to_numpy() for theirs, ours in TWOSAMPLEMR.items()})
 
 
-def prepare(
-    exposures: Sequence[Gwas], outcome: Gwas, *, gwas: GwasOptions, panel: GenotypePanel | None = None
-) -> Prepared:
-    """Make the instruments of one or more exposures for an outcome, with a reason for each candidate that is lost.
-
-    Parameters
-    ----------
-    exposures : several for a multivariable method.
-    outcome : what they may cause.
-    gwas : how.
-    panel : genotypes, for linkage disequilibrium.
-
-    Notes
-    -----
-    Candidates are the variants significant for the exposure (for one of several, among those that all have). They are
-    aligned with the outcome before they are clumped, so that a locus whose strongest variant the outcome lacks is kept
-    by its next one.
-    """
-    names = [one.trait for one in exposures]
-    lost: list[pd.DataFrame] = []
-    stats = exposures[0].stats
-    counts: dict[str, object] = {"exposure": "+".join(names), "outcome": outcome.trait, "read": len(stats.variants)}
-    if len(exposures) == 1:
-        stats = _significant(stats, names, gwas, counts)
-    for other in exposures[1:]:
-        aligned = _aligned(stats, other, gwas)
-        lost.append(aligned.dropped.assign(file=other.trait))
-        stats = aligned.stats
-    if len(exposures) > 1:
-        stats = _significant(stats, names, gwas, counts)
-    aligned = _aligned(stats, outcome, gwas)
-    lost.append(aligned.dropped.assign(file=outcome.trait))
-    counts |= {"in_outcome": aligned.counts["kept"], "swapped": aligned.counts["swapped"]}
-    counts["other_strand"] = aligned.counts["other_strand"]
-    stats = aligned.stats
-    clumps = _clump(stats, names, gwas, panel)
-    if clumps is not None:
-        lost.append(clumps.dropped.assign(file="+".join(names)))
-        stats = take_variants(stats, clumps.kept)
-    error_corr = _error_corr(exposures, outcome, gwas)
-    instruments = gwas_instruments(stats, exposures=names, outcome=outcome.trait, error_corr=error_corr)
-    if gwas.correlation == "panel" and panel is not None:
-        ld, absent = ld_matrix(panel, instruments.variants, match=gwas.match, palindromes=gwas.palindromes)
-        known = np.isin(instruments.variants["variant_id"].to_numpy(object), ld.variants["variant_id"].to_numpy(object))
-        lost.append(absent.assign(file="LD panel"))
-        instruments = add_correlation(instruments.take(known), ld)
-    elif gwas.correlation is not None:
-        instruments = add_correlation(instruments, read_ld_matrix(Path(gwas.correlation)))
-    f = (instruments.beta_exposure / instruments.se_exposure) ** 2
-    counts |= {"instruments": len(instruments.variants), "mean_f": float(f.mean()) if f.size else 0.0}
-    return Prepared(instruments=instruments, dropped=pd.concat(lost, ignore_index=True), counts=counts)
-
-
-def _significant(
-    stats: SummaryStats, exposures: Sequence[str], gwas: GwasOptions, counts: dict[str, object]
-) -> SummaryStats:
-    rows = is_significant(stats, exposures=exposures, p_threshold=gwas.p_threshold, min_f=gwas.min_f)
-    counts["significant"] = int(rows.sum())
-    if not rows.any():
-        raise InputError(
-            f"no variant is significant for {'+'.join(exposures)}: none of {len(rows)} has P below "
-            f"{gwas.p_threshold:g}" + (f" and F of at least {gwas.min_f:g}" if gwas.min_f else "")
-        )
-    return take_variants(stats, rows)
-
-
-def _aligned(stats: SummaryStats, other: Gwas, gwas: GwasOptions) -> Alignment:
-    return align_alleles(
-        stats, other.stats, palindromes=gwas.palindromes, tolerance=gwas.tolerance, match=gwas.match, other=other.trait
-    )
-
-
-def _clump(
-    stats: SummaryStats, exposures: Sequence[str], gwas: GwasOptions, panel: GenotypePanel | None
-) -> Clumps | None:
-    how = gwas.clump
-    placed = bool(len(stats.variants)) and bool((stats.variants["pos"] > 0).all())
-    if how == "auto":
-        how = "ld" if panel is not None else "distance" if placed else "none"
-        if how == "none":
-            log.warning("not clumped: there is no panel and positions are unknown; instruments must be independent")
-    if how == "none" or not len(stats.variants):
-        return None
-    strength = np.max([evidence(stats, trait) for trait in exposures], axis=0)
-    reach = REACH[how] if gwas.kb is None else gwas.kb
-    if how == "distance":
-        return clump_by_distance(stats.variants, strength, kb=reach)
-    assert panel is not None
-    return clump_by_ld(stats.variants, strength, panel, r2=gwas.r2, kb=reach, match=gwas.match)
-
-
-def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> np.ndarray | None:
-    """Return the correlation of errors, exposures first: given, estimated from null variants, or none."""
-    if gwas.error_corr is None:
-        return None
-    if gwas.error_corr != "estimate":
-        if len(exposures) > 1:
-            raise InputError("--error-corr RHO is for one exposure; with several, use --error-corr estimate")
-        if not -1 < gwas.error_corr < 1:
-            raise InputError(f"error_corr must be between -1 and 1; got {gwas.error_corr:g}")
-        return np.array([[1.0, gwas.error_corr], [gwas.error_corr, 1.0]])
-    stats = exposures[0].stats
-    rows = np.zeros(len(stats.variants), dtype=bool)
-    rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(int))] = True
-    stats = take_variants(stats, rows)
-    for other in (*exposures[1:], outcome):
-        stats = _aligned(stats, other, gwas).stats
-    found = estimate_error_corr(stats)
-    log.info("correlation of errors from %d variants: %s", found.n_variants, np.round(found.matrix, 3).tolist())
-    return found.matrix
+def _with_failed(estimates: Estimates, failed: pd.DataFrame, methods: Sequence[str]) -> Estimates:
+    """Add the pairs that have no instruments to what was skipped."""
+    if failed.empty:
+        return estimates
+    rows = pd.concat([failed.assign(method=method, locus=GENOME) for method in methods])[list(schema.SKIPPED)]
+    return replace(estimates, skipped=pd.concat([estimates.skipped, rows], ignore_index=True))
 
 
 def _read(files: Sequence[str], role: Role, columns: Mapping[str, str]) -> list[Gwas]:
-    read = [one for file in files for one in read_sumstats(Path(file), role=role, columns=columns)]
+    named = [named_file(word) for word in files]
+    read = [one for name, path in named for one in read_sumstats(path, role=role, columns=columns, trait=name)]
     checks.unique(f"traits of the {role}s", [one.trait for one in read])
     return read
+
+
+def _record(one: Gwas, role: Role) -> dict[str, object]:
+    """Return what was read of a trait, for the record."""
+    used = len(one.stats.variants)
+    return {
+        "trait": one.trait,
+        "role": role,
+        "file": str(one.path),
+        "rows": used + len(one.dropped),
+        "used": used,
+        "columns": one.columns,
+        "notes": list(one.notes),
+    }
 
 
 def _default_methods(*, multivariable: bool) -> list[str]:
@@ -310,4 +208,4 @@ def _default_methods(*, multivariable: bool) -> list[str]:
 
 
 def _no_drops() -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(dtype=str) for name in ("variant_id", "file", "reason", "detail")})
+    return pd.DataFrame({name: pd.Series(dtype=str) for name in DROPPED})

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
+from deepmr.commands.record import record_beside
+from deepmr.commands.report_gwas import report_gwas
 from deepmr.commands.report_parts import differing, locus_effects, select, strongest
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError
@@ -27,11 +29,12 @@ Pair = tuple[str, str]
 
 
 def report(
-    effects: Path,
+    effects: Path | None = None,
     *,
     estimates: Path,
-    meta: Path,
+    meta: Path | None = None,
     out: Path,
+    instruments: Path | None = None,
     calibration: Path | None = None,
     truth: Path | None = None,
     locus: list[str] | None = None,
@@ -42,18 +45,21 @@ def report(
 
     It opens offline, on a phone too, and prints: global effects, a matrix of all pairs, views of single loci,
     calibration, counts, tables, and how every file was made. Instruments are selected again, by the options that are
-    recorded beside the estimates.
+    recorded beside the estimates. Without an effects file, the estimates are of GWAS results: the page has what methods
+    and sensitivity analyses say, figures of the variants, what was read, and every dropped variant with its reason.
 
     Parameters
     ----------
     effects
-        Effects of edits: effects.h5, or a TSV or NPZ table (then without views of loci).
+        Effects of edits: effects.h5, or a TSV or NPZ table (then without views of loci); none for GWAS results.
     estimates
         Table of deepmr mr.
     meta
-        Table of deepmr meta.
+        Table of deepmr meta; effects of edits need it.
     out
         HTML file to write.
+    instruments
+        Instruments of GWAS results, where they are not where deepmr mr wrote them.
     calibration
         What deepmr calibrate wrote, if deepmr mr used it.
     truth
@@ -79,10 +85,15 @@ def report(
     if n_loci < 0:
         raise InputError(f"n_loci must be at least 0; got {n_loci}")
     check_writable(out, overwrite=overwrite)
+    if effects is None or meta is None:
+        _check_gwas(options)
+        return report_gwas(estimates=estimates, instruments=instruments, out=out, options=options)
+    if instruments is not None:
+        raise InputError("--instruments is for GWAS results; those of an effects file are selected again")
     local, pooled = read_estimates(estimates), read_estimates(meta)
     calibrated = None if calibration is None else read_calibration(calibration)
     true = None if truth is None else _true_effects(truth, local, pooled)
-    mr_record = _record_beside(estimates)
+    mr_record = record_beside(estimates)
     with open_source(effects) as source:
         pairs = _pairs(local, pooled, source)
         chosen = _chosen(locus, source)
@@ -110,7 +121,7 @@ def report(
             pooled_name=meta.name,
             notes=(
                 *_notes(source, true, mr_record, calibrated is not None, other),
-                *_stale(_record_beside(meta), estimates),
+                *_stale(record_beside(meta), estimates),
             ),
         )
     page = render_page(run)
@@ -120,6 +131,15 @@ def report(
     columns = ["exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n"]
     summary: dict[str, object] = {"effects": run.headline.table[columns].to_dict(orient="records")}
     return summary | {"loci_shown": list(shown), "notes": list(run.notes), "report": str(out)}
+
+
+def _check_gwas(options: Mapping[str, Any]) -> None:
+    """Raise `InputError` for an option of effects of edits where there are none."""
+    if options["effects"] is not None:
+        raise InputError("effects of edits are shown pooled: needed --meta, the table of deepmr meta")
+    for name in ("meta", "calibration", "truth", "locus"):
+        if options[name] is not None:
+            raise InputError(f"--{name} is for effects of edits: needed the file of effects too")
 
 
 def _pairs(local: Estimates, pooled: Estimates, source: Source) -> list[Pair]:
@@ -177,15 +197,6 @@ def _true_effects(path: Path, local: Estimates, pooled: Estimates) -> pd.DataFra
     return frame.groupby(["exposure", "outcome"], sort=False)["beta"].mean().reset_index()
 
 
-def _record_beside(path: Path) -> dict[str, Any]:
-    """Return what is recorded beside a table; nothing where there is no such file."""
-    try:
-        record = json.loads(path.with_name(path.name + ".json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def _provenance(options: Mapping[str, Any], source: Source, tables: Mapping[str, Path]) -> dict[str, Mapping[str, Any]]:
     inputs = {name: value for name, value in options.items() if isinstance(value, Path) and name != "out"}
     records: dict[str, Mapping[str, Any]] = {}
@@ -195,7 +206,7 @@ def _provenance(options: Mapping[str, Any], source: Source, tables: Mapping[str,
         records["ensemble members"] = {str(member.pop("name")): member for member in members}
     if "calibration" in inputs:
         records[inputs["calibration"].name] = json.loads(inputs["calibration"].read_text()).get("provenance", {})
-    records |= {path.name: _record_beside(path) for path in tables.values()}
+    records |= {path.name: record_beside(path) for path in tables.values()}
     records["this page"] = provenance("report", options=options, inputs=inputs)
     return {name: record for name, record in records.items() if record}
 

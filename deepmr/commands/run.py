@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from typing import Any
 from cyclopts import App, CycloptsError, Parameter
 
 from deepmr.commands import COMMANDS
+from deepmr.commands.mr_gwas import named_file
 from deepmr.errors import InputError
 from deepmr.io.files import atomic_path
 from deepmr.io.provenance import provenance
 
 log = logging.getLogger(__name__)
+
+GWAS_FILES = ("exposure", "outcome")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,7 @@ def run(flow: Path, *, overwrite: bool = False) -> dict[str, object]:
         options = dict(step.options)
         if overwrite and "overwrite" in inspect.signature(step.function).parameters:
             options["overwrite"] = True
-        inputs = {name: value for name, value in options.items() if isinstance(value, Path) and value.is_file()}
+        inputs = _files(step.verb, options)
         start = time.perf_counter()
         summary = step.function(**options)
         seconds = round(time.perf_counter() - start, 1)
@@ -76,6 +79,26 @@ def run(flow: Path, *, overwrite: bool = False) -> dict[str, object]:
             text = json.dumps({"format": "deepmr-manifest", "flow": flow.name, "steps": done}, indent=2, default=str)
             temporary.write_text(text + "\n")
     return {"steps": rows, "manifest": str(manifest)}
+
+
+def _reads_gwas(verb: str, options: Mapping[str, Any]) -> bool:
+    """Return whether exposures and outcomes are files, and not tasks of an effects file."""
+    return verb == "mr" and options.get("effects") is None
+
+
+def _placed(word: str, folder: Path) -> str:
+    """Return FILE or NAME=FILE with the file in a folder."""
+    name, path = named_file(word, folder)
+    return str(path) if name is None else f"{name}={path}"
+
+
+def _files(verb: str, options: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the files among the options by name; of GWAS results numbered from 1, as `mr` itself records them."""
+    found = {name: value for name, value in options.items() if isinstance(value, Path) and value.is_file()}
+    if _reads_gwas(verb, options):
+        words = [(f"{name}_{k}", one) for name in GWAS_FILES for k, one in enumerate(options.get(name, []), 1)]
+        found |= {name: named_file(word)[1] for name, word in words}
+    return found
 
 
 def read_flow(flow: Path) -> list[Step]:
@@ -134,7 +157,12 @@ def _step(flow: Path, verb: str, section: dict[str, Any]) -> Step:
         _, bound, _ = app.parse_args(_tokens(section), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise InputError(f"{flow}: [{verb}]: {' '.join(str(error).split())}") from error
-    return Step(verb=verb, function=function, options={k: _at(flow.parent, v) for k, v in bound.arguments.items()})
+    options = {name: _at(flow.parent, value) for name, value in bound.arguments.items()}
+    if _reads_gwas(verb, options):
+        options |= {
+            name: [_placed(one, flow.parent) for one in options[name]] for name in GWAS_FILES if name in options
+        }
+    return Step(verb=verb, function=function, options=options)
 
 
 def _tokens(section: dict[str, Any]) -> list[str]:

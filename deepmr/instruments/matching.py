@@ -67,9 +67,11 @@ def match_variants(
 def _checked(found: Matches, left: pd.DataFrame, right: pd.DataFrame, names: tuple[str, str]) -> Matches:
     if not len(found.left) and len(left) and len(right):
         first, second = left["variant_id"].iloc[0], right["variant_id"].iloc[0]
+        placed = bool((left["pos"] > 0).any()) and bool((right["pos"] > 0).any())
+        hint = ", by name or position: are both of one genome build?" if placed else ""
         raise InputError(
             f"{names[0]} and {names[1]} have no variant in common: {len(left)} such as {first}, "
-            f"{len(right)} such as {second}"
+            f"{len(right)} such as {second}{hint}"
         )
     return found
 

@@ -131,6 +131,16 @@ def compare_alleles(
     return Comparison(sign=sign, reason=reason, strand=strand)
 
 
+def is_palindromic(variants: pd.DataFrame) -> Bool[np.ndarray, "variants"]:
+    """Return which variants are A/T or C/G, whose alleles read the same on both strands.
+
+    Parameters
+    ----------
+    variants : with effect_allele and other_allele.
+    """
+    return _palindromic(*allele_codes(variants["effect_allele"], variants["other_allele"]).columns)
+
+
 def _palindromic(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first >= 0) & (first < 4) & (second >= 0) & (first == 3 - second)
 

@@ -44,7 +44,7 @@ def table_layout(path: Path, content: bytes) -> Layout:
     Raises
     ------
     InputError
-        When there is no header, a name is in it twice, or the file is a VCF.
+        When there is no header, or a name is in it twice.
     """
     start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
     lines = 0
@@ -52,8 +52,6 @@ def table_layout(path: Path, content: bytes) -> Layout:
         end = content.find(b"\n", start)
         line = content[start : end if end >= 0 else len(content)]
         start, lines = (end if end >= 0 else len(content)) + 1, lines + 1
-        if line.startswith(b"##fileformat=VCF"):
-            raise InputError(f"{path}: a VCF file; needed a table with a header, such as GWAS-SSF")
         if line.strip() and not line.startswith(b"##"):
             break
     else:

@@ -2,7 +2,9 @@
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import pandas as pd
 from deepmr import checks, schema
 from deepmr.errors import InputError
 from deepmr.io.tables import numbers, read_table, whole_numbers
-from deepmr.types import MemberEffects, SummaryStats, Task
+from deepmr.types import Estimand, MemberEffects, SummaryStats, Task
 
 KEY = ["locus", "variant_id"]
 WHOLE = {"pos", "offset"}
@@ -24,7 +26,8 @@ def read_effect_table(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[s
     path
         A TSV (plain or gzip) with the columns locus, variant_id, task, beta, and either member or se; or an NPZ with
         the arrays locus, tasks, and either effect (members, variants, tasks) or beta and se (variants, tasks). Of both,
-        chrom, pos, effect_allele, other_allele and offset are kept where they are there.
+        chrom, pos, effect_allele, other_allele and offset are kept where they are there. Means with standard errors are
+        taken to be of a population, as GWAS results are; a column (or single text of an NPZ) `estimand` can say model.
 
     Returns
     -------
@@ -69,7 +72,8 @@ def _read_tsv(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
     order = np.argsort(cell)
     arrays = [frame[name].to_numpy(dtype=float)[order].reshape(shape) for name in given]
     variants = frame.drop_duplicates(KEY).reset_index(drop=True)
-    return _build(path, variants, [str(task) for task in levels[-1]], arrays)
+    estimands = list(dict.fromkeys(frame["estimand"].astype(str))) if "estimand" in frame.columns else []
+    return _build(path, variants, [str(task) for task in levels[-1]], arrays, estimands)
 
 
 def _check_variants(path: Path, frame: pd.DataFrame) -> None:
@@ -82,6 +86,16 @@ def _check_variants(path: Path, frame: pd.DataFrame) -> None:
         if odd.any():
             which = names[variant[int(np.argmax(odd))]]
             raise InputError(f"{path}: {which} has more than one {name}; needed the same in all its rows")
+
+
+def _estimand(named: Sequence[str]) -> Estimand:
+    """Return what means and standard errors are of: what the file says, else a population."""
+    if not named:
+        return "population"
+    if len(named) > 1:
+        raise InputError(f"estimand must be the same for all effects; got {', '.join(named)}")
+    checks.one_of("estimand", named[0], get_args(Estimand))
+    return cast(Estimand, named[0])
 
 
 def _ids(frame: pd.DataFrame) -> pd.Series:
@@ -109,9 +123,9 @@ def _read_npz(path: Path) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]
     if len(twice):
         locus, variant = twice["locus"].iloc[0], twice["variant_id"].iloc[0]
         raise InputError(f"{path}: {locus} {variant} occurs more than once")
-    return _build(
-        path, variants, content["tasks"].astype(str).tolist(), [content[name].astype(float) for name in given]
-    )
+    arrays = [content[name].astype(float) for name in given]
+    estimands = np.unique(content["estimand"].astype(str)).tolist() if "estimand" in content else []
+    return _build(path, variants, content["tasks"].astype(str).tolist(), arrays, estimands)
 
 
 def _check_arrays(path: Path, content: dict[str, np.ndarray], *, given: list[str], columns: list[str]) -> None:
@@ -139,7 +153,7 @@ def _check_arrays(path: Path, content: dict[str, np.ndarray], *, given: list[str
 
 
 def _build(
-    path: Path, given: pd.DataFrame, tasks: list[str], arrays: list[np.ndarray]
+    path: Path, given: pd.DataFrame, tasks: list[str], arrays: list[np.ndarray], estimands: Sequence[str]
 ) -> tuple[MemberEffects | SummaryStats, tuple[str, ...]]:
     """Put the variants of a locus next to each other and make the type that the arrays allow."""
     locus, loci = pd.factorize(given["locus"].astype(str))
@@ -155,6 +169,7 @@ def _build(
             delta = arrays[0][:, order].astype(np.float32)
             return MemberEffects(variants=variants, tasks=tuple(Task(name=t) for t in tasks), delta=delta), tuple(loci)
         beta, se = (array[order] for array in arrays)
-        return SummaryStats(variants=variants, traits=tuple(tasks), beta=beta, se=se), tuple(loci)
+        stats = SummaryStats(variants=variants, traits=tuple(tasks), beta=beta, se=se, estimand=_estimand(estimands))
+        return stats, tuple(loci)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

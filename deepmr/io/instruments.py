@@ -16,8 +16,8 @@ EFFECTS = ("beta_exposure", "se_exposure", "beta_outcome", "se_outcome")
 _FACTOR = re.compile(r"factor_(\d+)_(exposure|outcome)")
 
 
-def read_instruments(path: Path) -> list[Instruments]:
-    """Read a table of instruments of one exposure each: one object a pair of traits, in the order of the table.
+def read_instruments(path: Path, *, several: bool = False) -> list[Instruments]:
+    """Read a table of instruments: one object a pair of traits, in the order of the table.
 
     Parameters
     ----------
@@ -26,6 +26,8 @@ def read_instruments(path: Path) -> list[Instruments]:
         beta_outcome and se_outcome. Others that are known are read where they are there: alleles and positions, eaf,
         n_exposure and n_outcome, estimand (default population), error_corr, and factor_0_exposure, factor_0_outcome,
         ..., the errors that ensemble members share. Others are ignored.
+    several
+        Accept a table of several exposures at once, with beta_exposure_<trait> and se_exposure_<trait> of each.
 
     Raises
     ------
@@ -37,28 +39,32 @@ def read_instruments(path: Path) -> list[Instruments]:
     Loci without an instrument are not in such a table, nor is a correlation of the instruments.
     """
     frame = read_table(path)
-    needed = ("exposure", "outcome", "locus", "variant_id", *EFFECTS)
+    traits = [name.removeprefix("beta_exposure_") for name in frame.columns if name.startswith("beta_exposure_")]
+    traits = [] if "beta_exposure" in frame else traits
+    effects = (
+        (*(f"{what}_exposure_{t}" for t in traits for what in ("beta", "se")), *EFFECTS[2:]) if traits else EFFECTS
+    )
+    needed = ("exposure", "outcome", "locus", "variant_id", *(effects if several else EFFECTS))
     missing = [name for name in needed if name not in frame.columns]
     if missing:
-        several = any(re.fullmatch(r"beta_exposure_.+", name) for name in frame.columns)
-        hint = "; tables of several exposures at once cannot be used here" if several else ""
+        hint = "; tables of several exposures at once cannot be used here" if traits and not several else ""
         raise InputError(f"{path}: not a table of instruments: the column(s) {', '.join(missing)} are missing{hint}")
     if frame.empty:
         raise InputError(f"{path}: holds no instruments")
     factors = sorted((m for m in map(_FACTOR.fullmatch, frame.columns) if m), key=lambda m: (int(m[1]), m[2]))
     columns = [
-        *EFFECTS,
+        *effects,
         *(n for n in ("n_exposure", "n_outcome", "error_corr") if n in frame),
         *(m[0] for m in factors),
     ]
     for name in columns:
         frame[name] = numbers(path, frame, name)
-    for name in ("se_exposure", "se_outcome", "n_exposure", "n_outcome"):
+    for name in (*(n for n in effects if n.startswith("se_")), "n_exposure", "n_outcome"):
         if name in frame and not (frame[name] > 0).all():
             row = int(np.argmin((frame[name] > 0).to_numpy()))
             raise InputError(f"{path}: line {row + 2}, column {name!r}: {frame[name].iloc[row]:g} is not above 0")
     _check_names(path, frame)
-    return [_pair(path, part) for _, part in frame.groupby(["exposure", "outcome"], sort=False)]
+    return [_pair(path, part, tuple(traits)) for _, part in frame.groupby(["exposure", "outcome"], sort=False)]
 
 
 def _check_names(path: Path, frame: pd.DataFrame) -> None:
@@ -72,11 +78,15 @@ def _check_names(path: Path, frame: pd.DataFrame) -> None:
         raise InputError(f"{path}: line {row + 2}: the variant {frame['variant_id'].iloc[row]!r} is there twice")
 
 
-def _pair(path: Path, frame: pd.DataFrame) -> Instruments:
+def _pair(path: Path, frame: pd.DataFrame, traits: tuple[str, ...]) -> Instruments:
     loci = list(dict.fromkeys(frame["locus"]))
     place = frame["locus"].map({locus: i for i, locus in enumerate(loci)}).to_numpy(int)
     order = np.argsort(place, kind="stable")  # rows of a locus need not lie together
     frame, place = frame.iloc[order].reset_index(drop=True), place[order]
+
+    def columns(what: str) -> list[str]:
+        return [f"{what}_exposure_{trait}" for trait in traits] or [f"{what}_exposure"]
+
     exposure, outcome = str(frame["exposure"].iloc[0]), str(frame["outcome"].iloc[0])
     variants = frame.reindex(columns=[*schema.VARIANTS, *(n for n in ("eaf",) if n in frame)], fill_value="")
     if "pos" in frame:
@@ -102,11 +112,11 @@ def _pair(path: Path, frame: pd.DataFrame) -> Instruments:
     return Instruments(
         loci=tuple(map(str, loci)),
         offsets=np.searchsorted(place, np.arange(len(loci) + 1)),
-        exposures=(exposure,),
+        exposures=traits or (exposure,),
         outcome=outcome,
         variants=variants,
-        beta_exposure=frame[["beta_exposure"]].to_numpy(float),
-        se_exposure=frame[["se_exposure"]].to_numpy(float),
+        beta_exposure=frame[columns("beta")].to_numpy(float),
+        se_exposure=frame[columns("se")].to_numpy(float),
         beta_outcome=frame["beta_outcome"].to_numpy(float),
         se_outcome=frame["se_outcome"].to_numpy(float),
         error_factors=shared,

@@ -1,5 +1,6 @@
 """Matrices of linkage disequilibrium, with the names of their variants."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ def read_ld_matrix(path: Path) -> LdMatrix:
         When the table has no names, is not square, not symmetric, or not of correlations.
     """
     content = read_bytes(path)
+    first = content.lstrip().split(b"\n", 1)[0].decode("utf-8", "replace")
+    if first and all(_is_number(cell.strip(' "')) for cell in re.split(r"[\s,;]+", first.strip()) if cell):
+        raise InputError(f"{path}: the first line has no names of variants, and their order is not known without them")
     layout = table_layout(path, content)
     header = list(layout.header)
-    if all(_is_number(name) for name in header if name):
-        raise InputError(f"{path}: the first line has no names of variants, and their order is not known without them")
     first_row = content.split(b"\n", layout.skipped + 1)[layout.skipped].split()
     if len(first_row) == len(header) + 1 and len(layout.separator) > 1:  # as R writes row names: no name above them
         raise InputError(f"{path}: the header has no cell above the row names; write the table with one")

@@ -1,7 +1,7 @@
 """GWAS summary statistics: tables of many dialects -> SummaryStats, with a reason for every row that cannot be used."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from deepmr.errors import InputError
 from deepmr.io.chromosomes import plain_chromosomes, recode
 from deepmr.io.delimited import check_cells, parse_table, table_layout
 from deepmr.io.files import read_bytes
+from deepmr.io.gwas_vcf import is_vcf, read_gwas_vcf
 from deepmr.io.sumstats_columns import Columns, Role, guess_columns
 from deepmr.types import SummaryStats
 
@@ -54,12 +55,14 @@ class Gwas:
     stats : effects; `variants` has `eaf`, NaN where unknown, and `<trait>_pvalue` where the file has P values.
     dropped : variant_id and reason of every row that cannot be used.
     columns : the column that each field was read from.
+    path : the file.
     notes : what was derived or looks odd, a sentence each.
     """
 
     stats: SummaryStats
     dropped: pd.DataFrame
     columns: dict[str, str]
+    path: Path
     notes: tuple[str, ...]
 
     @property
@@ -76,13 +79,13 @@ def read_sumstats(
     Parameters
     ----------
     path
-        Text with a header, plain, gzip or bgzip; cells separated by tabs, commas, semicolons or blanks.
+        Text with a header, plain, gzip or bgzip; cells separated by tabs, commas, semicolons or blanks. Or GWAS-VCF.
     role
         Which columns to read where names end in `.exposure` and `.outcome`.
     columns
         Field -> column name, before any guess (`sumstats_columns.FIELDS`); `n` may be a number.
     trait
-        Name of the trait; None takes it from the table, or from the file's name.
+        Name of the trait, of which there must be one; None takes it from the table, or from the file's name.
 
     Raises
     ------
@@ -96,6 +99,13 @@ def read_sumstats(
     standard error follows from the 95 % interval, else from the P value: se = |beta| / z(P), and is as exact as P is.
     """
     content = read_bytes(path)
+    if is_vcf(content):
+        studies = read_gwas_vcf(path, content, given=columns)
+        del content
+        _check_alone(path, trait, [name for name, _, _ in studies])
+        for _, frame, found in studies:
+            _say(path, frame, found)
+        return [_gwas(path, frame, trait or name, found) for name, frame, found in studies]
     layout = table_layout(path, content)
     found = guess_columns(path, layout.header, role=role, given=columns)
     check_cells(path, content, layout)
@@ -106,13 +116,24 @@ def read_sumstats(
     del content
     if frame.empty:
         raise InputError(f"{path}: the table has no rows")
-    log.info("%s: %d rows; %s", path, len(frame), ", ".join(f"{f} <- {c}" for f, c in found.shown.items()))
+    _say(path, frame, found)
     if "trait" in frame and trait is None:
         codes, names = pd.factorize(frame["trait"].fillna(path.name.split(".")[0]))
         parts = [(str(name), frame[codes == k] if len(names) > 1 else frame) for k, name in enumerate(names)]
     else:
+        _check_alone(path, trait, list(frame["trait"].dropna().unique()) if "trait" in frame else [])
         parts = [(trait or path.name.split(".")[0], frame)]
     return [_gwas(path, part.reset_index(drop=True), name, found) for name, part in parts]
+
+
+def _check_alone(path: Path, trait: str | None, names: Sequence[str]) -> None:
+    """Raise `InputError` when one name is given to several traits."""
+    if trait is not None and len(names) > 1:
+        raise InputError(f"{path}: has several traits ({', '.join(names[:5])}), which cannot all be {trait!r}")
+
+
+def _say(path: Path, frame: pd.DataFrame, found: Columns) -> None:
+    log.info("%s: %d rows; %s", path, len(frame), ", ".join(f"{f} <- {c}" for f, c in found.shown.items()))
 
 
 def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
@@ -155,18 +176,14 @@ def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
         },
         copy=False,
     )
+    if "beta" in found.index and _are_ratios(beta[keep]):
+        notes.append("all effects lie above 0, around 1: if they are odds ratios, name them: odds_ratio=COLUMN")
     if pvalue is not None:
         variants[f"{trait}_pvalue"] = pvalue[keep]
         _compare(beta[keep], se[keep], pvalue[keep], notes)
     for note in notes:
         log.warning("%s: %s", path, note)
-    lost = np.flatnonzero(~keep)
-    dropped = pd.DataFrame(
-        {
-            "variant_id": [f"row {i + 1}" if pd.isna(names[i]) else str(names[i]) for i in lost],
-            "reason": np.asarray(REASONS, dtype=object)[why[lost]],
-        }
-    )
+    dropped = _dropped(path, names, why)
     stats = SummaryStats(
         variants=variants,
         traits=(trait,),
@@ -175,7 +192,24 @@ def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
         n=None if n is None else n[:, None],
         estimand="population",
     )
-    return Gwas(stats=stats, dropped=dropped, columns=found.shown, notes=tuple(notes))
+    return Gwas(stats=stats, dropped=dropped, columns=found.shown, path=path, notes=tuple(notes))
+
+
+def _dropped(path: Path, names: np.ndarray, why: np.ndarray) -> pd.DataFrame:
+    """List the rows that cannot be used, each with its reason, and warn of them in a line."""
+    lost = np.flatnonzero(why)
+    dropped = pd.DataFrame(
+        {
+            "variant_id": [f"row {i + 1}" if pd.isna(names[i]) else str(names[i]) for i in lost],
+            "reason": np.asarray(REASONS, dtype=object)[why[lost]],
+        }
+    )
+    if len(dropped):
+        counts = dropped["reason"].value_counts(sort=True)
+        said = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
+        first = dropped["variant_id"].iloc[0]
+        log.warning("%s: %d of %d rows cannot be used, first %s: %s", path, len(lost), len(why), first, said)
+    return dropped
 
 
 def _column(frame: pd.DataFrame, name: str) -> Float[np.ndarray, "rows"] | None:
@@ -315,6 +349,11 @@ def _sample_sizes(
         notes.append(f"{int(bad.sum())} sample sizes are missing and were set to the median of the others")
         n = np.where(bad, np.median(n[~bad]), n)
     return n
+
+
+def _are_ratios(beta: np.ndarray) -> bool:
+    """Return whether effects look like ratios that are not logarithms yet."""
+    return len(beta) >= 20 and bool((beta > 0).all()) and 0.8 < float(np.median(beta)) < 1.25
 
 
 def _compare(beta: np.ndarray, se: np.ndarray, pvalue: np.ndarray, notes: list[str]) -> None:

@@ -195,16 +195,17 @@ def _guess(names: Sequence[str]) -> dict[str, int]:
 
 
 def _check(path: Path, header: Sequence[str], found: Mapping[str, int]) -> None:
-    has = f"the file has {', '.join(header)}"
+    guessed = {field: header[found[field]] for field in FIELDS if field in found and field not in _WORKING}
+    read = f"; read were {', '.join(f'{f} <- {c}' for f, c in guessed.items())}" if guessed else ""
+    has = f"the file has {', '.join(header)}{read}"
     needs = {
-        "an effect (beta, odds_ratio or hazard_ratio)": {"beta", "odds_ratio", "hazard_ratio"},
-        "a standard error (se, ci_low and ci_high, or pvalue)": {"se", "ci_low", "pvalue", "neg_log10_pvalue"},
-        "the effect allele": {"effect_allele"},
-        "the variant (variant_id, or chrom and pos)": {"variant_id", "pos"},
+        "an effect (beta, odds_ratio or hazard_ratio)": ("beta", "odds_ratio", "hazard_ratio"),
+        "a standard error (se, ci_low and ci_high, or pvalue)": ("se", "ci_low", "pvalue", "neg_log10_pvalue"),
+        "the effect allele": ("effect_allele",),
+        "the variant (variant_id, or chrom and pos)": ("variant_id", "pos"),
     }
     for what, fields in needs.items():
-        if not fields & set(found):
-            example = sorted(fields)[0]
-            raise InputError(f"{path}: no column for {what} is known; {has}; name it: {example}=COLUMN")
+        if not set(fields) & set(found):
+            raise InputError(f"{path}: no column for {what} is known; {has}; name it: {fields[0]}=COLUMN")
     if "variant_id" not in found and "chrom" not in found:
         raise InputError(f"{path}: positions need a chromosome; {has}; name it: chrom=COLUMN")

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.inference import interval, two_sided
-from deepmr.meta.kernel import Packed, Pooled
+from deepmr.meta.evidence import Packed
+from deepmr.meta.kernel import Pooled
 from deepmr.types import Estimates
 
 GROUP = ["method", "exposure", "outcome", "estimand"]
@@ -49,6 +50,12 @@ class Grouped:
         """Pack the rows of some groups."""
         rows = np.repeat(groups, self.counts)
         offsets = np.concatenate([[0], np.cumsum(self.counts[groups])])
+        return Packed(beta=self.beta[rows], se=self.se[rows], factors=self.factors[:, rows], offsets=offsets)
+
+    def one(self, group: int) -> Packed:
+        """Pack the rows of one group."""
+        rows = slice(self.offsets[group], self.offsets[group + 1])
+        offsets = np.array([0, self.counts[group]])
         return Packed(beta=self.beta[rows], se=self.se[rows], factors=self.factors[:, rows], offsets=offsets)
 
 

@@ -10,6 +10,7 @@ from scipy import optimize, stats
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.inference import chi2_tail, i_squared, quantile
+from deepmr.meta.evidence import Evidence
 from deepmr.meta.quadratic import tail_of_quadratic_form
 from deepmr.meta.studies import Groups, Studies, fit_weighted, one_group
 from deepmr.meta.tau2 import between_variance, log_likelihood, solve_q
@@ -18,20 +19,11 @@ Tau2Interval = Literal["QP", "PL", "GENQ"]
 _MOST_FOR_GENQ = 500
 
 
-def heterogeneity(
-    studies: Studies,
-    sampling: Float[np.ndarray, "studies"],
-    factors: Float[np.ndarray, "factors studies"],
-    between: Groups,
-    *,
-    level: float,
-) -> dict[str, Groups]:
+def heterogeneity(evidence: Evidence, between: Groups, *, level: float) -> dict[str, Groups]:
     """Return the fixed-effect mean, Cochran's Q about it, and H and I2 with their intervals.
 
     Parameters
     ----------
-    sampling : variances without what members share, for the standard error of the fixed-effect mean.
-    factors : what members share.
     between : tau2.
 
     Notes
@@ -43,25 +35,23 @@ def heterogeneity(
     ----------
     Higgins JPT, Thompson SG. Stat Med 2002. https://doi.org/10.1002/sim.1186
     """
-    fit = fit_weighted(studies, 1 / studies.variance)
-    total, df = studies.sum(fit.weights), studies.df
-    share = fit.weights / studies.repeat(total)
-    moved = studies.sum(share * factors)
-    h, low, high = _h_interval(fit.q, studies.counts, level)
-    typical = df / (total - studies.sum(fit.weights**2) / total)
+    at = evidence.weighted(np.zeros_like(between), "inverse_variance")
+    q, df = at.scatter * at.total, evidence.counts - 1
+    h, low, high = _h_interval(q, evidence.counts, level)
+    typical = df / (at.total * (1 - at.square))
     return {
-        "q": fit.q,
+        "q": q,
         "q_df": df,
-        "q_pvalue": chi2_tail(fit.q, df),
-        "i2": i_squared(fit.q, df),
+        "q_pvalue": chi2_tail(q, df),
+        "i2": i_squared(q, df),
         "i2_low": 1 - 1 / low**2,
         "i2_high": 1 - 1 / high**2,
         "h": h,
         "h_low": low,
         "h_high": high,
         "i2_tau2": between / (typical + between),
-        "beta_fixed": fit.coefficients[:, 0],
-        "se_fixed": np.sqrt(studies.sum(share**2 * sampling) + np.sum(moved**2, axis=0)),
+        "beta_fixed": evidence.origin + at.centre,
+        "se_fixed": np.sqrt(at.sampled + np.sum(at.moved**2, axis=0)),
     }
 
 

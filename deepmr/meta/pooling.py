@@ -1,7 +1,8 @@
 """Random-effects meta-analysis: from one effect a locus to a mean over loci and its spread."""
 
+from deepmr.meta.evidence import Weighting, whole
 from deepmr.meta.grouping import assemble, grouped
-from deepmr.meta.kernel import Interval, Prediction, Weighting, check_options, pool_groups
+from deepmr.meta.kernel import Interval, Prediction, check_options, pool_groups
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates
 
@@ -86,7 +87,7 @@ def pool_estimates(
     check_options(tau2=tau2, ci=ci, weights=weights, prediction=prediction)
     groups = grouped(estimates)
     pooled = pool_groups(
-        groups.studies_of(groups.several),
+        whole(groups.studies_of(groups.several)),
         tau2=tau2,
         ci=ci,
         weights=weights,

@@ -9,8 +9,8 @@ import pandas as pd
 from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.inference import chi2_tail, interval, total_error, two_sided
+from deepmr.meta.evidence import Packed, within_variances
 from deepmr.meta.grouping import GROUP, grouped
-from deepmr.meta.kernel import Packed, within_variances
 from deepmr.meta.studies import Studies, fit_at
 from deepmr.meta.tau2 import Tau2, between_variance
 from deepmr.types import Estimates
@@ -80,7 +80,7 @@ def regress_estimates(
         if reason:
             skipped.append((*key[:3], "*", reason))
             continue
-        one = groups.studies_of(np.arange(len(groups.keys)) == i)
+        one = groups.one(i)
         rows, model = _regress(one, values, tau2=tau2, ci=ci, level=level)
         terms += [(*key, name, *row, int(b - a)) for name, row in zip(names, rows, strict=True)]
         models.append((*key, int(b - a), *model))

@@ -8,10 +8,10 @@ from scipy import optimize, special, stats
 
 from deepmr.errors import InputError
 from deepmr.inference import interval, quantile, total_error, two_sided
+from deepmr.meta.evidence import Packed, whole
 from deepmr.meta.grouping import assemble, grouped
 from deepmr.meta.heterogeneity import heterogeneity
-from deepmr.meta.kernel import Packed, Pooled, within_variances
-from deepmr.meta.studies import Studies, centred
+from deepmr.meta.kernel import Pooled
 from deepmr.types import Estimates
 
 _CHUNK = 4096
@@ -77,25 +77,23 @@ def pool_robust(estimates: Estimates, *, df_effects: float | None = None, level:
 
 
 def _pool(loci: Packed, df_effects: float | None, level: float) -> Pooled:
-    within = within_variances(loci)
-    beta, origin = centred(loci.beta, loci.offsets)
-    studies = Studies(beta=beta, variance=within.total, design=np.ones((1, len(beta))), offsets=loci.offsets)
+    evidence = whole(loci)
+    studies, origin = evidence.studies, evidence.origin
     fits = [
-        fit_t(beta[a:b], within.total[a:b], df=df_effects)
+        fit_t(studies.beta[a:b], studies.variance[a:b], df=df_effects)
         for a, b in zip(loci.offsets[:-1], loci.offsets[1:], strict=True)
     ]
     mean, scale, nu, variance = (
         np.array([getattr(fit, name) for fit in fits], dtype=float) for name in ("mean", "scale", "df", "variance")
     )
-    influence = np.concatenate([fit.influence for fit in fits]) if fits else beta
+    influence = np.concatenate([fit.influence for fit in fits]) if fits else studies.beta
     moved = studies.sum(loci.factors * influence)
     error = total_error(variance, studies.counts - 1, moved)
     low, high = interval(mean, error.se, df=error.df, level=level)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.where(scale == 0, 0.0, scale**2 / np.maximum(1 - 2 / nu, 0.0))
-    columns = heterogeneity(studies, within.sampling, loci.factors, np.zeros_like(mean), level=level)
+    columns = heterogeneity(evidence, np.zeros_like(mean), level=level)
     del columns["i2_tau2"]
-    columns["beta_fixed"] = columns["beta_fixed"] + origin
     columns |= {"beta": mean + origin, "se": error.se, "ci_low": low + origin, "ci_high": high + origin, "df": error.df}
     columns |= {"pvalue": two_sided(mean + origin, error.se, df=error.df)}
     columns |= {"tau2": spread, "scale": scale, "df_effects": nu}
@@ -146,13 +144,16 @@ def fit_t(
     free = np.array([True, *[lo + 1e-6 < x < hi - 1e-6 for x, (lo, hi) in zip(point[1:], bounds[1:], strict=True)]])
     for _ in range(3):  # a few Newton steps: L-BFGS stops where the likelihood is flat to rounding
         hessian, gradient = _hessian(y, v, point, free)
-        step = np.linalg.solve(hessian, gradient)
         moved = point.copy()
-        moved[free] += step
-        if not np.all(np.isfinite(moved)) or objective(moved)[0] > objective(point)[0] + 1e-12:
+        moved[free] += np.linalg.pinv(hessian) @ gradient
+        # Where the likelihood is nearly flat, a step can lead out of what the parameters may be.
+        if not _within(moved, bounds) or objective(moved)[0] > objective(point)[0] + 1e-12:
             break
         point = moved
     hessian, _ = _hessian(y, v, point, free)
+    if np.linalg.eigvalsh(hessian)[0] <= 0:  # no peak in scale and tails: the mean at their values
+        free[1:] = False
+        hessian = hessian[:1, :1] if hessian[0, 0] > 0 else np.array([[float(np.sum(1 / (v + np.exp(2 * point[1]))))]])
     covariance = np.linalg.pinv(hessian)
     step = 1e-4 * np.exp(max(point[1], -3.0))
     ahead, behind = (log_density(y, v, point + np.array([s, 0.0, 0.0]))[1] for s in (step, -step))
@@ -167,6 +168,10 @@ def fit_t(
         influence=influence,
         loglik=-objective(point)[0] - len(y) * np.log(size),
     )
+
+
+def _within(point: Float[np.ndarray, "3"], bounds: list[tuple[float, float]]) -> bool:
+    return all(low <= value <= high for value, (low, high) in zip(point, bounds, strict=True))
 
 
 def _hessian(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from deepmr.linalg import segment_repeat, segment_sum
 
@@ -45,6 +45,12 @@ class Studies:
     def repeat(self, values: Groups) -> Float[np.ndarray, "studies"]:
         """Give every study the number of its group."""
         return segment_repeat(values, self.offsets)
+
+    def largest(self, values: Float[np.ndarray, "studies"]) -> Int[np.ndarray, "groups"]:
+        """Return the first row of each group with its largest value."""
+        starts = self.offsets[:-1]
+        top = np.flatnonzero(values == self.repeat(np.maximum.reduceat(values, starts))) if len(starts) else starts
+        return top[np.searchsorted(top, starts)]
 
     def gram(self, weights: Float[np.ndarray, "studies"]) -> Float[np.ndarray, "groups terms terms"]:
         """Return X'WX of each group."""
@@ -121,6 +127,8 @@ def projection_traces(
     studies: Studies, fit: WeightedFit, spread: Float[np.ndarray, "studies"]
 ) -> tuple[Groups, Groups, Groups]:
     """Return tr P, tr PS and tr PSPS, with S the diagonal of variances `spread`, P = W - WX (X'WX)^-1 X'W."""
+    if len(studies.design) == 1:
+        return _traces_of_mean(studies, fit.weights, spread)
     w = fit.weights
     once = traced(fit.inverse, studies.gram(w**2))
     plain = studies.sum(w) - once
@@ -129,6 +137,29 @@ def projection_traces(
     cubic = traced(fit.inverse, studies.gram(w**3 * spread**2))
     double = studies.sum((w * spread) ** 2) - 2 * cubic + traced(middle, middle)
     return plain, single, double
+
+
+def _traces_of_mean(
+    studies: Studies, w: Float[np.ndarray, "studies"], spread: Float[np.ndarray, "studies"]
+) -> tuple[Groups, Groups, Groups]:
+    """Return the traces for a mean, as sums of positive terms: one study may have all the weight but 1e-12 of it."""
+    total = studies.sum(w)
+    left = w * (1 - w / studies.repeat(total))  # the diagonal of P
+    heaviest = studies.largest(w)
+    left[heaviest] = w[heaviest] * studies.sum(np.where(_is_at(heaviest, len(w)), 0.0, w)) / total
+    # Off the diagonal PS has -w_i w_j s_j / sum w: the products of different studies, the largest set apart.
+    b = w**2 * spread
+    first = studies.largest(b)
+    rest = np.where(_is_at(first, len(b)), 0.0, b)
+    others = studies.sum(rest)
+    products = 2 * b[first] * others + np.maximum(others**2 - studies.sum(rest**2), 0.0)
+    return studies.sum(left), studies.sum(left * spread), studies.sum((left * spread) ** 2) + products / total**2
+
+
+def _is_at(rows: Int[np.ndarray, "groups"], n: int) -> Bool[np.ndarray, "studies"]:
+    found = np.zeros(n, dtype=bool)
+    found[rows] = True
+    return found
 
 
 def find_root(function: Callable[[Groups], tuple[Groups, Groups]], low: Groups, high: Groups, start: Groups) -> Groups:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from deepmr.errors import InputError
 from deepmr.inference import chi2_tail
+from deepmr.meta.evidence import Weighting
 from deepmr.meta.grouping import GROUP
-from deepmr.meta.kernel import Interval, Prediction, Weighting
+from deepmr.meta.kernel import Interval, Prediction
 from deepmr.meta.pooling import pool_estimates
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates, concat_estimates

@@ -22,7 +22,7 @@ from deepmr.meta.studies import (
 Tau2 = Literal["REML", "ML", "DL", "PM", "EB", "PMM", "HE", "HS", "HSk", "SJ", "GENQ", "EE"]
 ITERATED = ("REML", "ML", "PM", "EB", "PMM")
 _CELLS = 200_000  # numbers of one array while likelihoods are compared
-_GRID = np.geomspace(1e-10, 1.0, 90)  # shares of the largest tau2 at which likelihoods are compared
+LIKELIHOOD_GRID = np.geomspace(1e-10, 1.0, 90)  # shares of the largest tau2 at which likelihoods are compared
 
 
 def estimate_tau2(
@@ -80,17 +80,32 @@ def between_variance_se(studies: Studies, method: Tau2, tau2: Groups) -> Groups:
 
 def solve_q(studies: Studies, target: Groups | float) -> Groups:
     """Return the tau2 at which the generalised Q, which falls in tau2, meets a target; 0 where it starts below."""
+
+    def q_at(tau2: Groups) -> tuple[Groups, Groups]:
+        fit = fit_at(studies, tau2)
+        return fit.q, studies.sum((fit.weights * fit.residual) ** 2)
+
     goal = np.broadcast_to(np.asarray(target, dtype=float), studies.counts.shape)
+    return solve_falling(q_at, goal, fit_weighted(studies, np.ones_like(studies.beta)).q)
+
+
+def solve_falling(q_at: Callable[[Groups], tuple[Groups, Groups]], goal: Groups, plain: Groups) -> Groups:
+    """Return where generalised Qs meet their goals; 0 where they start below.
+
+    Parameters
+    ----------
+    q_at : gives Q at a tau2 a group, and how fast it falls.
+    plain : unweighted sums of squares, above tau2 times Q.
+    """
 
     def function(tau2: Groups) -> tuple[Groups, Groups]:
         # 1 / Q is nearly a line in tau2 where Q itself is a hyperbola: Newton takes few steps.
-        fit = fit_at(studies, tau2)
-        q = np.maximum(fit.q, 1e-300)
-        return 1 / goal - 1 / q, -(studies.sum((fit.weights * fit.residual) ** 2) / q) / q
+        q, falls = q_at(tau2)
+        q = np.maximum(q, 1e-300)
+        return 1 / goal - 1 / q, -(falls / q) / q
 
     low = np.zeros_like(goal)
-    start_q = fit_at(studies, low).q
-    plain = fit_weighted(studies, np.ones_like(studies.beta)).q
+    start_q = q_at(low)[0]
     above = np.where(start_q > goal, plain / goal, 0.0)  # there Q is below the target
     if not above.any():
         return low
@@ -175,25 +190,39 @@ def _peak(studies: Studies, *, restricted: bool) -> Groups:
     """Return the tau2 of the highest likelihood: the best point of a grid, then the root of the score beside it."""
     plain = fit_weighted(studies, np.ones_like(studies.beta)).residual
     starts = studies.offsets[:-1]
-    top = 4 * (np.maximum.reduceat(plain, starts) - np.minimum.reduceat(plain, starts)) ** 2  # the score is below 0
+    top = highest_tau2(np.maximum.reduceat(plain, starts) - np.minimum.reduceat(plain, starts))
     index = _best_of_grid(studies, top, restricted=restricted)
-    last = len(_GRID) - 1
-    low = np.where(index > 0, _GRID[np.maximum(index - 1, 0)], 0.0) * top
-    high = _GRID[np.minimum(index + 1, last)] * top
-    at = np.where(index >= 0, _GRID[np.maximum(index, 0)], 0.0) * top
-    above = likelihood_score(studies, low, restricted=restricted)[0] > 0
-    below = likelihood_score(studies, high, restricted=restricted)[0] < 0
-    bracketed = above & below & (top > 0)
+    return polish_peak(index, top, lambda t: likelihood_score(studies, t, restricted=restricted))
+
+
+def highest_tau2(extent: Groups) -> Groups:
+    """Return a tau2 at which the likelihood falls, given how far effects lie apart."""
+    return 4 * extent**2
+
+
+def polish_peak(
+    index: Int[np.ndarray, "groups"], top: Groups, score: Callable[[Groups], tuple[Groups, Groups]]
+) -> Groups:
+    """Return the root of the score beside the best point of the grid.
+
+    Parameters
+    ----------
+    index : which share of `top` is best; -1 for zero.
+    """
+    last = len(LIKELIHOOD_GRID) - 1
+    low = np.where(index > 0, LIKELIHOOD_GRID[np.maximum(index - 1, 0)], 0.0) * top
+    high = LIKELIHOOD_GRID[np.minimum(index + 1, last)] * top
+    at = np.where(index >= 0, LIKELIHOOD_GRID[np.maximum(index, 0)], 0.0) * top
+    bracketed = (score(low)[0] > 0) & (score(high)[0] < 0) & (top > 0)
     if not bracketed.any():
         return at
     low, high = np.where(bracketed, low, at), np.where(bracketed, high, at)
-    root = find_root(lambda t: likelihood_score(studies, t, restricted=restricted), low, high, at)
-    return np.where(bracketed, root, at)
+    return np.where(bracketed, find_root(score, low, high, at), at)
 
 
 def _best_of_grid(studies: Studies, top: Groups, *, restricted: bool) -> Int[np.ndarray, "groups"]:
     """Return which share of `top` has the highest likelihood; -1 for zero."""
-    shares = np.concatenate([[0.0], _GRID])
+    shares = np.concatenate([[0.0], LIKELIHOOD_GRID])
     at_once = max(1, _CELLS // max(1, len(studies.beta)))
     parts = []
     for start in range(0, len(shares), at_once):

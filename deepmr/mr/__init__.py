@@ -29,6 +29,7 @@ from deepmr.mr.profile_score import profile_score
 from deepmr.mr.radial import egger_radial, ivw_radial
 from deepmr.mr.raps import raps
 from deepmr.mr.wald import wald, wald_weighted
+from deepmr.mr.weak_sets import anderson_rubin, clr
 from deepmr.types import Estimates, Instruments, concat_estimates
 
 _log = logging.getLogger(__name__)
@@ -74,18 +75,21 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "egger_gls": egger_gls,
     "ivw_pca": ivw_pca,
     "pc_gmm": pc_gmm,
+    "anderson_rubin": anderson_rubin,
+    "clr": clr,
 }
 
 
 # Methods that heed `Instruments.correlation` (linkage disequilibrium), and `Instruments.error_corr` (shared samples).
 USES_CORRELATION = frozenset(
     {"max_likelihood", "debiased_gls", "profile_score", "ivw_gls", "egger_gls", "ivw_pca", "pc_gmm"}
+    | {"anderson_rubin", "clr"}
 )
 USES_ERROR_CORR = frozenset(
     {"ivw_additive", "debiased_ivw", "penalised_debiased_ivw", "max_likelihood", "raps", "grapple", "debiased_gls"}
     | {"mrbee", "profile_score", "median_simple", "median_weighted", "median_penalised", "mode_simple"}
     | {"mode_weighted", "mode_penalised", "mode_bayesian", "heterogeneity_penalised", "contamination_mixture"}
-    | {"mrmix", "presso"}
+    | {"mrmix", "presso", "anderson_rubin", "clr"}
 )
 
 

@@ -88,16 +88,10 @@ def whiten(instruments: Instruments, *, ridge: float = 0.0) -> Whitened:
     if shared is not None:
         columns += [*(shared[:, :, 0] / t), *(shared[:, :, 1] / t)]
     given = np.stack(columns, axis=-1)
-    done, reason = np.zeros_like(given), [""] * len(instruments.loci)
-    for stack in stacks(instruments, ridge=ridge):
+    done, reason = given.copy(), unlinkable(instruments, ridge=ridge)
+    for stack in () if instruments.correlation is None else stacks(instruments, ridge=ridge):
         matrices = stack.correlation
-        if instruments.correlation is None:
-            done[stack.rows] = given[stack.rows]
-            continue
-        smallest = np.linalg.eigvalsh(matrices)[:, 0]
-        good = smallest > SINGULAR
-        for i in np.flatnonzero(~good):
-            reason[stack.loci[i]] = singular(float(smallest[i]))
+        good = np.array([not reason[i] for i in stack.loci], dtype=bool)
         roots = np.linalg.cholesky(np.where(good[:, None, None], matrices, np.eye(matrices.shape[1])))
         done[stack.rows] = np.linalg.solve(roots, given[stack.rows])
     k = 0 if shared is None else len(shared)
@@ -111,6 +105,23 @@ def whiten(instruments: Instruments, *, ridge: float = 0.0) -> Whitened:
         f_statistic=divide(strength, instruments.counts.astype(float)),
         reason=reason,
     )
+
+
+def unlinkable(instruments: Instruments, *, ridge: float = 0.0) -> list[str]:
+    """Say for every locus why the correlation of its instruments cannot be inverted; empty where it can, or is not.
+
+    Parameters
+    ----------
+    ridge : as for `stacks`.
+    """
+    reason = [""] * len(instruments.loci)
+    if instruments.correlation is None:
+        return reason
+    for stack in stacks(instruments, ridge=ridge):
+        smallest = np.linalg.eigvalsh(stack.correlation)[:, 0]
+        for i in np.flatnonzero(smallest <= SINGULAR):
+            reason[stack.loci[i]] = singular(float(smallest[i]))
+    return reason
 
 
 def singular(smallest: float) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr import checks
+from deepmr.mr.correlated import unlinkable
 from deepmr.mr.errors import Structured, dot
 from deepmr.mr.joint_profiles import JointProfile, joint_blocks, mixtures
 from deepmr.mr.lines import error_extras, exposure_of, mean_f, split_error, too_few
@@ -57,7 +58,8 @@ def debiased_gls(
     checks.one_of("weights", weights, ("joint", "simple"))
     exposure_of(instruments)
     n_loci, shared = len(instruments.loci), instruments.error_factors
-    reason = too_few(instruments, max(min_instruments, 1))
+    few = too_few(instruments, max(min_instruments, 1))
+    reason = [why or bad for why, bad in zip(few, unlinkable(instruments), strict=True)]
     beta, variance, tau2, strength = (np.full(n_loci, np.nan) for _ in range(4))
     members = np.zeros((0 if shared is None else len(shared), n_loci))
     wanted = np.array([not why for why in reason], dtype=bool)

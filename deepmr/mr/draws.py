@@ -12,7 +12,7 @@ from deepmr.types import Instruments
 # A part of this many draws has a random stream of its own: its numbers hang neither on how many draws there are nor on
 # how wide the widest locus is.
 _PART = 128
-_CACHE = 32  # blocks are this many times smaller than `packed.blocks` makes them: their arrays stay in the cache
+CACHE = 32  # blocks are this many times smaller than `packed.blocks` makes them: their arrays stay in the cache
 
 Effects = Float[np.ndarray, "block draws width"]
 OnEffects = Callable[[Block, Effects, Effects], Float[np.ndarray, "block draws"]]
@@ -44,6 +44,12 @@ def standard_normals(
         # Instrument by instrument: those of a wider locus follow, and change none before.
         numbers = rng.standard_normal((width, traits, _PART))[:, :, : part.stop - part.start]
         yield part, np.ascontiguousarray(numbers.transpose(1, 2, 0))
+
+
+def uniforms(n_boot: int, width: int, *, seed: int) -> Iterator[tuple[slice, Float[np.ndarray, "draws width"]]]:
+    """Yield a number between 0 and 1 a draw and instrument, as `standard_normals` does its own, from another stream."""
+    for part, rng in _parts(n_boot, seed, stream=1):
+        yield part, rng.random((width, _PART))[:, : part.stop - part.start].T
 
 
 def effect_draws(
@@ -78,7 +84,7 @@ def effect_draws(
     buffers = (np.empty(0), np.empty(0))
     for part, (u, v) in standard_normals(n_boot, width, seed=seed):
         shared = v if rho == 0 else rho * u + own * v
-        for block in blocks(instruments.offsets, loci=loci, depth=_CACHE * len(u)):
+        for block in blocks(instruments.offsets, loci=loci, depth=CACHE * len(u)):
             shape = (len(block.loci), len(u), block.rows.shape[1])
             if buffers[0].size < np.prod(
                 shape
@@ -125,7 +131,7 @@ def weight_draws(
     width = int(instruments.counts.max(initial=0))
     for part, rng in _parts(n_boot, seed):
         weights = rng.standard_exponential((width, _PART))[:, : part.stop - part.start].T
-        for block in blocks(instruments.offsets, loci=loci, depth=_CACHE * len(weights)):
+        for block in blocks(instruments.offsets, loci=loci, depth=CACHE * len(weights)):
             result[block.loci, part] = statistic(block, weights[:, : block.rows.shape[1]])
     return result
 
@@ -143,6 +149,7 @@ def sampling_variance(
     return variance * ((counts + 1) / (counts - 1)).reshape(-1, *[1] * (variance.ndim - 1))
 
 
-def _parts(n_boot: int, seed: int) -> Iterator[tuple[slice, np.random.Generator]]:
+def _parts(n_boot: int, seed: int, *, stream: int = 0) -> Iterator[tuple[slice, np.random.Generator]]:
     for number, start in enumerate(range(0, n_boot, _PART)):
-        yield slice(start, min(start + _PART, n_boot)), np.random.default_rng([seed, number])
+        entropy = [seed, number, stream] if stream else [seed, number]
+        yield slice(start, min(start + _PART, n_boot)), np.random.default_rng(entropy)

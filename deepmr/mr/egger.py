@@ -8,15 +8,15 @@ from deepmr.linalg import divide, fit_lines, segment_sum
 from deepmr.mr.lines import (
     UNSETTLED,
     Distribution,
-    cochran,
     exposure_of,
     intercept_estimates,
     inverse_variances,
     oriented,
     robust_fit,
+    scatter_about,
     too_few,
 )
-from deepmr.mr.penalties import penalties
+from deepmr.mr.penalties import penalties, used_up
 from deepmr.types import Estimates, Instruments
 
 SAME_SIZE = "not identified: all exposure effects have the same size, which leaves slope and intercept open"
@@ -150,7 +150,10 @@ def _egger(
     reason = too_few(given, max(min_instruments, 3))
     reason = [why or ("" if known else SAME_SIZE) for why, known in zip(reason, line.identified, strict=True)]
     if penalty:
-        weights = weights * penalties(weights * line.residual**2, factor=100.0)
+        shares = penalties(weights * line.residual**2, factor=100.0)
+        gone = used_up(shares, offsets, needed=2)
+        reason = [why or then for why, then in zip(reason, gone, strict=True)]
+        weights = weights * shares
         line = fit_lines(x, y, weights, offsets, intercept=True)
     final, q = weights, line.residual_ss
     if n_robust is not None:
@@ -168,7 +171,11 @@ def _egger(
         distribution=distribution,
         reason=reason,
         level=level,
-        extra={**cochran(q, line.df), "i2_gx": i2_gx(given), "i2_gx_unweighted": i2_gx(given, weighted=False)},
+        extra={
+            **scatter_about(line, given, final, q=q, df=line.df),
+            "i2_gx": i2_gx(given),
+            "i2_gx_unweighted": i2_gx(given, weighted=False),
+        },
     )
 
 

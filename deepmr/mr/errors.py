@@ -48,6 +48,20 @@ class JointErrors:
         dense = self.correlation * (one @ other.swapaxes(-1, -2)) + left @ right.swapaxes(-1, -2)
         return Structured(own=own, left=left, right=right, dense=dense)
 
+    def squared_size(self, effects: Float[np.ndarray, "block width traits"]) -> Float[np.ndarray, "block"]:
+        """Return v' S^-1 v for the effects v of every trait at every instrument."""
+        root = np.linalg.cholesky(self.own)
+        columns = np.linalg.solve(root, np.concatenate([effects[..., None], self.shared], axis=-1))
+        if self.correlation is not None:
+            size = self.correlation.shape[-1]
+            rows = columns.reshape(len(columns), size, columns.shape[2] * columns.shape[3])
+            columns = np.linalg.solve(np.linalg.cholesky(self.correlation), rows).reshape(columns.shape)
+        flat = columns.reshape(len(columns), columns.shape[1] * columns.shape[2], columns.shape[3])
+        v, half = flat[..., :1], flat[..., 1:]
+        core = np.eye(half.shape[-1]) + half.swapaxes(1, 2) @ half
+        pulled = half.swapaxes(1, 2) @ v
+        return (v.swapaxes(1, 2) @ v - pulled.swapaxes(1, 2) @ np.linalg.solve(core, pulled))[:, 0, 0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structured:
@@ -109,6 +123,28 @@ class Structured:
         core = np.eye(self.left.shape[-1]) + self.left.swapaxes(-1, -2) @ scaled
         return Structured(own=1 / self.own, left=-scaled @ np.linalg.inv(core), right=scaled)
 
+    def inverse_root(self) -> "Structured":
+        """Return M with M'M the inverse of a symmetric positive definite matrix: M v has independent errors.
+
+        M = (I + H H')^-1/2 D^-1/2 with H = D^-1/2 F, which costs J K^2; the symmetric root, unlike Cholesky's, hangs
+        neither on the order of the instruments nor on their coding. Dense matrices likewise, D their own part.
+        """
+        scale = 1 / np.sqrt(self.own)
+        if self.dense is not None:
+            values, vectors = np.linalg.eigh(self.dense * scale[..., :, None] * scale[..., None, :])
+            # Rounding may leave a zero where a correlation is all but singular.
+            inner = (vectors / np.sqrt(np.maximum(values, 1e-14))[:, None, :]) @ vectors.swapaxes(-1, -2)
+            dense, none = inner * scale[:, None, :], np.zeros((*self.own.shape, 0))
+            return Structured(own=np.diagonal(dense, axis1=-2, axis2=-1), left=none, right=none, dense=dense)
+        half = self.left * scale[..., None]
+        square, turn = np.linalg.eigh(half.swapaxes(-1, -2) @ half)
+        square = np.maximum(square, 0.0)
+        # (I + H H')^-1/2 = I + H P H' with P's eigenvalues ((1 + s^2)^-1/2 - 1) / s^2.
+        share = np.full_like(square, -0.5)
+        np.divide(np.expm1(-np.log1p(square) / 2), square, out=share, where=square > 1e-300)
+        inner = (turn * share[:, None, :]) @ turn.swapaxes(-1, -2)
+        return Structured(own=scale, left=half @ inner, right=half * scale[..., None])
+
     def log_determinant(self) -> Float[np.ndarray, "block"]:
         """Return the logarithm of the determinant of a symmetric positive definite matrix."""
         if self.dense is not None:
@@ -128,20 +164,28 @@ def dot(a: Float[np.ndarray, "block width"], b: Float[np.ndarray, "block width"]
     return np.einsum("bj,bj->b", a, b)
 
 
-def own_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
+def own_covariance(
+    instruments: Instruments, *, rows: Int[np.ndarray, "*cells"] | None = None, floor: float = FLOOR
+) -> Float[np.ndarray, "*cells traits traits"]:
     """Return the covariance of the traits' errors at every instrument, without what members share.
 
-    D = max(se^2 - sum F^2, FLOOR se^2) on the diagonal, correlated as `error_corr` says. Standard errors contain what
+    D = max(se^2 - sum F^2, floor se^2) on the diagonal, correlated as `error_corr` says. Standard errors contain what
     members share; where they contain nothing else, as those of an ensemble's mean do, the floor keeps the covariance
     of many instruments and few members invertible.
+
+    Parameters
+    ----------
+    rows : row numbers of any shape; default all.
+    floor : least share of an error variance that is an instrument's own.
     """
-    se = np.concatenate([instruments.se_exposure, instruments.se_outcome[:, None]], axis=1).astype(float)
+    at = np.arange(len(instruments.variants)) if rows is None else rows
+    se = np.concatenate([instruments.se_exposure[at], instruments.se_outcome[at][..., None]], axis=-1).astype(float)
     variance, shared = se**2, instruments.error_factors
     if shared is not None:
-        variance = np.maximum(variance - np.sum(np.square(shared, dtype=float), axis=0), FLOOR * variance)
+        variance = np.maximum(variance - np.sum(np.square(shared[:, at], dtype=float), axis=0), floor * variance)
     root = np.sqrt(variance)
-    corr = np.eye(se.shape[1]) if instruments.error_corr is None else instruments.error_corr
-    return root[:, :, None] * root[:, None, :] * corr
+    corr = np.eye(se.shape[-1]) if instruments.error_corr is None else instruments.error_corr
+    return root[..., :, None] * root[..., None, :] * corr
 
 
 def marginal_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
@@ -158,7 +202,7 @@ def joint_errors(instruments: Instruments, block: Block, *, heed_correlation: bo
     heed_correlation : use `Instruments.correlation` where there is one.
     """
     traits = len(instruments.exposures) + 1
-    own = own_covariance(instruments)[block.rows]
+    own = own_covariance(instruments, rows=block.rows)
     own = np.where(block.known[..., None, None], own, np.diag([np.finfo(float).tiny] * (traits - 1) + [1.0]))
     factors = instruments.error_factors
     shared = np.zeros((*block.rows.shape, traits, 0))

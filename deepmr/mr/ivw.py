@@ -10,6 +10,7 @@ from deepmr.mr.lines import (
     inverse_variances,
     origin_estimates,
     too_few,
+    too_few_ratios,
     with_ratio,
 )
 from deepmr.types import Estimates, Instruments
@@ -33,7 +34,8 @@ def ivw(
     Returns
     -------
     Estimates, with extras `sigma` (residual scale relative to the root mean square of se_outcome), `q` (Cochran's Q
-    about the inverse-variance slope), `f_statistic`, and with shared errors `se_sampling` and `se_member`.
+    about the inverse-variance slope), `f_statistic`, and with shared errors `se_sampling` and `se_member`; `q` is then
+    that of this slope by `deepmr.mr.scatter.member_scatter`.
 
     Notes
     -----
@@ -61,7 +63,7 @@ def ivw(
         distribution=distribution,
         reason=too_few(instruments, max(min_instruments, 1)),
         level=level,
-        extra=cochran(weighted.residual_ss, weighted.df),
+        extra={} if instruments.error_factors is not None else cochran(weighted.residual_ss, weighted.df),
     )
 
 
@@ -102,7 +104,7 @@ def ivw_fixed(
         inverse_variances(used, weights=weights),
         scatter="fixed",
         distribution="normal",
-        reason=too_few(used, max(min_instruments, 1)),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 1)),
         level=level,
     )
 
@@ -149,6 +151,6 @@ def ivw_random(
         inverse_variances(used, weights=weights),
         scatter="floored" if floor else "random",
         distribution=distribution,
-        reason=too_few(used, max(min_instruments, 1)),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 1)),
         level=level,
     )

@@ -63,16 +63,17 @@ def ivw_additive(
     between = divide(np.maximum(fit.residual_ss - fit.df, 0.0), spread, otherwise=0.0)
     if tau2 == "reml":
         between = _reml(used.beta_outcome / x, 1 / precise, offsets, between)
+    shared = used.error_factors is not None
     reason = too_few_ratios(instruments, used, max(min_instruments, 1))
     return origin_estimates(
         "ivw_additive",
         used,
         1 / (1 / plain + segment_repeat(between, offsets) * x**2),
-        scatter="fixed" if used.error_factors is None else "random",
+        scatter="random" if shared else "fixed",
         distribution="normal",
         reason=reason,
         level=level,
-        extra={"tau2": between, **cochran(fit.residual_ss, fit.df)},
+        extra={"tau2": between} | ({} if shared else cochran(fit.residual_ss, fit.df)),
     )
 
 

@@ -9,11 +9,10 @@ from deepmr.mr.lines import (
     exposure_of,
     inverse_variances,
     origin_estimates,
-    too_few,
     too_few_ratios,
     with_ratio,
 )
-from deepmr.mr.penalties import medians, penalties
+from deepmr.mr.penalties import medians, penalties, used_up
 from deepmr.types import Estimates, Instruments
 
 
@@ -56,7 +55,7 @@ def ivw_robust(
         inverse_variances(used, weights=weights),
         scatter="floored",
         distribution=distribution,
-        reason=too_few(used, max(min_instruments, 2)),
+        reason=too_few_ratios(instruments, used, max(min_instruments, 2)),
         level=level,
         n_robust=2,
     )
@@ -101,13 +100,16 @@ def ivw_penalised(
     plain = inverse_variances(used, weights=weights)
     centre = segment_repeat(medians(used.beta_outcome / x, used.offsets), used.offsets)
     squares = plain * np.square(used.beta_outcome - centre * x)
+    penalty = penalties(squares, factor=100.0 if weights == "simple" else 20.0)
+    few = too_few_ratios(instruments, used, max(min_instruments, 2))
+    gone = used_up(penalty, used.offsets, needed=1)
     return origin_estimates(
         "ivw_penalised",
         used,
-        plain * penalties(squares, factor=100.0 if weights == "simple" else 20.0),
+        plain * penalty,
         scatter="floored",
         distribution=distribution,
-        reason=too_few_ratios(instruments, used, max(min_instruments, 2)),
+        reason=[why or then for why, then in zip(few, gone, strict=True)],
         level=level,
         n_robust=2 if robust else None,
     )

@@ -14,6 +14,7 @@ from deepmr.errors import InputError
 from deepmr.inference import TotalError, chi2_tail, total_error, two_sided
 from deepmr.linalg import LineFit, divide, fit_lines, line_factors, segment_repeat, segment_sum
 from deepmr.mr.robust import robust_lines
+from deepmr.mr.scatter import member_scatter
 from deepmr.types import Estimates, Instruments, make_estimates
 
 _log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ Distribution = Literal["normal", "t"]
 Scatter = Literal["fixed", "random", "floored"]
 Weights = Literal["simple", "delta"]
 
+_ZERO = 1e-140
 UNSETTLED = "the robust regression did not settle"
 
 
@@ -43,6 +45,8 @@ def _floats(values: Shaped[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:
 
 def too_few(instruments: Instruments, needed: int, *, what: str = "instruments") -> list[str]:
     """Say for every locus why it has too few instruments; empty where it has enough."""
+    if needed == 1:
+        what = what.replace("instruments", "instrument", 1)
     return ["" if count >= needed else f"needs at least {needed} {what}; has {count}" for count in instruments.counts]
 
 
@@ -53,12 +57,16 @@ def too_few_ratios(given: Instruments, used: Instruments, needed: int) -> list[s
 
 
 def with_ratio(instruments: Instruments) -> Instruments:
-    """Return the instruments that have a ratio: those whose exposure effect is not exactly zero. Logs how many left."""
+    """Return the instruments that have a ratio: those whose exposure effect is not zero. Logs how many left.
+
+    Below 1e-140, where the square of a ratio has no place among floating-point numbers, an effect counts as zero.
+    """
     x, _ = exposure_of(instruments)
-    if np.all(x != 0):
+    known = np.abs(x) > _ZERO
+    if known.all():
         return instruments
-    _log.warning("left out %d of %d instruments: an exposure effect of 0 has no ratio", int((x == 0).sum()), len(x))
-    return instruments.take(x != 0)
+    _log.warning("left out %d of %d instruments: an exposure effect of 0 has no ratio", int((~known).sum()), len(x))
+    return instruments.take(known)
 
 
 def oriented(instruments: Instruments) -> Instruments:
@@ -156,9 +164,33 @@ def error_extras(error: TotalError, factors: Float[np.ndarray, "factors loci"] |
     return {} if factors is None else {"se_sampling": error.sampling, "se_member": error.member}
 
 
-def cochran(q: Float[np.ndarray, "loci"], df: Float[np.ndarray, "loci"]) -> dict[str, np.ndarray]:
-    """Return a weighted residual sum of squares as Q, with its degrees of freedom and its P value, by name."""
-    return {"q": q, "q_df": df, "q_pvalue": chi2_tail(q, df)}
+def cochran(
+    q: Float[np.ndarray, "loci"], df: Float[np.ndarray, "loci"], *, shared: bool = False
+) -> dict[str, np.ndarray]:
+    """Return a weighted residual sum of squares as Q, with its degrees of freedom and its P value, by name.
+
+    Parameters
+    ----------
+    shared : whether members share errors. Chi-square is then no distribution of Q, and there is no P value.
+    """
+    return {"q": q, "q_df": df} | ({} if shared else {"q_pvalue": chi2_tail(q, df)})
+
+
+def scatter_about(
+    line: LineFit,
+    instruments: Instruments,
+    weights: Float[np.ndarray, "rows"],
+    *,
+    q: Float[np.ndarray, "loci"],
+    df: Float[np.ndarray, "loci"],
+) -> dict[str, np.ndarray]:
+    """Return Q with its degrees of freedom and P value: Cochran's `q`, or with shared errors that of `member_scatter`.
+
+    Parameters
+    ----------
+    line : fitted to the effects of the instruments as they are coded, under `weights`.
+    """
+    return cochran(q, df) if instruments.error_factors is None else member_scatter(line, instruments, weights)
 
 
 def mean_f(instruments: Instruments) -> Float[np.ndarray, "loci"]:
@@ -224,6 +256,7 @@ def origin_estimates(
     reason: list[str],
     level: float,
     n_robust: int | None = None,
+    whitened: bool = False,
     extra: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Estimates:
     """Estimate the slope of a weighted line through the origin, with its standard error, for every locus.
@@ -233,6 +266,7 @@ def origin_estimates(
     scatter : see `sampling_scale`.
     reason : why a locus has no estimate; empty for one that has.
     n_robust : fit the MM-estimate to loci with at least so many instruments; None for plain least squares.
+    whitened : effects are in units of their standard errors, which with shared errors leaves no test of the scatter.
     extra : further columns, or other values for `q` and its kin, which are of this line otherwise.
     """
     x, _ = exposure_of(instruments)
@@ -248,6 +282,10 @@ def origin_estimates(
         factors, _ = line_factors(fit, x, weights, offsets, x_factors=shared[:, :, 0], y_factors=shared[:, :, 1])
     variance = sampling_scale(fit, scatter, shared=shared is not None) * fit.slope_unscaled
     error = standard_error(variance, fit.df, factors, distribution=distribution)
+    if whitened:
+        about = cochran(q, df, shared=shared is not None)
+    else:
+        about = scatter_about(fit, instruments, weights, q=q, df=df)
     zero = "not identified: every exposure effect is zero"
     return make_estimates(
         method,
@@ -259,7 +297,7 @@ def origin_estimates(
         level=level,
         extra={
             "sigma": np.sqrt(fit.dispersion),
-            **cochran(q, df),
+            **about,
             "f_statistic": mean_f(instruments),
             **extra,
             **error_extras(error, factors),
@@ -311,7 +349,7 @@ def intercept_estimates(
             "intercept_se": other.se,
             "intercept_pvalue": two_sided(line.intercept, other.se, df=other.df),
             "sigma": np.sqrt(line.dispersion),
-            **cochran(line.residual_ss, line.df),
+            **cochran(line.residual_ss, line.df, shared=moved is not None),
             "f_statistic": mean_f(instruments),
             **extra,
             **error_extras(error, factors),

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.linalg import divide
+from deepmr.mr.correlated import unlinkable
 from deepmr.mr.errors import dot
 from deepmr.mr.joint_profiles import JointProfile, joint_blocks, mixtures, solve_joint
 from deepmr.mr.lines import Distribution, cochran, error_extras, mean_f, standard_error, too_few
@@ -58,7 +59,8 @@ def max_likelihood(
     summarized data. Genet Epidemiol 2013. https://doi.org/10.1002/gepi.21758
     """
     checks.one_of("model", model, ("fixed", "random"))
-    reason = too_few(instruments, max(min_instruments, 1))
+    few = too_few(instruments, max(min_instruments, 1))
+    reason = [why or bad for why, bad in zip(few, unlinkable(instruments), strict=True)]
     linked, shared = instruments.correlation is not None, instruments.error_factors is not None
     if linked and shared:
         reason = [why or "shared errors and linkage disequilibrium together: use profile_score" for why in reason]
@@ -90,7 +92,7 @@ def max_likelihood(
         reason=found.reason,
         level=level,
         extra={
-            **cochran(q, df),
+            **cochran(q, df, shared=factors is not None),
             "n_roots": found.n_roots,
             "f_statistic": mean_f(instruments),
             **error_extras(error, factors),

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from deepmr.inference import chi2_tail
-from deepmr.mr.lines import error_extras, mean_f, split_error, too_few
+from deepmr.mr.lines import error_extras, mean_f, standard_error, too_few
 from deepmr.mr.losses import loss_of
 from deepmr.mr.profiles import Profile, profile_blocks
 from deepmr.types import Estimates, Instruments, make_estimates
@@ -37,7 +37,8 @@ def mrbee(
     normal; estimate and outliers alternate until neither changes, from a Huber regression. The R package takes alleles
     as they come, so that its outliers depend on their coding. The standard error is a sandwich over the instruments
     that stay, with residuals divided by 1 - leverage (at least one half). With shared errors, s_xy has the covariance
-    over members; their part of the standard error is how far they move the estimate with the outliers held fixed.
+    over members; their part of the standard error, beside that of the scatter, is how far they move the estimate with
+    the outliers held fixed.
 
     References
     ----------
@@ -58,7 +59,8 @@ def mrbee(
             factors = (shared[:, block.rows] * kept[..., None]).astype(float)
             members[:, loci] = _moves(profile, slope, kept, factors)
     factors = None if shared is None else np.where(np.isnan(beta), 0.0, members)
-    error = split_error(variance, factors)
+    # The sandwich is the scatter over instruments, which cannot show what members do to all of them alike.
+    error = standard_error(variance, np.maximum(instruments.counts - outliers - 1, 0.0), factors, distribution="normal")
     return make_estimates(
         "mrbee",
         instruments,
@@ -73,8 +75,9 @@ def mrbee(
 
 
 def _median(values: Float[np.ndarray, "block width"], kept: Bool[np.ndarray, "block width"]) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        return np.nanmedian(np.where(kept, values, np.nan), axis=1, keepdims=True)
+    cells = np.where(kept, values, np.nan)
+    cells[np.isnan(cells).all(axis=1), 0] = 0.0  # a locus that is lost already: its slope stays NaN
+    return np.nanmedian(cells, axis=1, keepdims=True)
 
 
 def _deviation(

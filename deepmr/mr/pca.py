@@ -1,12 +1,12 @@
 """Estimates from the leading principal components of correlated instruments."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from deepmr.inference import chi2_tail
 from deepmr.linalg import divide
 from deepmr.mr.correlated import NEGATIVE, singular, stacks
 from deepmr.mr.gls import Model
@@ -92,7 +92,7 @@ def ivw_pca(
         level=level,
         extra={
             "sigma": np.sqrt(dispersion),
-            **cochran(q, df),
+            **cochran(q, df, shared=factors is not None),
             "f_statistic": strength,
             "n_components": kept,
             **error_extras(error, factors),
@@ -109,6 +109,7 @@ def pc_gmm(
     share: float = 0.99,
     components: Components = "eigen",
     model: Model = "fixed",
+    overdispersion: bool = False,
 ) -> Estimates:
     """Estimate the causal effect by the generalised method of moments on principal components of the instruments.
 
@@ -121,17 +122,21 @@ def pc_gmm(
     components : `eigen`, eigenvectors as for `ivw_pca`; `centred`, those of R's `prcomp`, which takes the mean out of
         the columns first, as MendelianRandomization does: they depend on which allele is counted.
     model : `fixed`, or `random`, which multiplies the variance by max(1, Q / (K - 1)).
+    overdispersion : estimate a variance tau2 of direct effects of the instruments that are balanced about zero, which
+        weighs components by it; the robust version of the paper. Instead of `model="random"`.
 
     Returns
     -------
-    Estimates, with extras `q` and its kin (over-identification), `f_statistic`, `n_components`.
+    Estimates, with extras `q` and its kin (over-identification, without tau2), `f_statistic`, `n_components`, and with
+    overdispersion `tau2`.
 
     Notes
     -----
     Component effects g = (W'AW)^-1 W'B with A_ij = R_ij sqrt(a_i a_j), B = a x, a = 1 / (n se^2 + x^2), and variance
     V = (W'AW)^-1 (1 - B'W (W'AW)^-1 W'B) / (n - K + 1); b minimises e' Omega^-1 e, e = g_y - b g_x,
     Omega = V_y + b^2 V_x, which weak instruments do not bias; variance 1 / (g_x' Omega^-1 g_x). Without `n` the limit
-    of large samples is taken. With shared errors the sampling part is Q / (K - 1) times that variance, and the
+    of large samples is taken. With overdispersion, outcome effects have direct effects N(0, tau2 I) beside their errors,
+    so that Omega gains tau2 M M' with g_y = M y, and tau2 solves min_b Q = K - 1 where that is above 0. With shared errors the sampling part is Q / (K - 1) times that variance, and the
     members' part comes from differences.
 
     References
@@ -140,29 +145,30 @@ def pc_gmm(
     insights. Genet Epidemiol 2024. https://doi.org/10.1002/gepi.22551
     """
     reason = too_few(instruments, max(min_instruments, 1))
-    beta, unscaled, q, strength, kept, reason = _gmm(instruments, share, components, reason)
-    factors = member_factors(instruments, lambda moved: _gmm(moved, share, components, list(reason))[0])
-    df = np.maximum(np.nan_to_num(kept) - 1, 0.0)
-    dispersion = divide(q, df, otherwise=1.0)
+    fit = _gmm(instruments, share, components, overdispersion, reason)
+    factors = member_factors(
+        instruments, lambda moved: _gmm(moved, share, components, overdispersion, list(reason)).beta
+    )
+    df = np.maximum(np.nan_to_num(fit.kept) - 1, 0.0)
+    dispersion = divide(fit.q_rest, df, otherwise=1.0)
     if factors is not None:
         scale = np.where(df > 0, dispersion, 0.0)
     else:
-        scale = np.maximum(dispersion, 1.0) if model == "random" else np.ones_like(q)
-    error = standard_error(scale * unscaled, df, factors, distribution="normal")
+        scale = np.maximum(dispersion, 1.0) if model == "random" and not overdispersion else np.ones_like(fit.q)
+    error = standard_error(scale * fit.unscaled, df, factors, distribution="normal")
     return make_estimates(
         "pc_gmm",
         instruments,
-        beta=beta,
+        beta=fit.beta,
         se=error.se,
         df=error.df,
         reason=reason,
         level=level,
         extra={
-            "q": q,
-            "q_df": df,
-            "q_pvalue": chi2_tail(np.nan_to_num(q), df),
-            "f_statistic": strength,
-            "n_components": kept,
+            **cochran(fit.q, df, shared=factors is not None),
+            **({"tau2": fit.tau2} if overdispersion else {}),
+            "f_statistic": fit.strength,
+            "n_components": fit.kept,
             **error_extras(error, factors),
         },
         error_factors=factors,
@@ -207,35 +213,77 @@ def _project(basis: np.ndarray, correlation: np.ndarray, scale: np.ndarray) -> F
     return scaled.swapaxes(1, 2) @ correlation @ scaled
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gmm:
+    """What GMM finds at every locus: `q` without overdispersion, `q_rest` with it."""
+
+    beta: Float[np.ndarray, "loci"]
+    unscaled: Float[np.ndarray, "loci"]
+    q: Float[np.ndarray, "loci"]
+    q_rest: Float[np.ndarray, "loci"]
+    tau2: Float[np.ndarray, "loci"]
+    strength: Float[np.ndarray, "loci"]
+    kept: Float[np.ndarray, "loci"]
+
+
 def _gmm(
-    instruments: Instruments, share: float, components: Components, reason: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    instruments: Instruments, share: float, components: Components, overdispersion: bool, reason: list[str]
+) -> _Gmm:
+    """Fit every locus without a reason; reasons of those that cannot be fitted are filled in."""
     x, se_x = exposure_of(instruments)
     y, t, n = instruments.beta_outcome, instruments.se_outcome, instruments.n
-    beta, unscaled, q, strength, kept = (np.full(len(instruments.loci), np.nan) for _ in range(5))
+    beta, unscaled, q, q_rest, tau2, strength, kept = (np.full(len(instruments.loci), np.nan) for _ in range(7))
     for loci, rows, correlation, basis in _components(instruments, share, components, reason):
         sizes = [None, None] if n is None else [n[rows, 0], n[rows, -1]]
-        gx, vx, x_fits = _component_effects(basis, correlation, x[rows], se_x[rows], sizes[0])
-        gy, vy, y_fits = _component_effects(basis, correlation, y[rows], t[rows], sizes[1])
-        fits = x_fits & y_fits
-        beta[loci] = np.where(fits, _minimise(gx, gy, vx, vy), np.nan)
-        omega = vy + beta[loci][:, None, None] ** 2 * vx
-        usable = np.isfinite(beta[loci])
-        omega = np.where(usable[:, None, None], omega, np.eye(omega.shape[1]))
-        rest = gy - np.where(usable, beta[loci], 0.0)[:, None] * gx
+        gx, vx, _, x_fits = _component_effects(basis, correlation, x[rows], se_x[rows], sizes[0])
+        gy, vy, direct, y_fits = _component_effects(basis, correlation, y[rows], t[rows], sizes[1])
+        fits, k = x_fits & y_fits, basis.shape[-1]
+        b = np.where(fits, _minimise(gx, gy, vx, vy), np.nan)
+        q[loci] = _size(b, gx, gy, vx, vy)
+        tau2[loci] = 0.0
+        if overdispersion and k > 1:
+            b, tau2[loci] = _overdispersed(b, gx, gy, vx, vy, direct)
+            vy = vy + tau2[loci][:, None, None] * direct
+        beta[loci], q_rest[loci], kept[loci] = b, _size(b, gx, gy, vx, vy), k
+        usable = np.isfinite(b)
+        omega = np.where(usable[:, None, None], vy + b[:, None, None] ** 2 * vx, np.eye(k))
         unscaled[loci] = 1 / np.sum(gx * np.linalg.solve(omega, gx[..., None])[..., 0], axis=-1)
-        q[loci] = np.sum(rest * np.linalg.solve(omega, rest[..., None])[..., 0], axis=-1)
-        kept[loci] = basis.shape[-1]
-        strength[loci] = np.sum(gx * np.linalg.solve(vx, gx[..., None])[..., 0], axis=-1) / basis.shape[-1]
+        strength[loci] = np.sum(gx * np.linalg.solve(vx, gx[..., None])[..., 0], axis=-1) / k
         for i in np.flatnonzero(~usable):
             reason[loci[i]] = _WEAK if fits[i] else _SIZES
-    return beta, unscaled, q, strength, kept, reason
+    return _Gmm(beta=beta, unscaled=unscaled, q=q, q_rest=q_rest, tau2=tau2, strength=strength, kept=kept)
+
+
+def _size(b: np.ndarray, gx: np.ndarray, gy: np.ndarray, vx: np.ndarray, vy: np.ndarray) -> Float[np.ndarray, "b"]:
+    """Return Q(b); NaN where b is."""
+    known = np.isfinite(b)
+    return np.where(known, _criterion(np.where(known, b, 0.0), gx, gy, vx, vy)[0], np.nan)
+
+
+def _overdispersed(
+    b: np.ndarray, gx: np.ndarray, gy: np.ndarray, vx: np.ndarray, vy: np.ndarray, direct: np.ndarray
+) -> tuple[Float[np.ndarray, "b"], Float[np.ndarray, "b"]]:
+    """Return b and tau2 where the smallest criterion is K - 1: Newton's steps from tau2 = 0, from which it falls."""
+    tau2, free, beta = np.zeros_like(b), gx.shape[1] - 1.0, b.copy()
+    for _ in range(50):
+        omega = vy + tau2[:, None, None] * direct
+        excess = _size(beta, gx, gy, vx, omega) - free
+        # Less scatter than the errors explain, or there already.
+        going = np.isfinite(beta) & (excess > 1e-10 * free)
+        if not going.any():
+            break
+        at = omega[going] + beta[going][:, None, None] ** 2 * vx[going]
+        u = np.linalg.solve(at, (gy - beta[:, None] * gx)[going][..., None])
+        tau2[going] += excess[going] / (u.swapaxes(1, 2) @ direct[going] @ u)[:, 0, 0]
+        omega = vy[going] + tau2[going][:, None, None] * direct[going]
+        beta[going] = _minimise(gx[going], gy[going], vx[going], omega)
+    return beta, tau2
 
 
 def _component_effects(
     basis: np.ndarray, correlation: np.ndarray, effect: np.ndarray, se: np.ndarray, n: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return effects of the components, their covariance, and whether the sample sizes allow such effects.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return effects M v of the components, their covariance, M M', and whether the sample sizes allow such effects.
 
     Where they do not, the covariance is that of a large sample, so that arithmetic goes on.
     """
@@ -244,11 +292,13 @@ def _component_effects(
     inverse = np.linalg.inv(_project(basis, correlation, np.sqrt(a)))
     right = np.einsum("bjk,bj->bk", basis, a * effect)
     gamma = np.einsum("bkl,bl->bk", inverse, right)
+    mapped = inverse @ (basis * a[..., None]).swapaxes(1, 2)
+    direct = mapped @ mapped.swapaxes(1, 2)
     if n is None:
-        return gamma, inverse, np.ones(len(gamma), dtype=bool)
+        return gamma, inverse, direct, np.ones(len(gamma), dtype=bool)
     rest = (1 - np.sum(right * gamma, axis=-1)) / (n.min(axis=-1) - k + 1)
     fits = rest > 0
-    return gamma, inverse * np.where(fits, rest, 1.0)[:, None, None], fits
+    return gamma, inverse * np.where(fits, rest, 1.0)[:, None, None], direct, fits
 
 
 def _minimise(gx: np.ndarray, gy: np.ndarray, vx: np.ndarray, vy: np.ndarray) -> Float[np.ndarray, "b"]:

@@ -1,6 +1,5 @@
 """MR-PRESSO: instruments that lie too far from what the others predict are found, and left out."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,7 +8,8 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from deepmr.inference import chi2_tail
-from deepmr.linalg import divide
+from deepmr.linalg import divide, segment_sum
+from deepmr.mr.draws import CACHE, canonical, effect_draws, uniforms
 from deepmr.mr.lines import (
     Distribution,
     canonical_order,
@@ -161,71 +161,61 @@ class _Tests:
 
 
 def _tests(instruments: Instruments, *, n_boot: int, seed: int) -> _Tests:
-    given, order = oriented(instruments), canonical_order(instruments)
+    given, order = canonical(instruments), canonical_order(instruments)
     x, se_x = exposure_of(given)
     y, root = given.beta_outcome.astype(float), 1 / given.se_outcome
-    rss, pvalue = np.full(len(x), np.nan), np.full(len(x), np.nan)
-    global_rss, global_pvalue = np.full(len(given.loci), np.nan), np.full(len(given.loci), np.nan)
-    enough = given.counts >= 3
-    starts = given.offsets[:-1][given.counts > 0]
-    told = np.zeros(len(enough), dtype=int)
-    told[given.counts > 0] = np.add.reduceat((x != 0).astype(int), starts) if len(starts) else 0
+    rss, pvalue, expected = np.full(len(x), np.nan), np.full(len(x), np.nan), np.zeros(len(x))
+    observed = np.full(len(given.loci), np.nan)
+    told = segment_sum((x != 0).astype(float), given.offsets)
     none, one = (
         "not identified: every exposure effect is zero",
         "not identified: all but one exposure effect are zero",
     )
     alone = [none if t == 0 else one if t == 1 else "" for t in told]
-    rho = overlap(given)
-    for block, draws in _with_draws(given, enough & (told > 1), n_boot, seed):
-        rows, known = order[block.rows], block.known
+    rho, loci = overlap(given), (given.counts >= 3) & (told > 1)
+    for block in blocks(given.offsets, loci=loci):
         # In units of se_y; padding is 0 in everything.
-        u, z, s = (np.where(known, values[rows], 0.0) for values in (x * root, y * root, se_x * root))
+        u, z, s = (block.of(values, padding=0.0) for values in (x * root, y * root, se_x * root))
         without = _slopes_without(u, z)
         distance = (z - without * u) ** 2
-        u_star = u[..., None] + s[..., None] * draws[0]
-        z_star = (without * u)[..., None] + (rho * draws[0] + np.sqrt(1 - rho**2) * draws[1]) * known[..., None]
-        observed = np.sum(distance, axis=1)
-        global_rss[block.loci] = observed
-        global_pvalue[block.loci] = (1 + np.sum(_global(u_star, z_star) >= observed[:, None], axis=1)) / (n_boot + 1)
+        observed[block.loci] = np.sum(distance, axis=1)
         tail = chi2_tail(distance / (1 + (without * s) ** 2 - 2 * rho * without * s), 1.0)
-        corrected = np.minimum(tail * known.sum(axis=1)[:, None], 1.0)
-        rss[rows[known]] = distance[known] / root[rows[known]] ** 2
-        pvalue[rows[known]] = corrected[known]
-    return _Tests(global_rss=global_rss, global_pvalue=global_pvalue, rss=rss, pvalue=pvalue, reason=alone)
+        corrected = np.minimum(tail * block.known.sum(axis=1)[:, None], 1.0)
+        rows = block.rows[block.known]
+        rss[order[rows]] = distance[block.known] / root[rows] ** 2
+        pvalue[order[rows]] = corrected[block.known]
+        expected[rows] = (without * u)[block.known] / root[rows]
 
+    def statistic(block: Block, x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "block draws"]:
+        scale = block.of(root, padding=0.0)[:, None]
+        return _global(np.multiply(x, scale, out=x), np.multiply(y, scale, out=y))
 
-def _with_draws(
-    instruments: Instruments, loci: Bool[np.ndarray, "loci"], n_boot: int, seed: int
-) -> Iterator[tuple[Block, Float[np.ndarray, "two width n_boot"]]]:
-    """Yield blocks with the standard normal draws of their exposure and outcome effects, the same for every locus.
-
-    The n-th instrument gets the same draws however many there are.
-    """
-    widest = int(instruments.counts[loci].max(initial=0))
-    draws = np.random.default_rng(seed).standard_normal((widest, 2, n_boot)).swapaxes(0, 1)
-    for block in blocks(instruments.offsets, loci=loci, depth=4 * n_boot):
-        yield block, draws[:, : block.rows.shape[1]]
+    drawn = effect_draws(replace(given, beta_outcome=expected), statistic, n_boot=n_boot, seed=seed, loci=loci)
+    beyond = (1.0 + np.sum(drawn >= observed[:, None], axis=1)) / (n_boot + 1)
+    return _Tests(
+        global_rss=observed, global_pvalue=np.where(loci, beyond, np.nan), rss=rss, pvalue=pvalue, reason=alone
+    )
 
 
 def _slopes_without(
-    u: Float[np.ndarray, "block width *n_boot"], z: Float[np.ndarray, "block width *n_boot"]
-) -> Float[np.ndarray, "block width *n_boot"]:
+    u: Float[np.ndarray, "*lead width"], z: Float[np.ndarray, "*lead width"]
+) -> Float[np.ndarray, "*lead width"]:
     """Return the slope through the origin without each row in turn, from the sums over all rows."""
     own = u * u
-    squares = own.sum(axis=1, keepdims=True) - own
+    squares = own.sum(axis=-1, keepdims=True) - own
     own = u * z
-    products = own.sum(axis=1, keepdims=True) - own
+    products = own.sum(axis=-1, keepdims=True) - own
     return np.divide(products, squares, out=products, where=squares > 0)
 
 
 def _global(
-    u: Float[np.ndarray, "block width n_boot"], z: Float[np.ndarray, "block width n_boot"]
-) -> Float[np.ndarray, "block n_boot"]:
+    u: Float[np.ndarray, "block draws width"], z: Float[np.ndarray, "block draws width"]
+) -> Float[np.ndarray, "block draws"]:
     """Return the sum of squared distances from the slopes without each row."""
     distance = _slopes_without(u, z)
     distance *= u
     distance -= z
-    return np.einsum("ijk,ijk->ik", distance, distance)
+    return np.einsum("bdj,bdj->bd", distance, distance)
 
 
 def _distortion(
@@ -236,28 +226,26 @@ def _distortion(
     x, _ = exposure_of(given)
     root = 1 / given.se_outcome
     u, z = x * root, given.beta_outcome * root
-    distortion, pvalue = np.full(len(given.loci), np.nan), np.full(len(given.loci), np.nan)
+    distortion, beyond = np.full(len(given.loci), np.nan), np.full(len(given.loci), np.nan)
     home = np.repeat(np.arange(len(given.loci)), given.counts)
     n_outliers = np.bincount(home, weights=outlier, minlength=len(given.loci))
     loci = (n_outliers > 0) & (given.counts - n_outliers >= 2)
+    beyond[loci] = 0.0
     widest = int(given.counts[loci].max(initial=0))
-    chance = np.random.default_rng([seed, 1]).random((widest, n_boot))
-    for block in blocks(given.offsets, loci=loci, depth=4 * n_boot):
-        rows, known = order[block.rows], block.known
-        kept = known & ~outlier[rows]
-        n_kept = kept.sum(axis=1)
-        left = np.argsort(~kept, axis=1, kind="stable")  # those that are kept first
-        picked = (chance[: rows.shape[1]] * n_kept[:, None, None]).astype(int)
-        rows_left = np.take_along_axis(rows, left, axis=1)
-        drawn = np.take_along_axis(rows_left[..., None], picked, axis=1)
-        products, squares = (u * z)[drawn] * known[..., None], (u * u)[drawn] * known[..., None]
-        resampled = divide(products.sum(axis=1), squares.sum(axis=1), otherwise=0.0)
-        clean = _slope(u[rows], z[rows], kept)
-        moved = _slope(u[rows], z[rows], known) - clean
-        distortion[block.loci] = divide(moved, np.abs(clean), otherwise=0.0)
-        beyond = np.sum(np.abs(resampled - clean[:, None]) >= np.abs(moved)[:, None], axis=1)
-        pvalue[block.loci] = (1 + beyond) / (1 + n_boot)
-    return distortion, pvalue
+    for _, chance in uniforms(n_boot, widest, seed=seed):
+        for block in blocks(given.offsets, loci=loci, depth=CACHE * len(chance)):
+            rows, known = order[block.rows], block.known
+            kept = known & ~outlier[rows]
+            clean = _slope(u[rows], z[rows], kept)
+            moved = _slope(u[rows], z[rows], known) - clean
+            distortion[block.loci] = divide(moved, np.abs(clean), otherwise=0.0)
+            left = np.argsort(~kept, axis=1, kind="stable")  # those that are kept first
+            picked = (chance[:, : rows.shape[1]] * kept.sum(axis=1)[:, None, None]).astype(int)
+            drawn = np.take_along_axis(np.take_along_axis(rows, left, axis=1)[:, None], picked, axis=2)
+            products, squares = (u * z)[drawn] * known[:, None], (u * u)[drawn] * known[:, None]
+            resampled = divide(products.sum(axis=2), squares.sum(axis=2), otherwise=0.0)
+            beyond[block.loci] += np.sum(np.abs(resampled - clean[:, None]) >= np.abs(moved)[:, None], axis=1)
+    return distortion, (1 + beyond) / (1 + n_boot)
 
 
 def _slope(

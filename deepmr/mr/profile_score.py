@@ -1,17 +1,23 @@
 """Profile score with the joint covariance of all errors of a locus."""
 
 import numpy as np
-from jaxtyping import Float
 
+from deepmr import checks
 from deepmr.linalg import segment_sum
-from deepmr.mr.errors import dot
-from deepmr.mr.joint_profiles import JointProfile, joint_blocks, joint_moves, mixtures, solve_joint
+from deepmr.mr.correlated import unlinkable
+from deepmr.mr.joint_profiles import joint_blocks, joint_moves, score_variance, solve_joint
 from deepmr.mr.lines import cochran, error_extras, exposure_of, mean_f, split_error, too_few
+from deepmr.mr.losses import LossName
 from deepmr.types import Estimates, Instruments, make_estimates
 
 
 def profile_score(
-    instruments: Instruments, *, min_instruments: int = 3, level: float = 0.95, overdispersion: bool = True
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    loss: LossName = "l2",
+    overdispersion: bool = True,
 ) -> Estimates:
     """Estimate the causal effect by the profile score under errors that are correlated in every way.
 
@@ -20,6 +26,8 @@ def profile_score(
     instruments : one exposure. `error_factors`, `error_corr` and `correlation` make the covariance of all effects.
     min_instruments : loci with fewer are skipped.
     level : of the confidence interval.
+    loss : of whitened residuals: `l2`, or `huber` (k = 1.345) or `tukey` (k = 4.685), under which a few outlying
+        instruments count for little or nothing.
     overdispersion : estimate a variance tau2 of direct effects that are balanced about zero. Leave it on with effects
         of an ensemble: members explain the whole of their standard errors, and what else scatters has no other place.
 
@@ -46,19 +54,21 @@ def profile_score(
     Zhao Q, Wang J, Hemani G, Bowden J, Small DS. Statistical inference in two-sample summary-data Mendelian
     randomization using robust adjusted profile score. Ann Stat 2020. https://doi.org/10.1214/19-AOS1866
     """
+    checks.one_of("loss", loss, ("l2", "huber", "tukey"))
     x, _ = exposure_of(instruments)
     n_loci, shared = len(instruments.loci), instruments.error_factors
-    reason = too_few(instruments, max(min_instruments, 2 if overdispersion else 1))  # one says nothing of scatter
+    few = too_few(instruments, max(min_instruments, 2 if overdispersion else 1))  # one says nothing of scatter
+    reason = [why or bad for why, bad in zip(few, unlinkable(instruments), strict=True)]
     zero = segment_sum(np.abs(x), instruments.offsets) == 0
     beta, tau2, variance, q, n_roots = (np.full(n_loci, np.nan) for _ in range(5))
     members = np.zeros((0 if shared is None else len(shared), n_loci))
     wanted = np.array([not why for why in reason], dtype=bool) & ~zero
-    for block, profile in joint_blocks(instruments, overdispersed=overdispersion, loci=wanted):
+    for block, profile in joint_blocks(instruments, overdispersed=overdispersion, loci=wanted, loss=loss):
         chosen = solve_joint(profile)
         good = np.flatnonzero(chosen.found)
         loci, own = block.loci[good], profile.take(good)
         beta[loci], tau2[loci], n_roots[block.loci] = chosen.beta[good], chosen.tau2[good], chosen.count
-        variance[loci], q[loci] = _variance(own, beta[loci], tau2[loci]), 2 * own.losses(beta[loci])
+        variance[loci], q[loci] = score_variance(own, beta[loci], tau2[loci]), own.heterogeneity(beta[loci])
         if shared is not None:
             factors = shared[:, block.rows[good]] * block.known[good][..., None]
             members[:, loci] = joint_moves(own, beta[loci], tau2[loci], factors.astype(float))
@@ -80,21 +90,9 @@ def profile_score(
         extra={
             **({"tau2": tau2} if overdispersion else {}),
             "n_roots": n_roots,
-            **cochran(q, np.maximum(instruments.counts - 1.0, 0.0)),
+            **cochran(q, np.maximum(instruments.counts - 1.0, 0.0), shared=shared is not None),
             "f_statistic": mean_f(instruments),
             **error_extras(error, factors),
         },
         error_factors=factors,
     )
-
-
-def _variance(
-    profile: JointProfile, beta: Float[np.ndarray, "block"], tau2: Float[np.ndarray, "block"]
-) -> Float[np.ndarray, "block"]:
-    at = profile.terms(beta, tau2)
-    exposure, _ = mixtures(beta)
-    strength = dot(at.g, at.precision.times(at.g[..., None])[..., 0])
-    left, right = at.precision.after(at.c), at.precision.after(at.c.turned())
-    noise = at.precision.after(profile.errors.between(exposure, exposure)).trace() - left.after(right).trace()
-    signal = strength - noise
-    return np.where(signal > 0, strength / np.where(signal > 0, signal, 1.0) ** 2, np.nan)

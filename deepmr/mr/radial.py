@@ -3,10 +3,8 @@
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
-from deepmr.inference import chi2_tail
 from deepmr.linalg import fit_lines, segment_repeat
 from deepmr.mr.egger import SAME_SIZE
 from deepmr.mr.lines import (
@@ -55,7 +53,7 @@ def ivw_radial(
     return origin_estimates(
         "ivw_radial",
         used,
-        _weights(used, weights, intercept=False),
+        radial_weights(used, weights, intercept=False),
         scatter="random",
         distribution="normal",
         reason=too_few_ratios(instruments, used, max(min_instruments, 2)),
@@ -96,7 +94,7 @@ def egger_radial(
     """
     used = oriented(with_ratio(instruments))
     x, _ = exposure_of(used)
-    root, shared = np.sqrt(_weights(used, weights, intercept=True)), used.error_factors
+    root, shared = np.sqrt(radial_weights(used, weights, intercept=True)), used.error_factors
     one = np.ones_like(x)
     line = fit_lines(root * x, root * used.beta_outcome, one, used.offsets, intercept=True)
     reason = too_few_ratios(instruments, used, max(min_instruments, 3))
@@ -114,52 +112,14 @@ def egger_radial(
     )
 
 
-def radial_outliers(
-    instruments: Instruments,
-    *,
-    weights: RadialWeights = "modified",
-    threshold: float = 0.05,
-    correction: Literal["bonferroni", "none"] = "bonferroni",
-    intercept: bool = False,
-) -> pd.DataFrame:
-    """Return what every instrument adds to Cochran's Q, and which instruments stick out.
+def radial_weights(instruments: Instruments, weights: RadialWeights, *, intercept: bool) -> Float[np.ndarray, "rows"]:
+    """Return weights of the outcome effects; those of the ratios are x^2 times as large.
 
     Parameters
     ----------
-    instruments : one exposure; those with an exposure effect of exactly zero are left out.
     weights : as for `ivw_radial`; with an intercept not `iterative`.
-    threshold : P value below which an instrument sticks out.
-    correction : divide the threshold by the number of instruments of the locus, or not (as RadialMR).
-    intercept : about the Egger line instead of the line through the origin.
-
-    Returns
-    -------
-    A frame with a row an instrument: `locus`, `variant_id`, `radial_x` (sqrt w), `radial_y` (r sqrt w), `ratio`,
-    `q`, `pvalue`, `outlier`.
+    intercept : the slope that `modified` weights take the error of x at is that of the radial Egger line.
     """
-    used = oriented(with_ratio(instruments))
-    x, _ = exposure_of(used)
-    root = np.sqrt(_weights(used, weights, intercept=intercept))
-    along, up = root * x, root * used.beta_outcome
-    line = fit_lines(along, up, np.ones_like(x), used.offsets, intercept=intercept)
-    pvalue = chi2_tail(line.residual**2, 1.0)
-    tests = segment_repeat(used.counts, used.offsets) if correction == "bonferroni" else 1
-    return pd.DataFrame(
-        {
-            "locus": np.repeat(np.asarray(used.loci, dtype=object), used.counts),
-            "variant_id": used.variants["variant_id"].to_numpy(),
-            "radial_x": along,
-            "radial_y": up,
-            "ratio": used.beta_outcome / x,
-            "q": line.residual**2,
-            "pvalue": pvalue,
-            "outlier": pvalue * tests < threshold,
-        }
-    )
-
-
-def _weights(instruments: Instruments, weights: RadialWeights, *, intercept: bool) -> Float[np.ndarray, "rows"]:
-    """Return weights of the outcome effects; those of the ratios are x^2 times as large."""
     x, s = exposure_of(instruments)
     y, offsets = instruments.beta_outcome, instruments.offsets
     given = inverse_variances(instruments, weights="delta" if weights == "second" else "simple")

@@ -82,9 +82,8 @@ def raps(
     )
     if overdispersion:
         at_zero = int(np.sum(solutions.tau2 == 0))
-        _log.info(
-            "raps: %d of %d loci scatter no more than their errors: no overdispersion", at_zero, len(solutions.tau2)
-        )
+        if at_zero:
+            _log.info("raps: tau2 is 0 at %d of %d loci: errors explain their scatter", at_zero, len(solutions.tau2))
     variance, tau2_variance = solutions.quantities
     error, factors = total_errors(solutions, variance, instruments.counts)
     dispersion = {"tau2": solutions.tau2, "tau2_se": np.sqrt(tau2_variance)} if overdispersion else {}

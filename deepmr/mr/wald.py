@@ -7,12 +7,12 @@ import numpy as np
 from deepmr.linalg import divide, fit_lines, segment_repeat, segment_sum
 from deepmr.mr.lines import (
     Distribution,
-    cochran,
     error_extras,
     exposure_of,
     inverse_variances,
     mean_f,
     origin_estimates,
+    scatter_about,
     standard_error,
     too_few_ratios,
     with_ratio,
@@ -58,7 +58,8 @@ def wald(
         factors = segment_sum(moved, offsets) * divide(np.ones_like(counts), counts, otherwise=0.0)
     df = np.maximum(counts - 1, 0.0)
     error = standard_error(variance, df, factors, distribution=distribution)
-    weighted = fit_lines(x, y, inverse_variances(used), offsets)
+    weights = inverse_variances(used)
+    weighted = fit_lines(x, y, weights, offsets)
     return make_estimates(
         "wald",
         used,
@@ -69,7 +70,7 @@ def wald(
         level=level,
         extra={
             "sigma": np.sqrt(variance * counts),
-            **cochran(weighted.residual_ss, weighted.df),
+            **scatter_about(weighted, used, weights, q=weighted.residual_ss, df=weighted.df),
             "f_statistic": mean_f(used),
             **error_extras(error, factors),
         },

@@ -34,7 +34,7 @@ ANNOTATED = 12  # most tasks whose cells still hold a number
 
 
 @styled
-def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None) -> Figure:
+def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None, counted: str = "locus") -> Figure:
     """Draw pooled effects with their confidence and prediction intervals.
 
     Parameters
@@ -42,6 +42,7 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None) -> Figure
     estimates : one row per exposure, outcome and method, in the order in which pairs and methods are drawn; a row
         whose `pi_low` is empty gets no prediction interval.
     truth : true effects of a simulation, columns exposure, outcome and beta.
+    counted : what `n` counts: locus, of pooled effects; instrument, of effects that were not pooled.
 
     Notes
     -----
@@ -67,7 +68,7 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None) -> Figure
             _draw_row(axes, row, y, limits, method_colour(row["method"], methods))
             pair = f"{words.shorten(exposure, 20)} → {words.shorten(outcome, 20)}"
             labels[y] = words.method_name(row["method"]) if several else pair
-            numbers[y] = f"{words.estimate(row)}, {words.count(int(row['n']), 'locus')}"
+            numbers[y] = f"{words.estimate(row)}, {words.count(int(row['n']), counted)}"
         if (exposure, outcome) in true:
             axes.vlines(true[exposure, outcome], top + 0.5, y + 0.4, color=INK, lw=1.4, ls=(0, (2, 1.5)), zorder=1)
             axes.plot(true[exposure, outcome], y + 0.5, marker="^", color=INK, ms=5, clip_on=False, gid="truth")
@@ -83,7 +84,9 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None) -> Figure
     axes.set_axisbelow(True)
     where = words.WHERE[table["estimand"].iloc[0]]
     axes.set_xlabel(f"effect {where}: change of the outcome per unit change of the exposure")
-    figure.legend(handles=_forest_legend(table, bool(true)), loc="outside upper left", ncols=3, handlelength=2.4)
+    figure.legend(
+        handles=_forest_legend(table, bool(true), counted), loc="outside upper left", ncols=3, handlelength=2.4
+    )
     return settle(figure)
 
 
@@ -131,9 +134,9 @@ def _limits(table: pd.DataFrame, true: Sequence[float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _forest_legend(table: pd.DataFrame, has_truth: bool) -> list[Line2D]:
+def _forest_legend(table: pd.DataFrame, has_truth: bool, counted: str) -> list[Line2D]:
     level = words.percent(float(table["level"].iloc[0])) if "level" in table else "95 %"
-    mean = f"mean over loci, {level} confidence interval"
+    mean = f"{'mean over loci' if counted == 'locus' else 'estimate'}, {level} confidence interval"
     handles = [Line2D([], [], color=MUTED, lw=3.6, marker="s", ms=5.5, mec=PAPER, label=mean)]
     if "pi_low" in table and table["pi_low"].notna().any():
         new = f"{level} prediction interval (a new locus)"

@@ -8,8 +8,8 @@ from deepmr.mr import METHODS
 from deepmr.mr.sensitivity.suite import Sensitivity, examine
 from deepmr.report import words
 from deepmr.report.content import Plate, Plates, Run
-from deepmr.report.funnel import funnel, radial
-from deepmr.report.instrument_forests import leave_one_out_forest
+from deepmr.report.funnel import funnel, radial, ratio_density
+from deepmr.report.instrument_forests import leave_one_out_forest, single_forest
 from deepmr.types import Estimates, Instruments, concat_estimates
 
 LEADS = ("ivw_random", "ivw", "ivw_fixed")
@@ -36,18 +36,31 @@ def locus_sensitivity(run: Run, locus: str) -> list[Examined]:
     -----
     Where the effects come from a model, a locus is one of many: its methods are compared over all of them instead.
     """
-    found = []
-    for pair in run.instruments:
-        if pair.estimand != "population" or len(pair.exposures) != 1 or locus not in pair.loci:
-            continue
-        place = np.repeat(np.asarray(pair.loci, dtype=object), pair.counts)
-        own, mine = pair.take((place == locus).astype(bool)), _estimates(run.local, pair, locus)
-        if len(mine):
-            methods = list(mine.table["method"])
-            lead = next((m for m in (*LEADS, *methods) if m in methods and m in METHODS), None)
-            if lead is not None:
-                found.append(Examined(instruments=own, found=examine(own, _first(mine, lead), lead=lead)))
-    return found
+    each = [examine_pair(pair, run.local, locus=locus) for pair in run.instruments if pair.estimand == "population"]
+    return [one for one in each if one is not None]
+
+
+def examine_pair(pair: Instruments, local: Estimates, *, locus: str, min_instruments: int = 3) -> Examined | None:
+    """Examine one pair of traits at one locus; None where it has several exposures, no instrument or no estimate.
+
+    Parameters
+    ----------
+    pair : instruments.
+    local : estimates that hold those of the pair; skipped methods too.
+    locus : which one.
+    min_instruments : loci with fewer are skipped.
+    """
+    if len(pair.exposures) != 1 or locus not in pair.loci:
+        return None
+    place = np.repeat(np.asarray(pair.loci, dtype=object), pair.counts)
+    own, mine = pair.take((place == locus).astype(bool)), _estimates(local, pair, locus)
+    methods = list(mine.table["method"])
+    lead = next((m for m in (*LEADS, *methods) if m in methods and m in METHODS), None)
+    if lead is None:
+        return None
+    level = float(mine.table["level"].iloc[0]) if "level" in mine.table else 0.95
+    found = examine(own, _first(mine, lead), lead=lead, min_instruments=min_instruments, level=level)
+    return Examined(instruments=own, found=found)
 
 
 def _estimates(local: Estimates, pair: Instruments, locus: str) -> Estimates:
@@ -63,7 +76,7 @@ def _first(estimates: Estimates, lead: str) -> Estimates:
 
 
 def sensitivity_plates(examined: Examined, plates: Plates, *, locus: str) -> list[Plate]:
-    """Return funnel, leave-one-out and radial plot of the instruments of one locus.
+    """Return ratios, funnel, density, leave-one-out and radial plot of the instruments of one locus.
 
     Parameters
     ----------
@@ -77,12 +90,29 @@ def sensitivity_plates(examined: Examined, plates: Plates, *, locus: str) -> lis
     single, left, far = (findings[name].table for name in ("single", "leave_one_out", "outliers"))
     ratios = single[(single["variant_id"] != "*") & (single["se"] > 0)]
     if len(ratios):
+        n = words.count(len(ratios), "instrument")
+        drawn.append(
+            plates.plate(
+                single_forest(findings["single"], locus=locus),
+                alt=f"Forest plot of {what}: the ratio of each of {n}, from the smallest to the largest.",
+                caption=f"Effect of {pair.exposure} on {pair.outcome} by each of {n} alone.",
+                reading=words.READING["single"],
+            )
+        )
         drawn.append(
             plates.plate(
                 funnel(findings["single"], found.estimates, locus=locus),
-                alt=f"Funnel plot of {what}: ratios of {words.count(len(ratios), 'instrument')} against precision.",
+                alt=f"Funnel plot of {what}: ratios of {n} against precision.",
                 caption=f"Funnel of {what}: the ratio of each instrument against its precision.",
                 reading=words.READING["funnel"],
+            )
+        )
+        drawn.append(
+            plates.plate(
+                ratio_density(findings["single"], found.estimates, locus=locus),
+                alt=f"Density of the ratios of {n} of {what}, weighted by precision and all alike.",
+                caption=f"Where the ratios of {what} gather.",
+                reading=words.READING["density"],
             )
         )
     each = left[left["left_out"] != "*"]

@@ -3,14 +3,17 @@
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from deepmr import __version__
-from deepmr.report import plates, tables, words
+from deepmr.report import gwas, gwas_tables, plates, tables, words
 from deepmr.report.content import Plates, Run
+from deepmr.report.gwas import GwasRun
 from deepmr.report.style import PALETTE
+from deepmr.types import Estimates
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("deepmr", "report"),
@@ -36,30 +39,82 @@ def render_page(run: Run, *, title: str = "DeepMR report") -> str:
         own script alone.
     """
     counter = Plates()
-    methods = list(dict.fromkeys(run.pooled.table["method"]))
-    html = _ENVIRONMENT.get_template("template.html").render(
-        title=title,
-        version=__version__,
-        run=run,
-        estimand=words.ESTIMANDS[run.estimand],
-        where=words.WHERE[run.estimand],
-        n_pairs=len(run.headline),
-        cards=tables.headline(run),
-        methods=[(words.method_name(m), words.METHOD_MEANINGS.get(m, "see its documentation")) for m in methods],
-        global_plates=plates.global_effects(run, counter),
-        global_table=tables.global_table(run),
-        loci=plates.locus_plates(run, counter),
-        verdicts=plates.verdicts(run),
-        ensemble=plates.ensemble_plates(run, counter),
-        warnings=() if run.calibration is None else run.calibration.warnings,
-        counts=[(name, f"{n:,}") for name, n in run.counts.items()],
-        count_tables=tables.count_tables(run),
-        local_table=tables.local_table(run),
-        provenance=[(name, tables.flatten(record)) for name, record in run.provenance.items()],
-        light=_variables(0),
-        dark=_variables(1),
+    content = {
+        "title": title,
+        "run": run,
+        "estimand": words.ESTIMANDS[run.estimand],
+        "where": words.WHERE[run.estimand],
+        "n_pairs": len(run.headline),
+        "cards": tables.headline(run),
+        "methods": _meanings(run.pooled),
+        "global_plates": plates.global_effects(run, counter),
+        "global_table": tables.global_table(run),
+        "loci": plates.locus_plates(run, counter),
+        "verdicts": plates.verdicts(run),
+        "ensemble": plates.ensemble_plates(run, counter),
+        "warnings": () if run.calibration is None else run.calibration.warnings,
+        "counts": [(name, f"{n:,}") for name, n in run.counts.items()],
+        "count_tables": tables.count_tables(run),
+        "local_table": tables.local_table(run),
+        "provenance": [(name, tables.flatten(record)) for name, record in run.provenance.items()],
+    }
+    return _rendered("template.html", content)
+
+
+def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
+    """Render an analysis of GWAS results as one HTML page that works offline and loads nothing.
+
+    Parameters
+    ----------
+    run : what to show.
+    title : heading of the page.
+
+    Returns
+    -------
+    str
+        The page, as of `render_page`.
+    """
+    counter = Plates()
+    table, each, unlisted = gwas_tables.dropped_tables(run)
+    instruments, elsewhere = gwas_tables.instrument_tables(run)
+    content = {
+        "title": title,
+        "run": run,
+        "question": gwas.question(run),
+        "estimand": words.ESTIMANDS["population"],
+        "cards": gwas.cards(run),
+        "n_effects": len(run.headline),
+        "verdicts": gwas.verdicts(run),
+        "estimate_plates": gwas.estimate_plates(run, counter),
+        "methods": _meanings(run.estimates),
+        "estimate_table": gwas_tables.estimate_table(run),
+        "skipped_table": gwas_tables.skipped_table(run),
+        "pairs": gwas.pair_plates(run, counter),
+        "trait_tables": gwas_tables.trait_tables(run),
+        "step_table": gwas_tables.step_table(run),
+        "strength_table": gwas_tables.strength_table(run),
+        "dropped_table": table,
+        "dropped": each,
+        "unlisted": unlisted,
+        "instrument_tables": instruments,
+        "elsewhere": elsewhere,
+        "provenance": [(name, tables.flatten(record)) for name, record in run.provenance.items()],
+    }
+    return _rendered("gwas.html", content)
+
+
+def _rendered(template: str, content: Mapping[str, object]) -> str:
+    """Fill a template, in the colours of the figures, and let the page's policy know its script."""
+    html = _ENVIRONMENT.get_template(template).render(
+        version=__version__, light=_variables(0), dark=_variables(1), **content
     )
     return html.replace("SCRIPT-HASH", _script_hash(html), 1)
+
+
+def _meanings(estimates: Estimates) -> list[tuple[str, str]]:
+    """Return the methods of a table as a reader knows them, with what each is."""
+    methods = dict.fromkeys(estimates.table["method"])
+    return [(words.method_name(m), words.METHOD_MEANINGS.get(m, "see its documentation")) for m in methods]
 
 
 def _variables(side: int) -> Markup:

@@ -20,7 +20,7 @@ def global_effects(run: Run, plates: Plates) -> list[Plate]:
     """Return the forest plot and, for more than one pair, the matrix of all pairs."""
     if not len(run.pooled):
         return []
-    drawn, cut = _for_forest(run)
+    drawn, cut = for_forest(run.pooled, run.leading)
     where = words.WHERE[run.estimand]
     records = drawn.table.to_dict("records")
     alt = "; ".join(
@@ -50,12 +50,18 @@ def global_effects(run: Run, plates: Plates) -> list[Plate]:
     return found
 
 
-def _for_forest(run: Run) -> tuple[Estimates, str]:
-    """Return what fits into one forest plot, and a sentence on what was left out."""
-    if len(run.pooled) <= MAX_FOREST:
-        return run.pooled, ""
-    drawn = run.headline
-    cut = f" {words.method_name(run.leading)} only: the table below has the other methods."
+def for_forest(estimates: Estimates, leading: str) -> tuple[Estimates, str]:
+    """Return what fits into one forest plot, and a sentence on what was left out.
+
+    Parameters
+    ----------
+    estimates : pairs and methods.
+    leading : the method that is kept where all do not fit.
+    """
+    if len(estimates) <= MAX_FOREST:
+        return estimates, ""
+    drawn = estimates.take((estimates.table["method"] == leading).to_numpy(bool))
+    cut = f" {words.method_name(leading)} only: the table below has the other methods."
     if len(drawn) > MAX_FOREST:
         strength = (drawn.table["beta"] / drawn.table["se"].where(drawn.table["se"] > 0)).abs()
         keep = strength.rank(method="first", ascending=False) <= MAX_FOREST

@@ -37,6 +37,7 @@ def _card(
         notes.append(f"true effect: {words.number(truth[row['exposure'], row['outcome']], digits)}")
     change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']), digits)}"
     unit = f"{units.get(row['outcome'], 'unit')}s"
+    changed = "a variant" if row["estimand"] == "population" else "an edit"
     return {
         "exposure": row["exposure"],
         "outcome": row["outcome"],
@@ -44,7 +45,7 @@ def _card(
         "value": words.number(row["beta"], digits),
         "ci": f"{level} CI {words.span(row['ci_low'], row['ci_high'], digits)}",
         "notes": "; ".join(notes),
-        "sentence": f"Where an edit raises {row['exposure']} by 1 {units.get(row['exposure'], 'unit')}, "
+        "sentence": f"Where {changed} raises {row['exposure']} by 1 {units.get(row['exposure'], 'unit')}, "
         f"{row['outcome']} {change} {unit} on average over loci.",
     }
 
@@ -57,8 +58,16 @@ def global_table(run: Run) -> Grid:
     rows = []
     for row in table.to_dict("records"):
         spread = [_heterogeneity(name, row) for name in shown]
-        rows.append([*_who(row), *_effect(row), *spread, count_cell(int(row["n"]))])
-    names = ["exposure", "outcome", "method", f"effect ({_level(table)} CI)", "SE", "P", *(optional[n] for n in shown)]
+        rows.append([*who_cells(row), *effect_cells(row), *spread, count_cell(int(row["n"]))])
+    names = [
+        "exposure",
+        "outcome",
+        "method",
+        f"effect ({level_of(table)} CI)",
+        "SE",
+        "P",
+        *(optional[n] for n in shown),
+    ]
     meaning = " τ: standard deviation of the effect between loci." if "tau2" in shown else ""
     caption = f"Global effects {words.WHERE[run.estimand]} ({run.pooled_name}).{meaning}"
     return Grid(caption=caption, columns=[*names, "loci"], rows=rows)
@@ -71,18 +80,20 @@ def local_table(run: Run) -> Grid:
         table = table.sort_values("n", ascending=False, kind="stable").head(MAX_ROWS)
         cut = f" The {MAX_ROWS} with the most instruments of {len(run.local):,}; all are in {run.local_name}."
     rows = [
-        [Cell(text=row["locus"]), *_who(row), *_effect(row), count_cell(int(row["n"]))]
+        [Cell(text=row["locus"]), *who_cells(row), *effect_cells(row), count_cell(int(row["n"]))]
         for row in table.to_dict("records")
     ]
-    columns = ["locus", "exposure", "outcome", "method", f"effect ({_level(table)} CI)", "SE", "P", "instruments"]
+    columns = ["locus", "exposure", "outcome", "method", f"effect ({level_of(table)} CI)", "SE", "P", "instruments"]
     return Grid(caption=f"Effects at single loci, {words.WHERE[run.estimand]}.{cut}", columns=columns, rows=rows)
 
 
-def _who(row: Mapping[Any, Any]) -> list[Cell]:
+def who_cells(row: Mapping[Any, Any]) -> list[Cell]:
+    """Return exposure, outcome and method of a row of estimates."""
     return [Cell(text=row["exposure"]), Cell(text=row["outcome"]), Cell(text=words.method_name(row["method"]))]
 
 
-def _effect(row: Mapping[Any, Any]) -> list[Cell]:
+def effect_cells(row: Mapping[Any, Any]) -> list[Cell]:
+    """Return effect with interval, standard error and P value of a row of estimates."""
     beta = Cell(text=words.estimate(row), value=float(row["beta"]))
     return [beta, number_cell(row["se"]), number_cell(row["pvalue"], words.pvalue)]
 
@@ -98,7 +109,8 @@ def _heterogeneity(name: str, row: Mapping[Any, Any]) -> Cell:
     return Cell(text=words.span(row["pi_low"], row["pi_high"], digits), value=float(row["pi_low"]))
 
 
-def _level(table: pd.DataFrame) -> str:
+def level_of(table: pd.DataFrame) -> str:
+    """Return the level of the intervals in a table of estimates, as text."""
     return words.percent(float(table["level"].iloc[0])) if "level" in table and len(table) else "95 %"
 
 
@@ -126,7 +138,7 @@ def count_tables(run: Run) -> list[Grid]:
     if len(skipped):
         reasons = [
             [
-                *_who(dict(zip(keys, map(str, key), strict=True))),
+                *who_cells(dict(zip(keys, map(str, key), strict=True))),
                 Cell(text=str(key[3])),
                 count_cell(int(n)),
             ]

@@ -46,6 +46,8 @@ METHOD_NAMES = {
     "egger_gls": "MR-Egger, correlated",
     "ivw_pca": "IVW of components",
     "pc_gmm": "GMM of components",
+    "anderson_rubin": "Anderson-Rubin",
+    "clr": "Conditional likelihood ratio",
     "mv_ivw": "Multivariable IVW",
     "mv_egger": "Multivariable MR-Egger",
     "mv_debiased": "Multivariable IVW, debiased",
@@ -95,6 +97,8 @@ METHOD_MEANINGS = {
     "egger_gls": "slope with an intercept, with weights that heed the correlation of the instruments",
     "ivw_pca": "slope through the origin of the instruments' leading principal components",
     "pc_gmm": "the same with the error of the exposure effects counted, which weak instruments do not bias",
+    "anderson_rubin": "every slope under which the instruments agree, however weak they are; none where they never do",
+    "clr": "every slope that a likelihood-ratio test keeps, with a threshold for the instruments' strength",
     "mv_ivw": "weighted regression on all exposures at once: the effect of each with the others held fixed",
     "mv_egger": "the same with an intercept, which takes up a direct effect common to all instruments",
     "mv_debiased": "the same without the bias from errors of the exposure effects and from overlapping samples",
@@ -120,6 +124,10 @@ READING = {
     "itself may lie. The thin, capped line is the prediction interval: where the effect at one new locus "
     "may lie. More loci shorten the thick bar; the thin line stays as long as loci differ. A triangle at "
     "the border marks an interval that goes on outside the figure.",
+    "methods": "Each square is the estimate of one method, the bar its confidence interval. Methods are wrong for "
+    "different reasons: where they agree, no single way in which instruments go wrong explains the answer. MR-Egger "
+    "asks more of the data, so its interval is wider. A triangle at the border marks an interval that goes on outside "
+    "the figure.",
     "matrix": "Start at the row of the exposure and go to the column of the outcome. Red: the outcome rises with "
     "the exposure; blue: it falls; white: no effect. Bold: the confidence interval leaves 0 out. Grey: no "
     "estimate. The two directions of a pair are separate questions: they need not mirror each other.",

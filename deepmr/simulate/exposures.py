@@ -8,19 +8,20 @@ from deepmr import checks
 from deepmr.simulate.instruments import variant_frame
 from deepmr.types import Instruments
 
-Scenario = Literal["valid", "weak", "balanced", "outliers", "directional", "overlap"]
+Scenario = Literal["valid", "weak", "alike", "balanced", "outliers", "directional", "overlap"]
 
 SCENARIOS: dict[str, str] = {
     "valid": "no effects by other paths, strong instruments (mean F 80)",
     "weak": "no effects by other paths, weak instruments (mean F 4)",
+    "alike": "effects on the exposures correlate 0.95: strong alone (mean F 40), weak given each other",
     "balanced": "all instruments have effects of either sign by other paths, as large as their errors (mean F 20)",
     "outliers": "a tenth have effects six errors large by other paths, of either sign (mean F 80)",
     "directional": "a fifth have effects four errors large by other paths, with the sign of the first (mean F 80)",
     "overlap": "the same samples measured all traits: errors correlate 0.3 and, with the outcome, 0.5 (mean F 4)",
 }
-_MEAN_F = {"weak": 4.0, "overlap": 4.0, "balanced": 20.0}
+_MEAN_F = {"weak": 4.0, "alike": 40.0, "overlap": 4.0, "balanced": 20.0}
 _STRONG = 80.0
-_SE, _CORR = 0.02, 0.3  # standard error; correlation of the true effects on both exposures
+_SE, _CORR, _ALIKE = 0.02, 0.3, 0.95  # standard error; correlations of the true effects on both exposures
 _OVERLAP = np.array([[1.0, 0.3, 0.5], [0.3, 1.0, 0.5], [0.5, 0.5, 1.0]])
 
 
@@ -51,8 +52,8 @@ def simulate_exposures(
 
     Notes
     -----
-    True effects on the exposures are normal with a correlation of 0.3 and a variance of (F - 1) s^2, s = 0.02 the
-    standard error of every effect. Conditional F statistics are a tenth lower than F.
+    True effects on the exposures are normal with a correlation of 0.3 (`alike` 0.95) and a variance of (F - 1) s^2,
+    s = 0.02 the standard error of every effect. Conditional F statistics are a tenth lower than F, in `alike` 3.
 
     Examples
     --------
@@ -65,7 +66,8 @@ def simulate_exposures(
     checks.at_least("n_instruments", n_instruments, 1)
     rng = np.random.default_rng(seed)
     rows = n_loci * n_instruments
-    root = np.linalg.cholesky(np.array([[1.0, _CORR], [_CORR, 1.0]]))
+    rho = _ALIKE if scenario == "alike" else _CORR
+    root = np.linalg.cholesky(np.array([[1.0, rho], [rho, 1.0]]))
     gamma = rng.normal(size=(rows, 2)) @ root.T * _SE * np.sqrt(_MEAN_F.get(scenario, _STRONG) - 1)
     corr = _OVERLAP if scenario == "overlap" else np.eye(3)
     error = rng.normal(size=(rows, 3)) @ np.linalg.cholesky(corr).T * _SE

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from deepmr import checks, schema
 from deepmr.types import Instruments
 
-Scenario = Literal["valid", "weak", "balanced", "directional", "inside_violated", "overlap", "shared_errors"]
+Scenario = Literal["valid", "weak", "balanced", "directional", "inside_violated", "overlap", "shared_errors", "linked"]
 
 SCENARIOS: dict[str, str] = {
     "valid": "no direct effects, strong instruments (mean F 80)",
@@ -19,12 +19,14 @@ SCENARIOS: dict[str, str] = {
     "inside_violated": "30 % act on the outcome through another path, in proportion to their exposure effect",
     "overlap": "the same samples measured both traits: errors correlate 0.6 (mean F 10)",
     "shared_errors": "three common factors make half of every error, errors of both traits correlate 0.6 (mean F 3.2)",
+    "linked": "linkage disequilibrium: neighbours correlate 0.7, those k apart 0.7^k (mean F 20)",
 }
-_MEAN_F = {"weak": 4.0, "overlap": 10.0, "shared_errors": 3.2}
+_MEAN_F = {"weak": 4.0, "overlap": 10.0, "shared_errors": 3.2, "linked": 20.0}
 _STRONG = 80.0
 _SE, _INVALID = 0.02, 0.3  # middle standard error; share of instruments with direct effects
 _N = 1e5  # people
 _ERROR_CORR, _SHARED, _N_FACTORS = 0.6, 0.5, 3
+_LD = 0.7  # of neighbours
 
 
 def simulate_instruments(
@@ -42,7 +44,7 @@ def simulate_instruments(
     Returns
     -------
     Instruments, estimand "population", and 100,000 people a trait. `overlap` carries the true `error_corr`;
-    `shared_errors` that and the true `error_factors`.
+    `shared_errors` that and the true `error_factors`; `linked` the true `correlation`.
 
     Raises
     ------
@@ -53,7 +55,8 @@ def simulate_instruments(
     True exposure effects are s U sqrt(F - 1) times a random sign, with U uniform on 0.5 to 1.5 and scaled to a mean
     square of 1, and s the standard error, uniform within 20 % of 0.02 for each trait. Direct effects, on the side of
     the allele that raises the exposure: N(0, (4 s)^2), N(4 s, (2 s)^2), or 0.5 times the exposure effect plus
-    N(0, s^2).
+    N(0, s^2). With linkage disequilibrium R, z-scores of marginal effects are R times independent ones, and their
+    errors are N(0, R).
 
     Examples
     --------
@@ -70,8 +73,14 @@ def simulate_instruments(
     size = rng.uniform(0.5, 1.5, rows) / np.sqrt(1 + 1 / 12)
     strength = np.sqrt(_MEAN_F.get(scenario, _STRONG) - 1)
     sign = rng.choice([-1.0, 1.0], rows)
-    gamma = sign * se[:, 0] * size * strength
+    scores = sign * size * strength
+    linkage = _linkage(n_instruments) if scenario == "linked" else None
+    if linkage is not None:
+        scores = _at_each_locus(linkage / np.sqrt(np.mean(np.diag(linkage @ linkage))), scores[:, None], n_loci)[:, 0]
+    gamma = scores * se[:, 0]
     errors, factors, error_corr = _errors(rng, se, scenario, n_loci)
+    if linkage is not None:
+        errors = se * _at_each_locus(np.linalg.cholesky(linkage), errors / se, n_loci)
     direct = _direct_effects(rng, scenario, np.abs(gamma), se[:, 1]) * sign
     loci = tuple(f"replicate{i}" for i in range(n_loci))
     return Instruments(
@@ -86,9 +95,22 @@ def simulate_instruments(
         se_outcome=se[:, 1],
         error_factors=factors,
         error_corr=error_corr,
+        correlation=None if linkage is None else (linkage,) * n_loci,
         n=np.full((rows, 2), _N),
         estimand="population",
     )
+
+
+def _linkage(n_instruments: int) -> Float[np.ndarray, "instruments instruments"]:
+    place = np.arange(n_instruments)
+    return _LD ** np.abs(place[:, None] - place[None]).astype(float)
+
+
+def _at_each_locus(
+    matrix: Float[np.ndarray, "instruments instruments"], columns: Float[np.ndarray, "rows traits"], n_loci: int
+) -> Float[np.ndarray, "rows traits"]:
+    """Multiply the rows of every locus by the same matrix."""
+    return (matrix @ columns.reshape(n_loci, len(matrix), -1)).reshape(columns.shape)
 
 
 def _direct_effects(
@@ -133,7 +155,7 @@ def _errors(
 
 
 def variant_frame(loci: tuple[str, ...], n_instruments: int) -> pd.DataFrame:
-    """Return names for so many variants of every locus."""
+    """Return the variants of instruments that have no place in a genome, the same number at each locus."""
     rows = len(loci) * n_instruments
     number = np.arange(rows).astype(str)
     frame = pd.DataFrame({"variant_id": np.char.add("rs", number), "locus": np.repeat(loci, n_instruments)})

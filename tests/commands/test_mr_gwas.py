@@ -79,7 +79,8 @@ def test_two_files_to_an_answer(tmp_path):
     used = pd.read_csv(tmp_path / "i.tsv", sep="\t")
     assert ((used["beta_outcome"] > 0) == (used["beta_exposure"] > 0)).mean() > 0.95
     record = json.loads((tmp_path / "r.tsv.json").read_text())
-    assert record["columns"]["y"]["odds_ratio"] == "OR"
+    assert [one["trait"] for one in record["traits"]] == ["x", "y"]
+    assert record["traits"][1]["columns"]["odds_ratio"] == "OR"
     assert set(record["inputs"]) == {"exposure_1", "outcome_1"}
     assert summary["variants"][0]["instruments"] == N
 
@@ -141,6 +142,10 @@ def test_clumped_by_a_panel_or_given_its_correlations(tmp_path):
         tmp_path, panel=tmp_path / "panel", clump="none", correlation="panel", method=["ivw_random"], overwrite=True
     )
     assert kept["variants"][0]["instruments"] == 40
+    words = ["mr", "--exposure", tmp_path / "x.tsv.gz", "--outcome", tmp_path / "y.txt", "--out", tmp_path / "c.tsv"]
+    words += ["--panel", tmp_path / "panel", "--clump", "none", "--correlation", "panel", "--method", "ivw_random"]
+    assert execute(list(map(str, words))) == 0
+    assert (read_estimates(tmp_path / "c.tsv").table["n"] == 40).all()
     names = exposure["rsid"].tolist()
     order = rng.permutation(N)
     pd.DataFrame(np.eye(N), columns=np.array(names)[order]).to_csv(tmp_path / "ld.tsv", sep="\t", index=False)
@@ -155,7 +160,7 @@ def test_all_equal_effects_and_too_few(tmp_path):
     exposure.assign(beta=0.2).to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
     run(tmp_path)  # Egger may be skipped, with its reason
     exposure[:2].to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
-    with pytest.raises(TooFewInstruments, match="say why"):
+    with pytest.raises(TooFewInstruments, match="x and y, ivw_random: needs at least 3 instruments; has 2"):
         run(tmp_path, overwrite=True)
     assert pd.read_csv(tmp_path / "r.skipped.tsv", sep="\t")["reason"].str.contains("instruments").all()
 
@@ -190,11 +195,53 @@ def test_no_overlap_and_options_of_the_other_kind(tmp_path):
         mr(tmp_path / "effects.h5", out=tmp_path / "r.tsv", panel=tmp_path / "panel")
 
 
+def test_traits_can_be_named(tmp_path):
+    studies(tmp_path)
+    files = {"exposure": [f"LDL={tmp_path / 'x.tsv.gz'}"], "outcome": [f"heart disease={tmp_path / 'y.txt'}"]}
+    mr(**files, out=tmp_path / "r.tsv", method=["ivw_random"])
+    table = read_estimates(tmp_path / "r.tsv").table
+    assert (table["exposure"][0], table["outcome"][0]) == ("LDL", "heart disease")
+    assert set(json.loads((tmp_path / "r.tsv.json").read_text())["inputs"]) == {"exposure_1", "outcome_1"}
+    (tmp_path / "a=b.tsv").write_bytes((tmp_path / "y.txt").read_bytes())
+    mr(exposure=files["exposure"], outcome=[str(tmp_path / "a=b.tsv")], out=tmp_path / "s.tsv", method=["ivw_random"])
+    (tmp_path / "two.txt").write_text("Phenotype SNP beta se effect_allele\nBMI rs1 1 1 A\nLDL rs1 2 1 A\n")
+    with pytest.raises(InputError, match=r"two\.txt: has several traits \(BMI, LDL\), which cannot all be 'x'"):
+        mr(exposure=[f"x={tmp_path / 'two.txt'}"], outcome=files["outcome"], out=tmp_path / "t.tsv")
+
+
+def test_a_pair_without_instruments_does_not_stop_the_others(tmp_path):
+    exposure, outcome = studies(tmp_path)
+    exposure.assign(p_value=0.5).to_csv(tmp_path / "weak.tsv", sep="\t", index=False)
+    outcome.assign(SNP=outcome["SNP"] + "x").to_csv(tmp_path / "z.txt", sep=" ", index=False)
+    files = {"exposure": [str(tmp_path / name) for name in ("x.tsv.gz", "weak.tsv")]}
+    files["outcome"] = [str(tmp_path / name) for name in ("y.txt", "z.txt")]
+    summary = mr(**files, out=tmp_path / "r.tsv", method=["ivw_random"])
+    assert [(row["exposure"], row["outcome"]) for row in summary["effects"]] == [("x", "y")]
+    why = {(row["exposure"], row["outcome"]): row["reason"] for row in summary["skipped"]}
+    assert set(why) == {("x", "z"), ("weak", "y"), ("weak", "z")}
+    assert "no variant in common" in why["x", "z"]
+    assert "no variant is significant" in why["weak", "y"]
+
+
+def test_a_variant_that_only_one_of_several_exposures_has_is_listed(tmp_path):
+    exposure, _ = studies(tmp_path)
+    other = exposure.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))
+    other.loc[:9, "p_value"] = 0.5
+    other[1:].to_csv(tmp_path / "z.tsv", sep="\t", index=False)
+    exposure.loc[40:, "p_value"] = 0.5
+    exposure[:-2].to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
+    both = [str(tmp_path / "x.tsv.gz"), str(tmp_path / "z.tsv")]
+    mr(exposure=both, outcome=[str(tmp_path / "y.txt")], out=tmp_path / "mv.tsv", multivariable=True)
+    dropped = pd.read_csv(tmp_path / "mv.dropped.tsv", sep="\t")
+    rows = {(row["variant_id"], row["file"], row["reason"]) for _, row in dropped.iterrows()}
+    assert {("rs0", "z", "not in the z"), ("rs58", "x", "not in the x"), ("rs59", "x", "not in the x")} == rows
+
+
 def test_several_exposures_in_one_model(tmp_path):
     exposure, _ = studies(tmp_path)
     other = exposure.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))
     other.to_csv(tmp_path / "z.tsv", sep="\t", index=False)
-    from deepmr.commands.mr_gwas import GwasOptions, prepare
+    from deepmr.commands.gwas_instruments import GwasOptions, prepare
 
     x, z, y = (read_sumstats(tmp_path / name)[0] for name in ("x.tsv.gz", "z.tsv", "y.txt"))
     found = prepare([x, z], y, gwas=GwasOptions(multivariable=True)).instruments

@@ -52,6 +52,32 @@ def test_paths_are_relative_to_the_file_and_values_have_their_types(flow, tmp_pa
     }
 
 
+def test_files_of_gwas_results_are_relative_to_the_file_and_tasks_are_names(flow, tmp_path):
+    text = (
+        '[mr]\nexposure = ["a.tsv", "LDL=/data/b.tsv"]\noutcome = "CHD=c.tsv"\nout = "mr.tsv"\ncorrelation = "panel"\n'
+    )
+    (step,) = read_flow(flow(text + 'panel = "eur"\n'))
+    assert step.options["exposure"] == [str(tmp_path / "a.tsv"), "LDL=/data/b.tsv"]
+    assert step.options["outcome"] == [f"CHD={tmp_path / 'c.tsv'}"]
+    assert (step.options["correlation"], step.options["panel"]) == ("panel", tmp_path / "eur")
+    (step,) = read_flow(flow('[mr]\neffects = "e.h5"\nexposure = ["a"]\nout = "mr.tsv"\n'))
+    assert step.options["exposure"] == ["a"]
+
+
+def test_a_flow_from_two_files_of_gwas_results_to_a_page(flow, tmp_path):
+    from tests.commands.test_mr_gwas import studies
+
+    studies(tmp_path)
+    path = flow(
+        '[mr]\nexposure = ["x.tsv.gz"]\noutcome = ["y.txt"]\nout = "r.tsv"\nmethod = ["ivw_random", "egger"]\n'
+        '[report]\nestimates = "r.tsv"\nout = "r.html"\n'
+    )
+    run(path)
+    manifest = json.loads((tmp_path / "flow.manifest.json").read_text())
+    assert set(manifest["steps"][0]["provenance"]["inputs"]) == {"exposure_1", "outcome_1"}
+    assert "Does x cause y?" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 def test_a_command_can_run_twice(flow):
     one, other = ('[[meta]]\nestimates = "a.tsv"\nout = "b.tsv"\n', '[[meta]]\nestimates = "c.tsv"\nout = "d.tsv"\n')
     steps = read_flow(flow(f"{one}{other}overwrite = false\n"))

@@ -110,6 +110,16 @@ def test_what_is_known_of_a_variant_is_kept(read):
     assert effects.variants["pos"].dtype == np.int64
 
 
+def test_means_are_of_a_population_unless_the_table_says_otherwise(read):
+    rows = "locus\tvariant_id\ttask\tbeta\tse{}\na\tv\tX\t1\t0.1{}\na\tw\tX\t2\t0.1{}\n"
+    assert read(rows.format("", "", ""))[0].estimand == "population"
+    assert read(rows.format("\testimand", "\tmodel", "\tmodel"))[0].estimand == "model"
+    with pytest.raises(InputError, match="estimand must be the same for all effects; got model, population"):
+        read(rows.format("\testimand", "\tmodel", "\tpopulation"))
+    with pytest.raises(InputError, match="estimand must be one of model, calibrated, population; got 'truth'"):
+        read(rows.format("\testimand", "\ttruth", "\ttruth"))
+
+
 def test_gzip(read):
     assert read(gzip.compress((MEANS + "p\tv\tX\t1\t1\n").encode()), "effects.tsv.gz")[1] == ("p",)
 

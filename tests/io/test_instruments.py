@@ -48,6 +48,22 @@ def test_pairs_come_one_by_one_and_loci_together(tmp_path):
     assert all(pair.estimand == "model" for pair in pairs)
 
 
+def test_tables_of_several_exposures_come_back(tmp_path):
+    one = simulated(counts=(4,))
+    rng = np.random.default_rng(0)
+    both = replace(
+        one, exposures=("a", "b"), beta_exposure=rng.normal(size=(4, 2)), se_exposure=rng.uniform(1, 2, size=(4, 2)),
+        error_factors=None, error_corr=None, n=None,
+    )  # fmt: skip
+    write_table(both.to_frame(), tmp_path / "i.tsv")
+    (back,) = read_instruments(tmp_path / "i.tsv", several=True)
+    assert (back.exposures, back.outcome) == (("a", "b"), one.outcome)
+    for name in ("beta_exposure", "se_exposure", "beta_outcome", "se_outcome"):
+        assert np.array_equal(getattr(back, name), getattr(both, name))
+    write_table(one.to_frame(), tmp_path / "i.tsv")
+    assert read_instruments(tmp_path / "i.tsv", several=True)[0].exposures == one.exposures
+
+
 MINIMAL = ["exposure", "outcome", "locus", "variant_id", "beta_exposure", "se_exposure", "beta_outcome", "se_outcome"]
 ROW = ["X", "Y", "l", "v", "1", "0.1", "2", "0.2"]
 

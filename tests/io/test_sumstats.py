@@ -156,7 +156,7 @@ def test_columns_named_by_the_user(tmp_path):
         ("rs1\tA\tG\t0.1\n", "no column for an effect"),
         ("SNP\tA1\tBETA\nr\tA\t1\n", "no column for a standard error"),
         ("SNP\tSNP\tA1\tBETA\tSE\n", "the column 'SNP' occurs more than once"),
-        ("##fileformat=VCFv4.2\n#CHROM\n", "a VCF file"),
+        ("##fileformat=VCFv4.2\n#CHROM\n", "a VCF file without studies"),
     ],
 )
 def test_a_malformed_file_is_told_in_a_line(tmp_path, text, says):
@@ -172,6 +172,16 @@ def test_p_values_of_other_effects_are_noted(tmp_path):
     path.write_text(HEAD + "".join(f"r{i}\tA\tG\t{0.1 + i / 100}\t0.02\t0.2\t0.3\n" for i in range(30)))
     (one,) = read_sumstats(path)
     assert "disagree" in one.notes[0]
+
+
+def test_odds_ratios_among_effects_and_unusable_rows_are_told(tmp_path, caplog):
+    path = tmp_path / "t.tsv"
+    path.write_text(HEAD + "".join(f"r{i}\tA\tG\t{0.9 + i / 100}\t0.02\tNA\t0.3\n" for i in range(30)))
+    (one,) = read_sumstats(path)
+    assert "if they are odds ratios, name them" in one.notes[0]
+    path.write_text(HEAD + GOOD + BAD_ROWS["the standard error is zero"])
+    read_sumstats(path)
+    assert "1 of 2 rows cannot be used, first bad: the standard error is zero (1)" in caplog.text
 
 
 def test_ld_matrices(tmp_path):

@@ -1,4 +1,4 @@
-"""Leaving loci out, subgroups, moderators and heavy tails."""
+"""Subgroups, moderators and heavy tails."""
 
 import inspect
 
@@ -8,19 +8,11 @@ import pytest
 import statsmodels.api as sm
 from scipy import integrate, stats
 
-from deepmr import schema
 from deepmr.errors import InputError
-from deepmr.meta import estimate_tau2, leave_one_out, pool_estimates, pool_robust, pool_subgroups, regress_estimates
+from deepmr.meta import estimate_tau2, pool_estimates, pool_robust, pool_subgroups, regress_estimates
 from deepmr.meta.robust import fit_t, log_density
 from deepmr.types import Estimates
-
-
-def studies(beta, se, *, factors=None):
-    beta = np.asarray(beta, dtype=float)
-    frame = pd.DataFrame(dict.fromkeys(schema.ESTIMATES, "ivw"), index=range(len(beta)))
-    frame = frame.assign(exposure="a", outcome="b", estimand="model", locus=[f"l{i}" for i in range(len(beta))])
-    frame = frame.assign(beta=beta, se=se, ci_low=beta, ci_high=beta, pvalue=0.5, n=5)
-    return Estimates(table=frame, error_factors=factors)
+from tests.meta.builders import studies
 
 
 @pytest.fixture
@@ -30,23 +22,6 @@ def shared():
     factors = 0.2 * rng.normal(size=(3, 1)) + 0.1 * rng.normal(size=(3, 12))
     beta = 1 + 0.5 * rng.standard_t(3, 12) + sampling * rng.normal(size=12)
     return studies(beta, np.sqrt(sampling**2 + np.sum(factors**2, axis=0)), factors=factors)
-
-
-@pytest.mark.parametrize("tau2", ["REML", "DL", "PM"])
-def test_leaving_one_out_is_pooling_the_others(shared, tau2):
-    found = leave_one_out(shared, tau2=tau2)
-    for i in range(12):
-        others = pool_estimates(shared.take(np.arange(12) != i), tau2=tau2)
-        assert found.table["locus"][i] == f"l{i}"
-        for name in others.table.columns.drop(["method", "exposure", "outcome", "estimand", "locus", "n_skipped"]):
-            assert found.table[name][i] == pytest.approx(others.table[name][0], rel=1e-8), name
-        assert found.error_factors[:, i] == pytest.approx(others.error_factors[:, 0])
-
-
-def test_two_loci_leave_too_few():
-    found = leave_one_out(studies([1, 2], [1, 1]))
-    assert len(found) == 0
-    assert found.skipped["reason"].tolist() == ["needs at least 3 loci; has 2"] * 2
 
 
 def test_subgroups_by_hand():
@@ -153,3 +128,25 @@ def test_robust_edges_are_finite(beta, se):
 def test_options_that_do_not_go_together():
     with pytest.raises(InputError, match="KR goes with"):
         inspect.unwrap(pool_estimates)(studies([1, 2], [1, 1]), tau2="DL", ci="KR")
+
+
+def test_robust_fits_of_few_effects_never_leave_their_bounds():
+    """A Newton step from where the likelihood is flat led to zero degrees of freedom, and to ZeroDivisionError."""
+    for seed in (38, 77, 78, 122, 156, 186):
+        rng = np.random.default_rng(seed)
+        k = int(rng.integers(3, 12))
+        variance = rng.uniform(0.05, 0.3, k) ** 2
+        beta = 0.5 + rng.normal(size=k) * np.sqrt(variance) * rng.uniform(0.3, 2.0)
+        fit = fit_t(beta, variance)
+        assert beta.min() <= fit.mean <= beta.max()
+        assert fit.variance > 0
+        assert fit.df >= 1
+
+
+@pytest.mark.parametrize("members", [0, 4])
+@pytest.mark.parametrize("ci", ["HK", "HK_adhoc", "t"])
+def test_effects_that_happen_to_be_equal_are_not_known_without_error(members, ci):
+    factors = np.full((members, 3), 0.01) if members else None
+    row = pool_estimates(studies([0.5] * 3, [0.1] * 3, factors=factors), ci=ci).table.iloc[0]
+    assert row["se"] > 0.1 / np.sqrt(3) - 1e-9
+    assert row["pvalue"] > 1e-4

@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 
 from deepmr import schema
-from deepmr.meta import pool_estimates, tau2_interval
+from deepmr.meta import (
+    leave_one_out,
+    pool_estimates,
+    rank_test,
+    regression_test,
+    tau2_interval,
+    trim_and_fill,
+)
 from deepmr.types import Estimates
 from tests.oracle.reference import CLOSED, ITERATED, agree, fits, only, options, values
 
@@ -122,3 +129,32 @@ def test_log_likelihood(row, studies):
     if method == "REML":
         value -= 0.5 * np.log(np.sum(1 / spread) / len(beta)) - 0.5 * np.log(2 * np.pi)
     agree({"logLik": value}, values(row), {"logLik": "logLik"}, ITERATED)
+
+
+@fits("metafor", "leave1out")
+def test_leave_one_out(row, studies):
+    found = leave_one_out(studies, tau2=options(row)["method"], ci="normal").table
+    names = {"est": "beta", "se": "se", "tau2": "tau2"}
+    ours = {f"{q}[{i + 1}]": v for q, name in names.items() for i, v in enumerate(found[name])}
+    agree(ours, values(row), {q: q for q in ours}, ITERATED)
+
+
+@fits("metafor", "ranktest")
+def test_rank_test(row, studies):
+    ours = rank_test(studies).tests.iloc[0]
+    agree(ours, values(row), {"tau": "kendall_tau", "p": "pvalue"}, CLOSED)
+
+
+@fits("metafor", "regtest")
+def test_regression_test(row, studies):
+    ours = regression_test(studies).tests.iloc[0].to_dict()
+    ours["t"] = ours["slope"] / ours["slope_se"]
+    agree(ours, values(row), {"z": "t", "p": "pvalue", "int": "limit"}, CLOSED)
+
+
+@fits("metafor", "trimfill")
+def test_trim_and_fill(row, studies):
+    method = options(row)["method"]
+    ours = only(trim_and_fill(studies, tau2=method, ci="normal").pooled)
+    names = {"est": "beta", "se": "se", "tau2": "tau2", "k0": "n_filled"}
+    agree(ours, values(row), names, ITERATED if method in ROOTS else CLOSED)

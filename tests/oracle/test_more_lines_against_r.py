@@ -11,7 +11,8 @@ from deepmr.mr.grip import grip
 from deepmr.mr.ivw import ivw_random
 from deepmr.mr.ivw_additive import ivw_additive
 from deepmr.mr.ivw_robust import ivw_penalised, ivw_robust
-from deepmr.mr.radial import egger_radial, ivw_radial, radial_outliers
+from deepmr.mr.radial import egger_radial, ivw_radial
+from deepmr.mr.sensitivity import q_outliers
 from tests.oracle.reference import CLOSED, ROBUST, agree, fits, only, options, values
 from tests.oracle.test_lines_against_r import MAGNIFIED, MR, TWO_SAMPLE, with_their_rule
 
@@ -104,7 +105,7 @@ def test_radial_ivw(row, instruments):
     names = {"est": "beta", "se": "se", "p": "pvalue", "Q": "q", "df": "q_df", "meanF": "f_statistic"}
     agree(ours, theirs, names, 1e-4 if weights == "iterative" else CLOSED)  # they stop at a step of 1e-4
     if "n_outliers" in theirs:
-        frame = radial_outliers(instruments, weights=weights, correction="none")
+        frame = q_outliers(instruments, weights=weights, correction="none").table
         assert frame["outlier"].sum() == theirs["n_outliers"]
         for j in range(5):
             assert frame["q"][j] == pytest.approx(theirs[f"Qj[{j + 1}]"], rel=CLOSED)
@@ -115,5 +116,5 @@ def test_radial_egger(row, instruments):
     weights, theirs = WEIGHTS[options(row)["weights"]], values(row)
     names = {"est": "beta", "se": "se", "p": "pvalue", "int": "intercept", "int_se": "intercept_se", "Q": "q"}
     agree(only(egger_radial(instruments, weights=weights)), theirs, names, CLOSED)
-    frame = radial_outliers(instruments, weights=weights, correction="none", intercept=True)
+    frame = q_outliers(instruments, weights=weights, correction="none", intercept=True).table
     assert frame["outlier"].sum() == theirs["n_outliers"]

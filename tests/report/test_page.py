@@ -208,7 +208,7 @@ def test_many_pairs_keep_to_the_strongest(run):
     table = pd.DataFrame([row | pair | {"beta": 1.0 + i, "se": 1.0} for i, pair in enumerate(rows)])
     many = replace(run, pooled=Estimates(table=table), truth=None)
     assert [card["exposure"] for card in tables.headline(many)] == ["t7"] * 6
-    drawn, cut = plates._for_forest(many)
+    drawn, cut = plates.for_forest(many.pooled, many.leading)
     assert len(drawn) == plates.MAX_FOREST
     assert drawn.table["beta"].min() == 9.0
     assert "The 48 of 56 pairs" in cut

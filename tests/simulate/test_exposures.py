@@ -16,7 +16,7 @@ def test_effects_have_the_stated_sizes(scenario):
     rest = given.beta_outcome - given.beta_exposure @ [0.4, -0.2]
     # What the errors of the exposures and of the outcome leave, and other paths.
     plain = 0.02**2 * (1 + 0.4**2 + 0.2**2)
-    if scenario in ("valid", "weak"):
+    if scenario in ("valid", "weak", "alike"):
         assert rest.var() == pytest.approx(plain, rel=0.03)
     elif scenario != "overlap":
         assert rest.var() > 1.5 * plain

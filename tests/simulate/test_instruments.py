@@ -13,14 +13,16 @@ def test_effects_scatter_about_the_line_as_their_errors_say(scenario):
     variance = given.se_outcome**2 + 0.16 * given.se_exposure[:, 0] ** 2
     variance = variance - 0.8 * rho * given.se_outcome * given.se_exposure[:, 0]
     z = (y - 0.4 * x) / np.sqrt(variance)
-    if scenario in ("valid", "weak", "overlap", "shared_errors"):
+    if scenario in ("valid", "weak", "overlap", "shared_errors", "linked"):
         assert np.mean(z**2) == pytest.approx(1, abs=0.03)
     else:
         assert np.mean(z**2) > 2
         assert np.median(np.abs(z)) == pytest.approx(0.6745 / 0.7, rel=0.25)  # most are valid
 
 
-@pytest.mark.parametrize(("scenario", "mean_f"), [("valid", 80), ("weak", 4), ("overlap", 10), ("shared_errors", 3.2)])
+@pytest.mark.parametrize(
+    ("scenario", "mean_f"), [("valid", 80), ("weak", 4), ("overlap", 10), ("shared_errors", 3.2), ("linked", 20)]
+)
 def test_strength_is_as_stated(scenario, mean_f):
     given = simulate_instruments(scenario, n_loci=400)
     assert np.mean((given.beta_exposure / given.se_exposure) ** 2) == pytest.approx(mean_f, rel=0.03)
@@ -43,6 +45,16 @@ def test_errors_correlate_as_stated():
     both = np.einsum("kr,kr->r", given.error_factors[..., 0], given.error_factors[..., 1])
     assert shared[:, 0] == pytest.approx(given.se_exposure[:, 0] ** 2 / 2)
     assert both == pytest.approx(0.6 * np.sqrt(shared[:, 0] * shared[:, 1]))
+
+
+def test_linked_instruments_err_together_as_their_correlation_says():
+    given = simulate_instruments("linked", n_loci=4000, n_instruments=6)
+    z = (given.beta_outcome - 0.4 * given.beta_exposure[:, 0]) / np.hypot(
+        given.se_outcome, 0.4 * given.se_exposure[:, 0]
+    )
+    found = np.corrcoef(z.reshape(4000, 6), rowvar=False)
+    assert given.correlation is not None
+    assert found == pytest.approx(given.correlation[7], abs=0.06)
 
 
 def test_replicates_differ_and_repeat():

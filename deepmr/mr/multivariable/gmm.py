@@ -85,7 +85,7 @@ def mv_gmm(
         level=level,
         extra={
             **({"tau2": found.tau2} if overdispersion else {}),
-            **cochran(np.nan_to_num(found.q), df),
+            **cochran(np.nan_to_num(found.q), df, shared=instruments.error_factors is not None),
             "n_roots": found.n_roots,
             "conditional_f": conditional_f(instruments, covariance=covariance),
         },

@@ -102,7 +102,7 @@ def regression_estimates(
         level=level,
         extra={
             "sigma": np.sqrt(fit.dispersion),
-            **cochran(fit.residual_ss, fit.df),
+            **cochran(fit.residual_ss, fit.df, shared=shared is not None),
             "conditional_f": conditional_f(instruments),
             **extra,
         },
@@ -166,7 +166,7 @@ def mv_egger(
             "intercept_se": intercept_error.se,
             "intercept_pvalue": two_sided(fit.coef[:, 0], intercept_error.se, df=intercept_error.df),
             "sigma": np.sqrt(fit.dispersion),
-            **cochran(fit.residual_ss, fit.df),
+            **cochran(fit.residual_ss, fit.df, shared=shared is not None),
             "conditional_f": conditional_f(instruments),
         },
         factors=factors,

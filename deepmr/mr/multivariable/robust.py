@@ -68,7 +68,7 @@ def mv_ivw_robust(
         level=level,
         extra={
             "sigma": robust.scale,
-            **cochran(segment_sum(weights * fit.residual**2, offsets), fit.df),
+            **cochran(segment_sum(weights * fit.residual**2, offsets), fit.df, shared=shared is not None),
             "conditional_f": conditional_f(given),
         },
         factors=factors,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from deepmr.errors import InputError
 from deepmr.mr import estimate_effects
+from deepmr.mr.sensitivity.phrases import trait
 from deepmr.types import Estimates, Instruments
 
 
@@ -75,10 +76,10 @@ def _compare(method: str, forward: Estimates, reverse: Estimates) -> str:
             said.append(_direction(table))
         else:
             gone = part.skipped[part.skipped["method"] == method].iloc[0]
-            said.append(f"{gone['exposure']} on {gone['outcome']} has no estimate ({gone['reason']})")
+            said.append(f"{trait(gone['exposure'])} on {trait(gone['outcome'])} has no estimate ({gone['reason']})")
     if all(len(table) == 1 for table in tables):
         clear = [bool((table["ci_low"].iloc[0] > 0) or (table["ci_high"].iloc[0] < 0)) for table in tables]
-        one, other = tables[0]["exposure"].iloc[0], tables[0]["outcome"].iloc[0]
+        one, other = trait(tables[0]["exposure"].iloc[0]), trait(tables[0]["outcome"].iloc[0])
         verdict = {
             (True, False): f"this supports {one} as a cause of {other}, and not the reverse",
             (False, True): f"this supports {other} as a cause of {one}, and not the reverse",
@@ -91,7 +92,7 @@ def _compare(method: str, forward: Estimates, reverse: Estimates) -> str:
 
 def _direction(table: pd.DataFrame) -> str:
     row = table.iloc[0]
-    pair = f"{row['exposure']} on {row['outcome']}"
+    pair = f"{trait(row['exposure'])} on {trait(row['outcome'])}"
     if len(table) == 1:
         return f"{pair} {row['beta']:.3g} ({row['ci_low']:.3g} to {row['ci_high']:.3g})"
     clear = int(((table["ci_low"] > 0) | (table["ci_high"] < 0)).sum())

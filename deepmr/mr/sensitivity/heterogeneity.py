@@ -30,11 +30,9 @@ def heterogeneity(instruments: Instruments, *, min_instruments: int = 3, signifi
     with fixed effects unless Q says no; then with random effects unless Q - Q' says no; then MR-Egger, fixed unless Q'
     says no.
 
-    Q takes errors as independent and their size as known. Where they come from ensemble members, it is no test:
-    with five members, twenty instruments and no heterogeneity it rejects at the 5 % level in 48 % of loci when the
-    members' errors differ between edits (standard errors of four degrees of freedom), and in 2 % when they are
-    shared; Q - Q' rejects in about 25 %, so Rucker's rule means little there. The intercept's test contains both (5
-    to 9 % there).
+    Cochran's Q takes errors as independent and their size as known. Where ensemble members share them, both Q and their
+    P values are those of `deepmr.mr.scatter.member_scatter`, I2 follows from them, and the intercept's own test, which
+    contains what members share, stands for Q - Q'.
 
     References
     ----------
@@ -45,7 +43,9 @@ def heterogeneity(instruments: Instruments, *, min_instruments: int = 3, signifi
     origin = _by_locus(ivw_fixed(instruments, min_instruments=min_instruments), instruments)
     q, q_egger = origin["q"], line["q"]
     difference = np.maximum(q - q_egger, 0.0)
-    p, p_egger, p_difference = origin["q_pvalue"], line["q_pvalue"], chi2_tail(difference, 1.0)
+    p, p_egger = origin["q_pvalue"], line["q_pvalue"]
+    independent = instruments.error_factors is None
+    p_difference = chi2_tail(difference, 1.0) if independent else line["intercept_pvalue"]
     calm = np.where(p_egger > significance, "egger_fixed", "egger_random")
     model = np.where(p > significance, "ivw_fixed", np.where(p_difference > significance, "ivw_random", calm))
     return by_locus(

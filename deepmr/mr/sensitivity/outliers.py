@@ -8,8 +8,9 @@ import pandas as pd
 
 from deepmr.inference import chi2_tail, two_sided
 from deepmr.linalg import fit_lines, segment_repeat
-from deepmr.mr.lines import exposure_of, inverse_variances, too_few, with_ratio
+from deepmr.mr.lines import exposure_of, oriented, too_few, too_few_ratios, with_ratio
 from deepmr.mr.presso import presso_outliers
+from deepmr.mr.radial import RadialWeights, radial_weights
 from deepmr.mr.sensitivity.findings import Findings, home, ordered, skipped_rows
 from deepmr.types import Instruments
 
@@ -17,6 +18,8 @@ from deepmr.types import Instruments
 def q_outliers(
     instruments: Instruments,
     *,
+    weights: RadialWeights = "first",
+    intercept: bool = False,
     significance: float = 0.05,
     correction: Literal["bonferroni", "none"] = "bonferroni",
     min_instruments: int = 3,
@@ -25,7 +28,10 @@ def q_outliers(
 
     Parameters
     ----------
-    instruments : one exposure.
+    instruments : one exposure; those with an exposure effect of exactly zero are left out.
+    weights : inverse variances of the outcome effects: of `first` order, 1 / se_y^2, or with the error of the exposure
+        effect, as for `deepmr.mr.radial.ivw_radial`; with an intercept not `iterative`.
+    intercept : about the line of radial MR-Egger instead of the line through the origin.
     significance : level of the test.
     correction : for the number of instruments of the locus; RadialMR leaves it to its user.
     min_instruments : loci with fewer are skipped.
@@ -36,8 +42,8 @@ def q_outliers(
 
     Notes
     -----
-    Q_j = (y_j - b x_j)^2 / se_y^2 about the inverse-variance line of all instruments, chi-square with one degree of
-    freedom: the radial outliers of first-order weights. A strong outlier draws the line towards itself and hides
+    Q_j = w_j (y_j - b x_j)^2 about the inverse-variance line of all instruments, chi-square with one degree of freedom:
+    RadialMR's outliers. A strong outlier draws the line towards itself and hides
     others, so look again after leaving it out. Where standard errors come from K ensemble members, Student's t with
     K - 1 degrees of freedom takes the place of chi-square. An outlier is an instrument to understand, not one to
     delete unseen.
@@ -47,11 +53,11 @@ def q_outliers(
     Bowden J et al. Improving the visualization, interpretation and analysis of two-sample summary data Mendelian
     randomization via the Radial plot and Radial regression. Int J Epidemiol 2018. https://doi.org/10.1093/ije/dyy101
     """
-    used = with_ratio(instruments)
+    used = oriented(with_ratio(instruments))
     x, _ = exposure_of(used)
-    weights = inverse_variances(used)
-    fit = fit_lines(x, used.beta_outcome.astype(float), weights, used.offsets)
-    q = weights * fit.residual**2
+    root = np.sqrt(radial_weights(used, weights, intercept=intercept))
+    fit = fit_lines(root * x, root * used.beta_outcome, np.ones_like(x), used.offsets, intercept=intercept)
+    q = fit.residual**2
     shared = used.error_factors
     if shared is None:
         pvalue = chi2_tail(q, 1.0)
@@ -59,11 +65,12 @@ def q_outliers(
         pvalue = two_sided(np.sqrt(q), np.ones_like(q), df=float(max(len(shared) - 1, 1)))
     tests = segment_repeat(np.maximum(used.counts, 1).astype(float), used.offsets)
     level = significance / tests if correction == "bonferroni" else np.full_like(tests, significance)
-    reason = np.asarray(too_few(used, max(min_instruments, 2)), dtype=object)
+    needed = max(min_instruments, 3 if intercept else 2)
+    reason = np.asarray(too_few_ratios(instruments, used, needed), dtype=object)
     place = home(used)
     table = pd.DataFrame(
         {
-            "method": "q",
+            "method": "q" if weights == "first" else "radial",
             "exposure": used.exposure,
             "outcome": used.outcome,
             "locus": np.asarray(used.loci, dtype=object)[place],
@@ -112,5 +119,11 @@ def presso_test(instruments: Instruments) -> Findings:
     return outlier_findings("presso", instruments, presso_outliers(instruments))
 
 
+def radial_test(instruments: Instruments) -> Findings:
+    """Find instruments far from the line where the errors of both effects count: `q_outliers` by modified weights."""
+    return q_outliers(instruments, weights="modified")
+
+
 # Tests for outliers by name: each takes instruments and returns findings "outliers".
-OUTLIER_TESTS: dict[str, Callable[..., Findings]] = {"q": q_outliers, "presso": presso_test}
+OUTLIER_TESTS: dict[str, Callable[..., Findings]] = {"q": q_outliers, "radial": radial_test, "presso": presso_test}
+USUAL_TESTS = ("q", "presso")  # `radial` differs from `q` where instruments are weak alone

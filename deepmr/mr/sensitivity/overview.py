@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from deepmr.mr.sensitivity.findings import Findings
-from deepmr.mr.sensitivity.phrases import MEMBERS, number, of_loci, share
+from deepmr.mr.sensitivity.phrases import MEMBERS, number, of_loci, share, trait
 from deepmr.mr.sensitivity.strength import WEAK
 
 SIGNIFICANT = 0.05
@@ -19,8 +19,9 @@ def many_loci(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> 
     n = len(ours)
     clear = int(((ours["ci_low"] > 0) | (ours["ci_high"] < 0)).sum())
     positive = int((ours["beta"] > 0).sum())
+    exposure, outcome = (trait(ours[name].iloc[0]) for name in ("exposure", "outcome"))
     yield (
-        f"{lead} estimates the effect of {ours['exposure'].iloc[0]} on {ours['outcome'].iloc[0]} at {n:,} loci: median "
+        f"{lead} estimates the effect of {exposure} on {outcome} at {n:,} loci: median "
         f"{number(float(ours['beta'].median()))}, above 0 at {of_loci(positive, n)}; the interval leaves 0 out at "
         f"{of_loci(clear, n)}."
     )

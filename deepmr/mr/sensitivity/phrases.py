@@ -2,11 +2,9 @@
 
 from typing import Any
 
-# What holds of Q where errors come from ensemble members; `heterogeneity` has the numbers.
-MEMBERS = (
-    "Q is no test here: members that differ between edits make it reject too often, errors that they share too seldom."
-)
-NAMED = 5  # most variants or methods that a sentence names
+# What holds of Q where errors come from ensemble members; `deepmr.mr.scatter` has the numbers.
+MEMBERS = "Q allows for errors that ensemble members share; of few members it knows their size only roughly."
+NAMED = 5  # most variants or methods that a sentence names, unless there is one more
 
 
 def of_loci(k: int, n: int) -> str:
@@ -16,7 +14,7 @@ def of_loci(k: int, n: int) -> str:
 
 def listed(names: list[str], last: str = "and") -> str:
     """Return names in a row, the last after "and"; of many the first five and how many more."""
-    if len(names) > NAMED:
+    if len(names) > NAMED + 1:
         return ", ".join(names[:NAMED]) + f" {last} {len(names) - NAMED:,} more"
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" {last} {names[-1]}"
 
@@ -29,6 +27,16 @@ def number(value: float) -> str:
 def share(value: float) -> str:
     """Return a share as percent."""
     return f"{100 * value:.2g} %" if value < 0.995 else "100 %"
+
+
+def probability(value: float) -> str:
+    """Return "P = 0.012"; what is too small for a floating-point number is never 0."""
+    return "P < 1e-300" if value < 1e-300 else f"P = {value:.2g}"
+
+
+def trait(name: str) -> str:
+    """Return the name of a trait without the identifier that OpenGWAS puts behind it, "BMI || id:ieu-a-2"."""
+    return name.partition(" || id:")[0]
 
 
 def effect(row: Any) -> str:

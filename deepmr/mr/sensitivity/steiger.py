@@ -12,6 +12,7 @@ from deepmr.linalg import divide, segment_sum
 from deepmr.mr.lines import exposure_of
 from deepmr.mr.sensitivity.explained import r_from_beta
 from deepmr.mr.sensitivity.findings import Findings, by_locus, home, ordered
+from deepmr.mr.sensitivity.phrases import probability
 from deepmr.types import Instruments
 
 _R_MAX = 1 - 1e-12
@@ -119,7 +120,7 @@ def steiger(
         "tipping_reliability": divide(r2_y, r2_x),
         "n_reversed": segment_sum((rx <= ry).astype(float), offsets).astype(int),
     }
-    reason = np.where(counts == 0, "needs at least 1 instruments; has 0", "").astype(object)
+    reason = np.where(counts == 0, "needs at least 1 instrument; has 0", "").astype(object)
     reason[too_much] = "the instruments' shares of variance add up to more than 1: they are not independent"
     return by_locus("steiger", instruments, columns, reason=reason)
 
@@ -146,7 +147,7 @@ def steiger_filter(
     reversed_ = (~table["forward"] & (table["pvalue"] <= significance)).to_numpy(bool)
     gone = table[reversed_]
     reasons = [
-        f"explains more of {y} (r2 = {r2_y:.3g}) than of {x} (r2 = {r2_x:.3g}), P = {p:.2g}"
+        f"explains more of {y} (r2 = {r2_y:.3g}) than of {x} (r2 = {r2_x:.3g}), {probability(p)}"
         for x, y, r2_x, r2_y, p in zip(
             gone["exposure"], gone["outcome"], gone["r2_exposure"], gone["r2_outcome"], gone["pvalue"], strict=True
         )

@@ -13,7 +13,7 @@ from deepmr.mr import METHODS, estimate_effects
 from deepmr.mr.sensitivity.findings import Findings, ordered, stack
 from deepmr.mr.sensitivity.heterogeneity import heterogeneity
 from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instruments
-from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS
+from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS, USUAL_TESTS
 from deepmr.mr.sensitivity.steiger import steiger, steiger_variants
 from deepmr.mr.sensitivity.strength import strength
 from deepmr.mr.sensitivity.verdict import describe
@@ -64,7 +64,7 @@ def check_sensitivity(
     methods: Sequence[str] | None = None,
     min_instruments: int = 3,
     level: float = 0.95,
-    outlier_tests: Sequence[str] = tuple(OUTLIER_TESTS),
+    outlier_tests: Sequence[str] = USUAL_TESTS,
     r_exposure: Float[np.ndarray, "rows"] | None = None,
     r_outcome: Float[np.ndarray, "rows"] | None = None,
 ) -> Sensitivity:
@@ -111,7 +111,7 @@ def examine(
     lead: str,
     min_instruments: int = 3,
     level: float = 0.95,
-    outlier_tests: Sequence[str] = tuple(OUTLIER_TESTS),
+    outlier_tests: Sequence[str] = USUAL_TESTS,
     r_exposure: Float[np.ndarray, "rows"] | None = None,
     r_outcome: Float[np.ndarray, "rows"] | None = None,
 ) -> Sensitivity:

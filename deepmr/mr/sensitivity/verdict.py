@@ -1,12 +1,13 @@
 """What sensitivity analyses say, in words: short sentences with the numbers behind them."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from deepmr.mr.sensitivity.overview import SIGNIFICANT, Table, many_loci
-from deepmr.mr.sensitivity.phrases import MEMBERS, effect, listed, number, share
+from deepmr.mr.sensitivity.phrases import MEMBERS, effect, listed, number, probability, share, trait
 from deepmr.mr.sensitivity.strength import WEAK
 from deepmr.types import Estimates
 
@@ -25,7 +26,7 @@ def describe(estimates: Estimates, findings: Table, *, lead: str, shared: bool =
     estimates : of every method.
     findings : by name of the analysis, as `check_sensitivity` has them.
     lead : the method that the others are compared with.
-    shared : whether ensemble members share errors, which Cochran's Q cannot see.
+    shared : whether ensemble members share errors.
     """
     table = estimates.table
     loci = int((table["method"] == lead).sum())
@@ -41,7 +42,7 @@ def describe(estimates: Estimates, findings: Table, *, lead: str, shared: bool =
 def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Iterator[str]:
     row = table[table["method"] == lead].iloc[0]
     yield (
-        f"{lead} estimates the effect of {row['exposure']} on {row['outcome']} as {effect(row)} "
+        f"{lead} estimates the effect of {trait(row['exposure'])} on {trait(row['outcome'])} as {effect(row)} "
         f"from {row['n']:,} instrument{'' if row['n'] == 1 else 's'}."
     )
     doubts: list[str] = []
@@ -85,30 +86,39 @@ def _agreement(table: pd.DataFrame, agreement: pd.DataFrame, row: Any, doubts: l
 def _strength(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
     it = table.iloc[0]
     weak = f"{it['n_weak']:,} of {it['n']:,} instruments have F below {WEAK:g}"
-    dilution = f"errors of the exposure effects pull IVW towards 0 by about {share(it['relative_bias'])}"
-    if it["i2_gx"] > 0:
+    one = it["n"] == 1
+    errors = "the error of its exposure effect pulls" if one else "errors of the exposure effects pull"
+    dilution = f"{errors} IVW towards 0 by about {share(it['relative_bias'])}"
+    if it["i2_gx"] > 0 and it["n"] >= 3:
         dilution += f", MR-Egger's slope by about {share(1 - it['i2_gx'])}"
-    if it["f_statistic"] < WEAK:
+    if one:
+        size = "weak" if it["f_statistic"] < WEAK else "strong"
+        doubts += ["weak"] if size == "weak" else []
+        yield f"The instrument is {size}, F = {number(it['f_statistic'])}: {dilution}."
+    elif it["f_statistic"] < WEAK:
         doubts.append("weak")
         yield f"Instruments are weak: mean F is {number(it['f_statistic'])}; {dilution}; {weak}."
+    elif it["f_median"] < WEAK:
+        middle = f"mean F {number(it['f_statistic'])}, median {number(it['f_median'])}"
+        yield f"Few strong instruments make up for many weak ones, {middle}: {dilution}; {weak}."
     else:
         yield f"Instruments are strong on average, mean F {number(it['f_statistic'])}: {dilution}; {weak}."
-    if 0 < it["i2_gx"] < 0.9:
-        yield f"I2_GX is {100 * it['i2_gx']:.1f} %, below 90 %: MR-Egger is diluted, trust its slope little."
+    if 0 < it["i2_gx"] < 0.9 and it["n"] >= 3:
+        percent = math.floor(1000 * it["i2_gx"]) / 10  # never rounded up to the limit
+        yield f"I2_GX is {percent:.1f} %, below 90 %: MR-Egger is diluted, trust its slope little."
 
 
 def _heterogeneity(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
     it = table.iloc[0]
-    test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, P = {it['q_ivw_pvalue']:.2g}"
+    test = f"Q = {number(it['q_ivw'])} on {it['q_ivw_df']:.0f} degrees of freedom, {probability(it['q_ivw_pvalue'])}"
     if it["q_ivw_pvalue"] < SIGNIFICANT:
-        if not shared:
-            doubts.append("scatter")
+        doubts.append("scatter")
         yield f"Ratios scatter more than their errors explain ({test}, I2 = {share(it['i2_ivw'])})."
     else:
         yield f"Ratios scatter no more than their errors explain ({test})."
     if shared:
         yield MEMBERS
-    where = f"intercept {number(it['intercept'])}, P = {it['intercept_pvalue']:.2g}"
+    where = f"intercept {number(it['intercept'])}, {probability(it['intercept_pvalue'])}"
     if it["intercept_pvalue"] < SIGNIFICANT:
         doubts.append("pleiotropy")
         yield f"Instruments reach the outcome another way on average: MR-Egger's intercept is not 0 ({where})."
@@ -133,27 +143,30 @@ def _leave_one_out(table: pd.DataFrame, row: Any, doubts: list[str], shared: boo
 
 
 def _outliers(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
+    found: dict[tuple[str, ...], list[str]] = {}  # tests that find the same
     for test, part in table.groupby("method", sort=False):
         far = part[part["outlier"]].sort_values("pvalue")
-        if len(far):
+        same = next((names for names in found if set(names) == set(far["variant_id"])), tuple(far["variant_id"]))
+        found.setdefault(same, []).append(str(test))
+    for names, tests in found.items():
+        by = listed(tests)
+        if names:
             doubts.append("outliers")
-            names = listed(list(far["variant_id"]))
-            yield f"{len(far):,} of {len(part):,} instruments lie too far from the line for chance ({test}): {names}."
+            of = f"{len(names):,} of {table['variant_id'].nunique():,} instruments lie"
+            yield f"{of} too far from the line for chance ({by}): {listed(list(names))}."
         else:
-            yield f"No instrument lies too far from the line for chance ({test})."
+            yield f"No instrument lies too far from the line for chance ({by})."
 
 
 def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> Iterator[str]:
-    it = table.iloc[0]
+    it, exposure, outcome = table.iloc[0], trait(row["exposure"]), trait(row["outcome"])
     shares = (
-        f"the instruments explain {share(it['r2_exposure'])} of {row['exposure']} and {share(it['r2_outcome'])} of "
-        f"{row['outcome']}, P = {it['pvalue']:.2g}"
+        f"the instruments explain {share(it['r2_exposure'])} of {exposure} and {share(it['r2_outcome'])} of "
+        f"{outcome}, {probability(it['pvalue'])}"
     )
     if it["forward"] and it["pvalue"] < SIGNIFICANT:
         least = share(it["tipping_reliability"])
-        turns = (
-            f"it would turn if {row['outcome']} were measured with less than {least} of {row['exposure']}'s reliability"
-        )
+        turns = f"it would turn if {outcome} were measured with less than {least} of {exposure}'s reliability"
         alone = f"{it['n_reversed']:,} of {it['n']:,} by themselves explain more of the outcome"
         yield f"The direction holds: {shares}; {turns}; {alone}."
     elif it["forward"]:
@@ -163,6 +176,7 @@ def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> 
         yield f"The direction may be the other: {shares}."
 
 
+FEW = 10  # instruments below which tests miss most of what there is to find
 # What could not be done, with the reason after it.
 _UNTESTED = {
     "heterogeneity": "Heterogeneity and the intercept could not be tested:",
@@ -181,7 +195,10 @@ _DOUBTS = {
 
 
 def _reading(table: pd.DataFrame, lead: str, doubts: list[str]) -> str:
+    most = int(table.loc[table["method"] == lead, "n"].iloc[0])
     run = set(table["method"])
+    if not doubts and most < FEW:
+        return f"Nothing here gives reason for doubt, but {most} instruments can show little: read {lead}."
     if not doubts:
         return f"Nothing here gives reason for doubt, which is no proof: read {lead}."
     why = "; ".join(text for key, text in _DOUBTS.items() if key in doubts)

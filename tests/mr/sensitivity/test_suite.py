@@ -11,6 +11,7 @@ from deepmr.errors import InputError
 from deepmr.mr import METHODS as ALL
 from deepmr.mr.sensitivity import Findings, check_sensitivity, compare_directions, compare_methods, usual_methods
 from deepmr.mr.sensitivity.outliers import outlier_findings
+from deepmr.mr.sensitivity.phrases import listed
 from deepmr.mr.sensitivity.suite import QUICK
 from deepmr.types import Estimates
 from tests.mr.builders import pack, simulated
@@ -43,7 +44,7 @@ def test_an_outlier_is_named():
     y = given.beta_outcome.copy()
     y[7] += 1.0
     said = words(replace(given, beta_outcome=y))
-    assert "1 of 30 instruments lie too far from the line for chance (q): v7." in said
+    assert "1 of 30 instruments lie too far from the line for chance (q and presso): v7." in said
     assert "Ratios scatter more than their errors explain" in said
     assert "Reason for doubt: ratios scatter; there are outliers." in said
 
@@ -78,7 +79,7 @@ def test_many_loci_are_summed_up():
     assert "at 4 loci: median 0.5" in text
     assert "has the same sign at 4 of 4 loci" in text
     assert "Steiger's test of the direction needs sample sizes: edits in a model" in text
-    assert "Q is no test here" in text
+    assert "Q allows for errors that ensemble members share" in text
 
 
 def test_no_estimate_is_said_with_its_reason():
@@ -164,3 +165,37 @@ def test_scatter_alone(lead, end):
     x = np.linspace(1, 3, 12)
     given = pack(x, 0.5 * x + 0.2 * np.array([1, -1, -1, 1] * 3), 0.01, 0.1)
     assert check_sensitivity(given, methods=[lead], outlier_tests=[]).sentences[-1].endswith(end)
+
+
+def test_names_numbers_and_tests_are_written_for_readers():
+    """Identifiers of OpenGWAS, P values of 0, "and 1 more", and one finding of two tests said twice."""
+    given = replace(clean(n=30), exposures=("Body mass index || id:ieu-a-2",), n=np.full((30, 2), 1e9))
+    y = given.beta_outcome.copy()
+    y[7] += 3
+    text = words(replace(given, beta_outcome=y))
+    assert "the effect of Body mass index on outcome" in text
+    assert "id:ieu" not in text
+    assert "P = 0" not in text.replace("P = 0.", "")
+    assert "P < 1e-300" in text
+    assert "1 of 30 instruments lie too far from the line for chance (q and presso): v7." in text
+    assert listed(list("abcdef")) == "a, b, c, d, e and f"
+    assert listed(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_a_few_strong_instruments_among_weak_ones_are_not_called_strong():
+    x = np.r_[np.full(3, 3.0), np.linspace(0.06, 0.1, 20)]
+    text = words(pack(x, 0.5 * x, 0.05, 0.1))
+    assert "Few strong instruments make up for many weak ones, mean F 472, median 2.77: " in text
+    assert "20 of 23 instruments have F below 10" in text
+
+
+def test_one_and_few_instruments_promise_nothing():
+    one = words(pack([1.0], [0.5], 0.1, 0.1), min_instruments=1)
+    assert (
+        "The instrument is strong, F = 100: the error of its exposure effect pulls IVW towards 0 by about 1 %." in one
+    )
+    two = words(pack([1.0, 1.5], [0.5, 0.7], 0.1, 0.1), min_instruments=2)
+    assert "MR-Egger" not in two
+    assert words(clean(n=4)).endswith(
+        "Nothing here gives reason for doubt, but 4 instruments can show little: read ivw_random."
+    )

@@ -1,0 +1,20 @@
+"""What is recorded beside a table: how it was made."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def record_beside(path: Path) -> dict[str, Any]:
+    """Return what is recorded beside a table; nothing where there is no such file.
+
+    Parameters
+    ----------
+    path
+        The table.
+    """
+    try:
+        record = json.loads(path.with_name(path.name + ".json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
