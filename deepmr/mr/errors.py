@@ -48,7 +48,6 @@ class JointErrors:
         dense = self.correlation * (one @ other.swapaxes(-1, -2)) + left @ right.swapaxes(-1, -2)
         return Structured(own=own, left=left, right=right, dense=dense)
 
-
     def squared_size(self, effects: Float[np.ndarray, "block width traits"]) -> Float[np.ndarray, "block"]:
         """Return v' S^-1 v for the effects v of every trait at every instrument."""
         root = np.linalg.cholesky(self.own)

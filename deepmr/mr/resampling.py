@@ -1,4 +1,4 @@
-"""Standard errors of any estimator by redrawing all effects jointly, or by leaving out one ensemble member at a time."""
+"""Standard errors of any estimator: all effects drawn anew jointly, or one ensemble member left out at a time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -39,7 +39,15 @@ def everything(*, k=4, linked=True, overlap=0.5, seed=1, sizes=SIZES):
     y = 0.4 * x + se_y * rng.normal(size=n) + factors[:, :, 1].sum(axis=0)
     matrices = [matrix(m, i) for i, m in enumerate(sizes)] if linked else None
     return pack(
-        x, y, se_x, se_y, counts=sizes, factors=factors if k else None, correlation=matrices, overlap=overlap, n=(1e5, 1e5)
+        x,
+        y,
+        se_x,
+        se_y,
+        counts=sizes,
+        factors=factors if k else None,
+        correlation=matrices,
+        overlap=overlap,
+        n=(1e5, 1e5),
     )
 
 
@@ -332,7 +340,9 @@ def test_the_inverse_root_is_one(linked):
     # Nothing shared: the square root of the diagonal.
     own = np.array([[4.0, 9.0]])
     none = np.zeros((1, 2, 0))
-    assert Structured(own=own, left=none, right=none).inverse_root().to_dense()[0] == pytest.approx(np.diag([0.5, 1 / 3]))
+    assert Structured(own=own, left=none, right=none).inverse_root().to_dense()[0] == pytest.approx(
+        np.diag([0.5, 1 / 3])
+    )
 
 
 @pytest.mark.parametrize("loss", ["l2", "huber", "tukey"])
@@ -369,7 +379,9 @@ def test_robust_scores_solve_their_equations(loss, linked):
             return np.where(np.abs(z) <= k, z**2 / 2, k * (np.abs(z) - k / 2))
         return k**2 / 6 * (1 - np.maximum(1 - (z / k) ** 2, 0) ** 3)
 
-    expected = integrate.quad(lambda z: float(rho(np.array(z))) * stats.norm.pdf(z), -12, 12, limit=200, points=[-k, k])[0]
+    expected = integrate.quad(
+        lambda z: float(rho(np.array(z))) * stats.norm.pdf(z), -12, 12, limit=200, points=[-k, k]
+    )[0]
     for i, dense in loci_of(given):
         b, tau2 = table["beta"][i], table["tau2"][i]
         e, v, c = dense.at(b, tau2)
@@ -419,8 +431,9 @@ def test_confidence_sets_by_a_dense_grid(case, method):
     for i, dense in loci_of(given):
         name, n = given.loci[i], len(dense.x)
         best = dense.minimum()
+        lowest = dense.q(best)
 
-        def kept(b, dense=dense, n=n, least=dense.q(best)):
+        def kept(b, dense=dense, n=n, least=lowest):
             e, v, c = dense.at(b)
             a = dense.q(b)
             if method is anderson_rubin:
@@ -450,10 +463,13 @@ def test_confidence_sets_by_a_dense_grid(case, method):
 
 def test_conditional_tail_by_integration():
     for m, r, df in ((3.0, 2.0, 4), (5.0, 100.0, 19), (2.0, 0.5, 1), (300.0, 40.0, 299), (1e-3, 1.0, 2)):
+
         def part(w, m=m, r=r, df=df):
             return stats.chi2.sf(m * (1 - w / (m + r)), 1) * stats.chi2.pdf(w, df)
 
-        slow = integrate.quad(part, 0, m + r, limit=500, points=[1e-3, min(df, m + r) / 2])[0] + stats.chi2.sf(m + r, df)
+        slow = integrate.quad(part, 0, m + r, limit=500, points=[1e-3, min(df, m + r) / 2])[0] + stats.chi2.sf(
+            m + r, df
+        )
         assert conditional_tail(*(np.array([v]) for v in (m, r, float(df))))[0] == pytest.approx(slow, rel=1e-6)
     strong = conditional_tail(np.array([3.84]), np.array([1e8]), np.array([19.0]))
     assert strong[0] == pytest.approx(stats.chi2.sf(3.84, 1), rel=1e-6)
