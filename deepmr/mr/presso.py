@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide
+from deepmr.mr.errors import error_covariance
 from deepmr.mr.lines import (
     Distribution,
     canonical_order,
@@ -17,7 +18,6 @@ from deepmr.mr.lines import (
     inverse_variances,
     oriented,
     origin_estimates,
-    overlap,
     too_few,
 )
 from deepmr.packed import Block, blocks
@@ -175,15 +175,18 @@ def _tests(instruments: Instruments, *, n_boot: int, seed: int) -> _Tests:
         "not identified: all but one exposure effect are zero",
     )
     alone = [none if t == 0 else one if t == 1 else "" for t in told]
-    rho = overlap(given)
+    corr = error_covariance(given) / (se_x * given.se_outcome)
     for block, draws in _with_draws(given, enough & (told > 1), n_boot, seed):
         rows, known = order[block.rows], block.known
         # In units of se_y; padding is 0 in everything.
         u, z, s = (np.where(known, values[rows], 0.0) for values in (x * root, y * root, se_x * root))
         without = _slopes_without(u, z)
         distance = (z - without * u) ** 2
+        rho = np.where(known, np.clip(corr[rows], -1.0, 1.0), 0.0)
         u_star = u[..., None] + s[..., None] * draws[0]
-        z_star = (without * u)[..., None] + (rho * draws[0] + np.sqrt(1 - rho**2) * draws[1]) * known[..., None]
+        z_star = (without * u)[..., None] + (
+            rho[..., None] * draws[0] + np.sqrt(1 - rho**2)[..., None] * draws[1]
+        ) * known[..., None]
         observed = np.sum(distance, axis=1)
         global_rss[block.loci] = observed
         global_pvalue[block.loci] = (1 + np.sum(_global(u_star, z_star) >= observed[:, None], axis=1)) / (n_boot + 1)

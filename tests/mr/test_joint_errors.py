@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deepmr.mr.debiased import debiased_ivw
 from deepmr.mr.debiased_gls import debiased_gls
-from deepmr.mr.errors import FLOOR, joint_errors
+from deepmr.mr.errors import FLOOR, error_covariance, joint_errors
 from deepmr.mr.gls import ivw_gls
 from deepmr.mr.ivw import ivw_random
 from deepmr.mr.joint_profiles import mixtures
@@ -141,6 +142,19 @@ def test_correlated_errors_bias_ivw_but_not_these():
         assert abs(error.mean()) < 0.02
         assert table["se"].median() / error.std() == pytest.approx(1.0, abs=0.15)
         assert np.mean(np.abs(error) < 1.96 * table["se"]) == pytest.approx(0.955, abs=0.02)
+
+
+def test_members_make_errors_of_both_effects_covary():
+    given = shared(3)
+    f, own = given.error_factors, 1 - (given.error_factors**2).sum(axis=0)
+    exact = 0.6 * np.sqrt(own.prod(axis=1)) + f.prod(axis=2).sum(axis=0)
+    assert error_covariance(given) == pytest.approx(exact)
+    assert error_covariance(replace(given, error_factors=None)) == pytest.approx(0.6)
+    # What debiasing takes out of the sums: without the members' covariance the estimate stays far too high.
+    many = replace(shared(300, seed=4), error_corr=None)
+    assert debiased_ivw(many).table["beta"].median() == pytest.approx(
+        debiased_gls(many, weights="simple").table["beta"].median(), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("overlap", [-0.6, 0.0, 0.6])
