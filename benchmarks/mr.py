@@ -16,7 +16,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from deepmr.mr.presso import presso
 from deepmr.simulate.instruments import simulate_instruments
 from deepmr.types import Instruments, SummaryStats
 
-N_INSTRUMENTS, PAIRS = 300, 24_000
+N_INSTRUMENTS, PAIRS, N_FACTORS = 300, 24_000, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +88,19 @@ WORK = {
 def main() -> None:
     """Time each and print a row each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=[*WORK, "presso", "harmonise"])
+    parser.add_argument("--only", nargs="+", choices=[*WORK, "gls", "presso", "harmonise"])
     parser.add_argument("--loci", type=int, help="run every line on this many loci")
     parser.add_argument("--variants", type=int, default=10_000_000, help="of the harmonisation")
     parser.add_argument("--r", help="Rscript to measure R beside; default: the one on the path, if any")
     arguments = parser.parse_args()
     rscript = arguments.r or shutil.which("Rscript")
-    wanted = arguments.only or [*WORK, "presso", "harmonise"]
+    wanted = arguments.only or [*WORK, "gls", "presso", "harmonise"]
     print("| work | CPU s | of | goal | R, CPU s | R / ours |\n|---|--:|---|--:|--:|--:|")
     for name, work in WORK.items():
         if name in wanted:
             time_methods(work, arguments.loci or work.loci, rscript)
+    if "gls" in wanted:
+        correlated(arguments.loci or 2000)
     if "presso" in wanted:
         given = simulate_instruments("balanced", n_loci=1, n_instruments=N_INSTRUMENTS)
         presso(given, n_boot=10)  # imports and tables that a first call makes
@@ -151,6 +154,26 @@ def measured_by_r(rscript: str, work: Work, given: Instruments) -> float:
         )
         done = subprocess.run([rscript, "-e", code], capture_output=True, text=True, check=True)
         return float(done.stdout.split()[-1])
+
+
+def correlated(n_loci: int) -> None:
+    """Time GLS under D + F F' with 10 factors beside IVW of the same effects, without and with those factors."""
+    plain = simulate_instruments("valid", n_loci=n_loci, n_instruments=N_INSTRUMENTS)
+    se = np.concatenate([plain.se_exposure, plain.se_outcome[:, None]], axis=1)
+    loadings = np.random.default_rng(0).normal(size=(N_FACTORS, *se.shape)) * se * np.sqrt(0.5 / N_FACTORS)
+    shared, scale = replace(plain, error_factors=loadings), PAIRS / n_loci
+    note = f"{n_loci:,} loci, scaled"
+    least = {}
+    for what, given, options in (
+        ("IVW, independent errors", plain, {"weights": "marginal"}),
+        (f"IVW, {N_FACTORS} shared factors in the standard error alone", shared, {"weights": "marginal"}),
+        (f"IVW, {N_FACTORS} shared factors in the weights too", shared, {"weights": "joint"}),
+    ):
+        run = partial(METHODS["ivw_gls"], given, **options)
+        run()
+        least[what] = min(seconds(run) for _ in range(3)) * scale
+        goal = f"{5 * next(iter(least.values())):.2g}" if len(least) == 3 else "-"
+        row(f"GLS: {what}", least[what], note, goal, "-")
 
 
 def harmonise(n: int) -> None:

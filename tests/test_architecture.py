@@ -130,6 +130,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.members",
         "deepmr.mr.penalties",
         "deepmr.mr.scatter",
+        "deepmr.mr.resampling",
         "deepmr.mr.profiles",
         "deepmr.mr.robust",
         "deepmr.mr.roots",

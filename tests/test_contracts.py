@@ -57,6 +57,8 @@ def test_noiseless_data_return_the_true_effect(method, members):
     exact = replace(given, beta_outcome=-1.7 * given.beta_exposure[:, 0])
     if method in CORRECTS_DILUTION:
         exact = replace(exact, se_exposure=1e-9 * given.se_exposure)
+        if members:
+            exact = replace(exact, error_factors=given.error_factors * np.array([1e-9, 1.0]))
     estimates = METHODS[method](exact)
     assert len(estimates) == 4
     off = NOISELESS.get(method, 1e-9)

@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr.linalg import divide, segment_repeat, segment_sum
-from deepmr.mr.lines import error_extras, exposure_of, mean_f, overlap, standard_error, too_few
+from deepmr.mr.errors import error_covariance
+from deepmr.mr.lines import error_extras, exposure_of, mean_f, standard_error, too_few
 from deepmr.mr.members import member_factors
 from deepmr.types import Estimates, Instruments, make_estimates
 
@@ -80,7 +81,7 @@ def _point(instruments: Instruments, penalty: float) -> tuple[Float[np.ndarray, 
     """Return estimate and denominator; NaN where the denominator does not allow an estimate."""
     x, s = exposure_of(instruments)
     y, t, offsets = instruments.beta_outcome, instruments.se_outcome, instruments.offsets
-    w, c, strength = t**-2, overlap(instruments) * s * t, x**2 - s**2
+    w, c, strength = t**-2, error_covariance(instruments), x**2 - s**2
     upper, lower = segment_sum(w * (x * y - c), offsets), segment_sum(w * strength, offsets)
     if penalty == 0:
         return divide(upper, lower), lower
@@ -97,7 +98,7 @@ def _debiased(
 ) -> Estimates:
     x, s = exposure_of(instruments)
     y, t, offsets, counts = instruments.beta_outcome, instruments.se_outcome, instruments.offsets, instruments.counts
-    w, c = t**-2, overlap(instruments) * s * t
+    w, c = t**-2, error_covariance(instruments)
     beta, lower = _point(instruments, penalty)
     b = segment_repeat(beta, offsets)
     noise = t**2 + b**2 * s**2 - 2 * b * c

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Bool, Float
 
-from deepmr.mr.lines import canonical_order, exposure_of, oriented, overlap
+from deepmr.mr.errors import error_covariance
+from deepmr.mr.lines import canonical_order, exposure_of, oriented
 from deepmr.packed import Block, blocks
 from deepmr.types import Instruments
 
@@ -26,6 +27,12 @@ def canonical(instruments: Instruments) -> Instruments:
     """
     coded = oriented(instruments)
     return coded.pick(canonical_order(coded))
+
+
+def error_correlation(instruments: Instruments) -> Float[np.ndarray, "rows"]:
+    """Return the correlation of the errors of x and y at every instrument: from shared samples, and over members."""
+    scale = instruments.se_exposure[:, 0].astype(float) * instruments.se_outcome
+    return np.clip(error_covariance(instruments) / scale, -1.0, 1.0)
 
 
 def standard_normals(
@@ -74,26 +81,29 @@ def effect_draws(
     Notes
     -----
     x* = x + s u and y* = y + t (rho u + sqrt(1 - rho^2) v) with u and v standard normal, s and t the standard errors,
-    and rho the correlation of the errors of x and y from `error_corr`.
+    and rho the correlation of the errors of x and y, from shared samples and over members.
     """
     x, se_x = exposure_of(instruments)
     y, se_y = instruments.beta_outcome.astype(float), instruments.se_outcome.astype(float)
-    rho = overlap(instruments)
+    rho = error_correlation(instruments)
     own, result = np.sqrt(1 - rho**2), np.full((len(instruments.loci), n_boot), np.nan)
+    alike = bool(np.all(rho == rho[:1]))  # then outcomes' numbers, too, serve every locus
     width = int(instruments.counts.max(initial=0))
     buffers = (np.empty(0), np.empty(0))
     for part, (u, v) in standard_normals(n_boot, width, seed=seed):
-        shared = v if rho == 0 else rho * u + own * v
+        both = rho[0] * u + own[0] * v if alike and len(rho) else v
         for block in blocks(instruments.offsets, loci=loci, depth=CACHE * len(u)):
             shape = (len(block.loci), len(u), block.rows.shape[1])
             if buffers[0].size < np.prod(
                 shape
             ):  # kept from block to block: fresh memory costs more than the arithmetic
                 buffers = (np.empty(shape).ravel(), np.empty(shape).ravel())
-            drawn = []
-            for buffer, effect, se, noise in zip(buffers, (x, y), (se_x, se_y), (u, shared), strict=True):
+            drawn, of_x, of_y = [], u[:, : shape[2]], both[:, : shape[2]]
+            if not alike:
+                of_y = block.of(rho)[:, None] * of_x + block.of(own)[:, None] * of_y
+            for buffer, effect, se, noise in zip(buffers, (x, y), (se_x, se_y), (of_x, of_y), strict=True):
                 cells = buffer[: np.prod(shape)].reshape(shape)
-                np.multiply(block.of(se)[:, None], noise[:, : shape[2]], out=cells)
+                np.multiply(block.of(se)[:, None], noise, out=cells)
                 cells += block.of(effect)[:, None]
                 drawn.append(cells)
             result[block.loci, part] = statistic(block, drawn[0], drawn[1])

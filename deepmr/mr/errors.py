@@ -194,6 +194,14 @@ def marginal_covariance(instruments: Instruments) -> Float[np.ndarray, "rows tra
     return own if shared is None else own + np.einsum("kjt,kju->jtu", shared, shared)
 
 
+def error_covariance(instruments: Instruments) -> Float[np.ndarray, "rows"]:
+    """Return the covariance of the errors of x and y at every instrument: of shared samples, and over members."""
+    if instruments.error_factors is None:
+        rho = 0.0 if instruments.error_corr is None else float(instruments.error_corr[0, -1])
+        return rho * instruments.se_exposure[:, 0].astype(float) * instruments.se_outcome
+    return marginal_covariance(instruments)[:, 0, -1]
+
+
 def joint_errors(instruments: Instruments, block: Block, *, heed_correlation: bool = True) -> JointErrors:
     """Return the errors of a block of loci.
 

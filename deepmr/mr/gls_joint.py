@@ -81,11 +81,7 @@ def fit_joint(
     depth = max(_DEPTH * (1 + k), int(instruments.counts.max(initial=1)) if linked else 1)
     for block in blocks(instruments.offsets, loci=good, depth=depth):
         known = block.known.astype(float)
-        factors = np.zeros((2, *block.rows.shape, k))
-        if shared is not None:
-            factors[0], factors[1] = (np.moveaxis(shared[:, block.rows, t], 0, -1) for t in (0, 1))
-            factors *= known[..., None]
-        by_x, by_y = factors
+        by_x, by_y = _factors(shared, block)
         weight = _covariance(instruments, block, block.of(se), by_y, ridge).inverse()
         design = np.stack([known, block.of(x, padding=0.0)][2 - columns :], axis=-1)
         y = block.of(outcome, padding=0.0)[..., None]
@@ -107,6 +103,20 @@ def fit_joint(
         moves[:, taken] = np.moveaxis(of_y + unscaled @ of_x, -1, 0)
     df = np.maximum(instruments.counts - float(columns), 0.0)
     return JointLine(coef=coef, variances=variances, own=own, q=q, df=df, factors=moves, reason=reason)
+
+
+def _factors(
+    shared: Float[np.ndarray, "factors rows traits"] | None, block: Block
+) -> tuple[Float[np.ndarray, "block width factors"], Float[np.ndarray, "block width factors"]]:
+    """Return the factors of exposure and outcome of a block of loci, 0 for padding."""
+    if shared is None:
+        none = np.zeros((*block.rows.shape, 0))
+        return none, none
+    cells = np.take(shared, block.rows, axis=1).astype(float, copy=False)
+    by_x, by_y = (np.ascontiguousarray(np.moveaxis(cells[..., t], 0, -1)) for t in (0, 1))
+    if not block.known.all():
+        by_x[~block.known], by_y[~block.known] = 0.0, 0.0
+    return by_x, by_y
 
 
 def _covariance(

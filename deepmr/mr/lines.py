@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from deepmr.errors import InputError
 from deepmr.inference import TotalError, chi2_tail, total_error, two_sided
 from deepmr.linalg import LineFit, divide, fit_lines, line_factors, segment_repeat, segment_sum
+from deepmr.mr.errors import error_covariance
 from deepmr.mr.robust import robust_lines
 from deepmr.mr.scatter import member_scatter
 from deepmr.types import Estimates, Instruments, make_estimates
@@ -108,15 +109,15 @@ def inverse_variances(instruments: Instruments, *, weights: Weights = "simple") 
 
     Parameters
     ----------
-    weights : `simple`, 1 / se_y^2; `delta`, 1 / (se_y^2 + r^2 se_x^2 - 2 rho r se_x se_y) with r = y / x and rho from
-        `error_corr`, which also counts the error of the exposure effects and needs every one of them to differ from
+    weights : `simple`, 1 / se_y^2; `delta`, 1 / (se_y^2 + r^2 se_x^2 - 2 r cov) with r = y / x and the covariance of
+        both errors, which also counts the error of the exposure effects and needs every one of them to differ from
         zero.
     """
     x, se_x = exposure_of(instruments)
     variance = np.square(instruments.se_outcome, dtype=float)
     if weights == "delta":
-        shift = instruments.beta_outcome / x * se_x
-        variance = variance + shift**2 - 2 * overlap(instruments) * shift * instruments.se_outcome
+        ratio = instruments.beta_outcome / x
+        variance = variance + (ratio * se_x) ** 2 - 2 * ratio * error_covariance(instruments)
     return 1 / variance
 
 

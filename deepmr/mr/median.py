@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.draws import canonical, effect_draws, sampling_variance, weight_draws
-from deepmr.mr.lines import Distribution, exposure_of, overlap, ratio_estimates, too_few_ratios, with_ratio
+from deepmr.mr.errors import error_covariance
+from deepmr.mr.lines import Distribution, exposure_of, ratio_estimates, too_few_ratios, with_ratio
 from deepmr.mr.members import member_factors
 from deepmr.packed import Block, blocks
 from deepmr.types import Estimates, Instruments
@@ -144,13 +145,13 @@ def median_penalised(
 
 
 def ratio_variances(instruments: Instruments, *, order: Order) -> Float[np.ndarray, "rows"]:
-    """Return the variance of every ratio to first or second order; the latter heeds `error_corr`."""
+    """Return the variance of every ratio to first or second order; the latter heeds the covariance of both errors."""
     x, se_x = exposure_of(instruments)
     se_y = instruments.se_outcome.astype(float)
     variance = (se_y / x) ** 2
     if order == "second":
-        shift = instruments.beta_outcome / x * se_x / x
-        variance = variance + shift**2 - 2 * overlap(instruments) * shift * se_y / x
+        ratio = instruments.beta_outcome / x
+        variance = variance + (ratio * se_x / x) ** 2 - 2 * ratio / x * (error_covariance(instruments) / x)
     return variance
 
 

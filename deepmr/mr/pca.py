@@ -135,9 +135,10 @@ def pc_gmm(
     Component effects g = (W'AW)^-1 W'B with A_ij = R_ij sqrt(a_i a_j), B = a x, a = 1 / (n se^2 + x^2), and variance
     V = (W'AW)^-1 (1 - B'W (W'AW)^-1 W'B) / (n - K + 1); b minimises e' Omega^-1 e, e = g_y - b g_x,
     Omega = V_y + b^2 V_x, which weak instruments do not bias; variance 1 / (g_x' Omega^-1 g_x). Without `n` the limit
-    of large samples is taken. With overdispersion, outcome effects have direct effects N(0, tau2 I) beside their errors,
-    so that Omega gains tau2 M M' with g_y = M y, and tau2 solves min_b Q = K - 1 where that is above 0. With shared errors the sampling part is Q / (K - 1) times that variance, and the
-    members' part comes from differences.
+    of large samples is taken. With overdispersion, outcome effects have direct effects N(0, tau2 I) beside their
+    errors, so that Omega gains tau2 M M' with g_y = M y, and tau2 solves min_b Q = K - 1 where that is above 0. With
+    shared errors the sampling part is Q / (K - 1) times that variance (Q with tau2), and the members' part comes from
+    differences.
 
     References
     ----------

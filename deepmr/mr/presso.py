@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_sum
-from deepmr.mr.draws import CACHE, canonical, effect_draws, uniforms
+from deepmr.mr.draws import CACHE, canonical, effect_draws, error_correlation, uniforms
 from deepmr.mr.lines import (
     Distribution,
     canonical_order,
@@ -17,7 +17,6 @@ from deepmr.mr.lines import (
     inverse_variances,
     oriented,
     origin_estimates,
-    overlap,
     too_few,
 )
 from deepmr.packed import Block, blocks
@@ -172,10 +171,10 @@ def _tests(instruments: Instruments, *, n_boot: int, seed: int) -> _Tests:
         "not identified: all but one exposure effect are zero",
     )
     alone = [none if t == 0 else one if t == 1 else "" for t in told]
-    rho, loci = overlap(given), (given.counts >= 3) & (told > 1)
+    corr, loci = error_correlation(given), (given.counts >= 3) & (told > 1)
     for block in blocks(given.offsets, loci=loci):
         # In units of se_y; padding is 0 in everything.
-        u, z, s = (block.of(values, padding=0.0) for values in (x * root, y * root, se_x * root))
+        u, z, s, rho = (block.of(v, padding=0.0) for v in (x * root, y * root, se_x * root, corr))
         without = _slopes_without(u, z)
         distance = (z - without * u) ** 2
         observed[block.loci] = np.sum(distance, axis=1)

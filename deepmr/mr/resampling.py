@@ -1,4 +1,4 @@
-"""Standard errors of any estimator by redrawing all effects jointly, or by leaving out one ensemble member at a time."""
+"""Standard errors of any estimator: all effects drawn anew jointly, or one ensemble member left out at a time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -85,7 +85,7 @@ def bootstrap_errors(
         factors = np.linalg.lstsq(by_score, centred, rcond=None)[0]
     few = count < (1 - _LOST) * n_boot
     reasons = np.array([f"no estimate in {n_boot - k} of {n_boot} bootstrap draws" for k in count], dtype=object)
-    return _with_errors(first, variance, factors, level, lost=few, reasons=reasons)
+    return _with_errors(first, split_error(variance, factors), factors, level, lost=few, reasons=reasons)
 
 
 def _redrawn(given: Instruments, n_boot: int, seed: int) -> Iterator[tuple[Float[np.ndarray, "factors"], Instruments]]:
@@ -176,15 +176,23 @@ def jackknife_members(instruments: Instruments, estimate: Estimator, *, level: f
         without[k, at[at >= 0]] = found["beta"].to_numpy(float)[at >= 0]
     lost = np.isnan(without).any(axis=0)
     moves = np.where(lost, 0.0, -(without - without.mean(axis=0)) / step)
-    sampling = first.table["se_sampling"].to_numpy(float) ** 2
+    error = inference.total_error(first.table["se_sampling"].to_numpy(float) ** 2, _sampling_df(first, n), moves)
     reasons = np.full(len(rows), "no estimate without one of the members", dtype=object)
-    total = sampling + np.sum(moves**2, axis=0)
-    return _with_errors(first, total, moves, level, lost=lost, reasons=reasons)
+    return _with_errors(first, error, moves, level, lost=lost, reasons=reasons)
+
+
+def _sampling_df(first: Estimates, members: int) -> Float[np.ndarray, "rows"]:
+    """Return the degrees of freedom of the sampling part, which those of the sum tell (`inference.total_error`)."""
+    sampling, member, df = (first.table[name].to_numpy(float) for name in ("se_sampling", "se_member", "df"))
+    total = sampling**2 + member**2
+    share = np.divide(sampling**2, total, out=np.zeros_like(total), where=total > 0)
+    rest = 1 / df - (1 - share) ** 2 / (members - 1)
+    return np.divide(share**2, rest, out=np.full_like(total, np.inf), where=rest > 1e-12)
 
 
 def _with_errors(
     first: Estimates,
-    variance: Float[np.ndarray, "rows"],
+    error: inference.TotalError,
     factors: Float[np.ndarray, "factors rows"] | None,
     level: float,
     *,
@@ -192,7 +200,6 @@ def _with_errors(
     reasons: np.ndarray,
 ) -> Estimates:
     """Return estimates with other standard errors, and without rows that have none."""
-    error = split_error(variance, factors)
     beta = first.table["beta"].to_numpy(float)
     low, high = inference.interval(beta, error.se, df=error.df, level=level)
     parts = {} if factors is None else {"se_sampling": error.sampling, "se_member": error.member}

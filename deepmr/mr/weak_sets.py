@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import special, stats
 
 from deepmr.inference import chi2_tail
@@ -85,8 +85,8 @@ def clr(instruments: Instruments, *, min_instruments: int = 3, level: float = 0.
     r = g' Var(g)^-1 g, which says how strong the instruments are and is independent of e, the statistic is
     (a - r + sqrt((a - r)^2 + 4 r k)) / 2. Given r it has the distribution of the same expression in chi-squares with 1
     (k) and J - 1 (a - k) degrees of freedom; its P value is an integral over one of them. Since k is 0 at every bend of
-    the likelihood, also at a minimum, 2 % of the error rate go to a test of a less its smallest value, which at the true
-    effect is at most a chi-square with J degrees of freedom. With strong instruments the
+    the likelihood, also at a minimum, 2 % of the error rate go to a test of a less its smallest value, which at the
+    true effect is at most a chi-square with J degrees of freedom. With strong instruments the
     set is the interval of the likelihood; the power of Anderson-Rubin's set is lost to J degrees of freedom. It takes
     instruments as valid.
 
@@ -160,8 +160,8 @@ class _Sets:
     low: Float[np.ndarray, "block"]
     high: Float[np.ndarray, "block"]
     count: Float[np.ndarray, "block"]
-    empty: np.ndarray
-    unbounded: np.ndarray
+    empty: Bool[np.ndarray, "block"]
+    unbounded: Bool[np.ndarray, "block"]
 
 
 def _invert(
@@ -180,24 +180,15 @@ def _invert(
     grid = np.concatenate([scale[:, None] * np.tan(angles), near], axis=1)
     grid = np.sort(np.clip(grid, -_FARTHEST * scale[:, None], _FARTHEST * scale[:, None]), axis=1)
     inside = np.stack([tail(profile, column, known) for column in grid.T], axis=1) >= 1 - level
-    unbounded, empty = inside[:, 0] | inside[:, -1], ~inside.any(axis=1)
-    ends = []
-    for crossing in (inside[:, 1:] & ~inside[:, :-1], ~inside[:, 1:] & inside[:, :-1]):
-        found = crossing.any(axis=1) & ~unbounded
-        first = np.argmax(crossing, axis=1), crossing.shape[1] - 1 - np.argmax(crossing[:, ::-1], axis=1)
-        ends.append((found, first[0] if not ends else first[1]))
+    unbounded, empty = inside[:, 0] | inside[:, -1], np.logical_not(inside.any(axis=1))
+    enters, leaves = inside[:, 1:] & ~inside[:, :-1], ~inside[:, 1:] & inside[:, :-1]
+    first, last = enters.argmax(axis=1), leaves.shape[1] - 1 - leaves[:, ::-1].argmax(axis=1)
+    bounded = np.flatnonzero(~unbounded & ~empty)
     low, high = np.full(len(beta), np.nan), np.full(len(beta), np.nan)
-    for result, (found, at), rising in zip((low, high), ends, (True, False), strict=True):
-        home = np.flatnonzero(found)
-        a, b = grid[home, at[home]], grid[home, at[home] + 1]
-        result[home] = _halve(profile.take(home), tail, a, b, known[:, home], level, rising=rising)
-    return _Sets(
-        low=low,
-        high=high,
-        count=(inside[:, 1:] & ~inside[:, :-1]).sum(axis=1).astype(float),
-        empty=empty,
-        unbounded=unbounded,
-    )
+    for result, at, rising in ((low, first[bounded], True), (high, last[bounded], False)):
+        a, b = grid[bounded, at], grid[bounded, at + 1]
+        result[bounded] = _halve(profile.take(bounded), tail, a, b, known[:, bounded], level, rising=rising)
+    return _Sets(low=low, high=high, count=enters.sum(axis=1).astype(float), empty=empty, unbounded=unbounded)
 
 
 def _halve(

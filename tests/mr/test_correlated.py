@@ -431,8 +431,9 @@ def test_confidence_sets_by_a_dense_grid(case, method):
     for i, dense in loci_of(given):
         name, n = given.loci[i], len(dense.x)
         best = dense.minimum()
+        lowest = dense.q(best)
 
-        def kept(b, dense=dense, n=n, least=dense.q(best)):
+        def kept(b, dense=dense, n=n, least=lowest):
             e, v, c = dense.at(b)
             a = dense.q(b)
             if method is anderson_rubin:

@@ -21,13 +21,13 @@ quick_median = partial(median_weighted, n_boot=2)
 @pytest.mark.parametrize("linked", [False, True])
 def test_draws_have_the_joint_covariance(linked):
     given = everything(linked=linked, overlap=0.6)
-    seen = []
+    seen, same = [], ivw_gls(given)
 
     def record(moved):
         seen.append(np.stack([moved.beta_exposure[:, 0], moved.beta_outcome]))
-        return ivw_gls(moved)
+        return same
 
-    n = 4000
+    n = 800
     bootstrap_errors(given, ivw_gls, redraw=record, n_boot=n)
     drawn = np.array(seen)
     assert drawn.shape == (n, 2, 34)
@@ -38,8 +38,8 @@ def test_draws_have_the_joint_covariance(linked):
     se = np.stack([given.se_exposure[:, 0], given.se_outcome], axis=-1)
     own = np.sqrt(np.maximum(se**2 - (f**2).sum(axis=0), 0))
     exact = own[:, :, None] * own[:, None, :] * rho + np.einsum("kjt,kju->jtu", f, f)
-    assert np.sort(cov[:, 0, 0]) == pytest.approx(np.sort(exact[:, 0, 0]), rel=0.12)
-    assert np.sort(cov[:, 0, 1]) == pytest.approx(np.sort(exact[:, 0, 1]), abs=0.12 * np.abs(exact).max())
+    assert np.sort(cov[:, 0, 0]) == pytest.approx(np.sort(exact[:, 0, 0]), rel=0.25)
+    assert np.sort(cov[:, 0, 1]) == pytest.approx(np.sort(exact[:, 0, 1]), abs=0.25 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -48,23 +48,23 @@ def test_a_linear_estimate_has_the_error_of_its_formula(linked):
     factors = given.error_factors.copy()
     factors[:, :, 0] = 0
     given = replace(given, se_exposure=1e-9 * given.se_exposure, error_factors=factors)
-    found = bootstrap_errors(given, ivw_gls, n_boot=2000, seed=1)
+    found = bootstrap_errors(given, ivw_gls, n_boot=300, seed=1)
     exact = ivw_gls(given)
     for i in range(3):
         dense = Dense(locus(given, i))
         w = np.linalg.inv(np.outer(dense.t, dense.t) * dense.r)
         pull = w @ dense.x / (dense.x @ w @ dense.x)
-        # Four standard errors of a standard deviation over 2,000 draws.
-        assert found.table["se"][i] == pytest.approx(np.sqrt(pull @ dense.yy @ pull), rel=4 / np.sqrt(4000))
-    # A factor's slope has an error of se / sqrt(2,000).
+        # Four standard errors of a standard deviation over 300 draws.
+        assert found.table["se"][i] == pytest.approx(np.sqrt(pull @ dense.yy @ pull), rel=4 / np.sqrt(600))
+    # A factor's slope has an error of se / sqrt(300).
     off = np.abs(found.error_factors - exact.error_factors)
-    assert (off < 4 * found.table["se"].to_numpy() / np.sqrt(2000)).all()
+    assert (off < 4 * found.table["se"].to_numpy() / np.sqrt(300)).all()
     assert found.table["beta"].equals(exact.table["beta"])
 
 
 def test_order_coding_units_and_batches_change_nothing():
     given = everything(linked=False)
-    run = partial(bootstrap_errors, estimate=quick_median, n_boot=30)
+    run = partial(bootstrap_errors, estimate=quick_median, n_boot=10)
     table = run(given).table
     signs = np.random.default_rng(5).choice([-1.0, 1.0], len(given.variants))
     for other, scale in (
@@ -78,13 +78,14 @@ def test_order_coding_units_and_batches_change_nothing():
 
 
 def test_parts_add_up_and_without_factors_there_are_none():
-    found = bootstrap_errors(everything(), median_weighted, redraw=quick_median, n_boot=50)
+    found = bootstrap_errors(everything(), median_weighted, redraw=quick_median, n_boot=30)
     table = found.table
     assert np.hypot(table["se_sampling"], table["se_member"]).to_numpy() == pytest.approx(table["se"].to_numpy())
-    plain = bootstrap_errors(simulated(noise=0.3), median_weighted, redraw=quick_median, n_boot=200)
+    simple = METHODS["median_simple"]
+    plain = bootstrap_errors(simulated(noise=0.3), simple, redraw=partial(simple, n_boot=2), n_boot=200)
     assert plain.error_factors is None
     # What the median's own bootstrap draws, too.
-    own = median_weighted(simulated(noise=0.3), n_boot=2000).table
+    own = simple(simulated(noise=0.3), n_boot=2000).table
     assert plain.table["se"].to_numpy() == pytest.approx(own["se"].to_numpy(), rel=0.2)
 
 
