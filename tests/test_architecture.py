@@ -127,6 +127,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.lines",
         "deepmr.mr.losses",
         "deepmr.mr.members",
+        "deepmr.mr.mixture",
         "deepmr.mr.penalties",
         "deepmr.mr.profiles",
         "deepmr.mr.robust",

@@ -70,9 +70,7 @@ def egger_bootstrap(
     parts = []
     for i in range(2):
         if shared is None:
-            drawn = effect_draws(
-                given, lambda *a, i=i: of_effects(*a)[i], n_boot=n_boot, seed=seed, loci=wanted
-            )
+            drawn = effect_draws(given, lambda *a, i=i: of_effects(*a)[i], n_boot=n_boot, seed=seed, loci=wanted)
         else:
             drawn = weight_draws(given, lambda *a, i=i: of_weights(*a)[i], n_boot=n_boot, seed=seed, loci=wanted)
         spread = drawn.var(axis=-1, ddof=1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from deepmr.linalg import divide
 from deepmr.mr.lines import (
@@ -17,14 +17,13 @@ from deepmr.mr.lines import (
     with_ratio,
 )
 from deepmr.mr.members import member_factors
+from deepmr.mr.mixture import MOST, fit_mixtures
 from deepmr.packed import blocks
 from deepmr.types import Estimates, Instruments, make_estimates
 
 _FIRST, _FINER, _ROUNDS = 41, 21, 2  # effects of the first grid, of a finer one, and how many finer ones
 _RANGE = (0.025, 0.975)  # quantiles of the ratios that the first grid spans
-_SHARE = 0.6  # of valid instruments, to start from
-_LEAST, _MOST = 1e-4, 1 - 1e-4  # between which the share stays
-_TOLERANCE, _MAX_ITERATIONS = 1e-9, 200
+_FULL = MOST * (1 - 1e-12)  # share from which all instruments are valid
 
 
 def mrmix(
@@ -164,7 +163,7 @@ class _Mixture:
         return (y - at * x) ** 2, t**2 + at**2 * s**2 - 2 * self.rho * at * s * t
 
     def profile(self, theta: Float[np.ndarray, "block points"]) -> _Profile:
-        """Fit share and variance at every effect by EM, extrapolated (SQUAREM) where the likelihood rises by it."""
+        """Fit share and variance at every effect."""
         square, variance = self.residual(theta)
         known = np.broadcast_to(self.known[:, None, :], square.shape)
         if self.limits is None:
@@ -175,16 +174,18 @@ class _Mixture:
         mean = np.sum(np.where(known, square, 0.0), axis=-1) / known.sum(axis=-1)
         begin = mean if self.start is None else np.broadcast_to(self.start / self.unit[:, None] ** 2, theta.shape)
         width = square.shape[-1]
-        pi0, sigma2, likelihood = _em(
+        fitted = fit_mixtures(
             square.reshape(-1, width),
             variance.reshape(-1, width),
             known.reshape(-1, width),
-            np.clip(begin, low, high).ravel(),
-            low.ravel(),
-            high.ravel(),
+            start=np.clip(begin, low, high).ravel(),
+            low=low.ravel(),
+            high=high.ravel(),
         )
         return _Profile(
-            pi0=pi0.reshape(theta.shape), sigma2=sigma2.reshape(theta.shape), likelihood=likelihood.reshape(theta.shape)
+            pi0=fitted.pi0.reshape(theta.shape),
+            sigma2=fitted.sigma2.reshape(theta.shape),
+            likelihood=fitted.likelihood.reshape(theta.shape),
         )
 
 
@@ -211,7 +212,7 @@ def _searched(mixture: _Mixture) -> tuple[Float[np.ndarray, "block"], ...]:
     for size in (_FIRST, *(_FINER,) * _ROUNDS):
         theta = low[:, None] + np.linspace(0, 1, size) * (high - low)[:, None]
         profile = mixture.profile(theta)
-        flat = np.greater_equal(profile.pi0, _MOST)
+        flat = np.greater_equal(profile.pi0, _FULL)
         # Where every instrument is valid at several effects, the likelihood chooses among them.
         score = np.where(flat.any(axis=1)[:, None], np.where(flat, profile.likelihood, -np.inf), profile.pi0)
         best = np.argmax(score, axis=1)
@@ -256,7 +257,14 @@ def _se(
     bend = (2 * profile.pi0[:, 1] - profile.pi0[:, 0] - profile.pi0[:, 2]) / width**2
     scatter = np.sqrt(np.sum(np.where(known, slope, 0.0) ** 2, axis=1))
     sandwich = divide(scatter, bend)
-    return np.where((pi0 >= _MOST) | ~np.isfinite(sandwich), regular, sandwich)
+    if floor:
+        ratio = np.exp(np.clip(_log_ratio(square, variance, profile.sigma2[:, 1:2]), -300, 300))
+        valid = np.where(known, pi0[:, None] * ratio / (pi0[:, None] * ratio + 1 - pi0[:, None]), 0.0)
+        # Nothing is more precise than the valid instruments would be if it were known which they are.
+        sandwich = np.maximum(
+            sandwich, divide(np.ones_like(pi0), np.sqrt(np.sum(valid * mixture.x**2 / variance, axis=1)))
+        )
+    return np.where((pi0 >= _FULL) | ~np.isfinite(sandwich), regular, sandwich)
 
 
 def _influence(
@@ -289,55 +297,3 @@ def _log_ratio(
 ) -> Float[np.ndarray, "*shape"]:
     """Return the log of the valid over the invalid density."""
     return 0.5 * (np.log(sigma2 / variance) + square * (1 / sigma2 - 1 / variance))
-
-
-def _em(
-    square: Float[np.ndarray, "cells width"],
-    variance: Float[np.ndarray, "cells width"],
-    known: Bool[np.ndarray, "cells width"],
-    sigma2: Float[np.ndarray, "cells"],
-    low: Float[np.ndarray, "cells"],
-    high: Float[np.ndarray, "cells"],
-) -> tuple[Float[np.ndarray, "cells"], Float[np.ndarray, "cells"], Float[np.ndarray, "cells"]]:
-    """Fit share and variance of every cell from a share of 0.6."""
-    n = known.sum(axis=1)
-    usable = np.where(known, square, 0.0)
-    base = np.sum(np.where(known, -0.5 * (np.log(variance) + square / variance), 0.0), axis=1)
-
-    def step(
-        rows: Int[np.ndarray, "going"], pi0: Float[np.ndarray, "going"], sigma2: Float[np.ndarray, "going"]
-    ) -> tuple[Float[np.ndarray, "going"], Float[np.ndarray, "going"], Float[np.ndarray, "going"]]:
-        ratio = np.clip(_log_ratio(square[rows], variance[rows], sigma2[:, None]), -700, 700)
-        odds = (1 - pi0[:, None]) * np.exp(-ratio)
-        mix = pi0[:, None] + odds
-        valid = np.where(known[rows], pi0[:, None] / mix, 0.0)
-        total = valid.sum(axis=1)
-        invalid = n[rows] - total
-        spread = divide(np.sum(np.where(known[rows], odds / mix, 0.0) * usable[rows], axis=1), invalid, otherwise=0.0)
-        likelihood = np.sum(np.where(known[rows], np.log(mix), 0.0), axis=1)
-        return np.clip(total / n[rows], _LEAST, _MOST), np.clip(spread, low[rows], high[rows]), likelihood
-
-    pi0 = np.full(len(sigma2), _SHARE)
-    sigma2 = sigma2.copy()
-    likelihood = np.zeros(len(sigma2))
-    going = np.arange(len(sigma2))
-    for _ in range(_MAX_ITERATIONS):
-        start = np.stack([np.log(pi0[going] / (1 - pi0[going])), np.log(sigma2[going])])
-        p1, s1, _ = step(going, pi0[going], sigma2[going])
-        p2, s2, height = step(going, p1, s1)
-        first, second = (np.stack([np.log(p / (1 - p)), np.log(s)]) for p, s in ((p1, s1), (p2, s2)))
-        r, v = first - start, second - 2 * first + start
-        length = np.maximum(np.sqrt(divide(np.sum(r**2, axis=0), np.sum(v**2, axis=0), otherwise=1.0)), 1.0)
-        leap = start + 2 * length * r + length**2 * v
-        odds = np.exp(np.clip(leap[0], -20, 20))
-        p3 = np.clip(odds / (1 + odds), _LEAST, _MOST)
-        s3 = np.clip(np.exp(np.clip(leap[1], -700, 700)), low[going], high[going])
-        p4, s4, reached = step(going, p3, s3)
-        good = reached >= height
-        pi0[going], sigma2[going] = np.where(good, p4, p2), np.where(good, s4, s2)
-        likelihood[going] = np.where(good, reached, height)
-        moved = np.maximum(np.abs(p2 - p1), np.abs(s2 / s1 - 1))
-        going = going[moved > _TOLERANCE]
-        if not len(going):
-            break
-    return pi0, sigma2, likelihood + base
