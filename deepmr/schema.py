@@ -127,6 +127,13 @@ SENSITIVITY = {
         "intercept_pvalue": EXTRA["intercept_pvalue"],
         "model": "model that Rucker's rule chooses: ivw_fixed, ivw_random, egger_fixed or egger_random",
     },
+    "signs": {
+        **_WHO,
+        "n": "number of instruments with a sign in both traits",
+        "n_agreeing": "number of them with the same sign in both",
+        "concordance": "share of equal signs less that of opposite ones, -1 to 1",
+        "pvalue": "its two-sided P value against chance, exact",
+    },
     "leave_one_out": {**_WHO, "method": ESTIMATES["method"], "left_out": "variant left out; '*' for none", **_EFFECT},
     "single": {
         **_WHO,

@@ -39,9 +39,10 @@ def egger_bootstrap(
 
     Notes
     -----
-    x and y are drawn anew around their measured values, alleles oriented to the x of each draw, as in
-    mr_egger_regression_bootstrap of TwoSampleMR. That function takes the mean slope of the draws for the estimate; they
-    contain the error of x twice, so that it is diluted twice, and here it is `beta_mean` beside the slope of the data.
+    x and y are drawn anew around their measured values, alleles oriented to the x of each draw. The mean slope of the
+    draws, which contain the error of x twice, is diluted twice: it is `beta_mean`, and the estimate is the slope of the
+    data. mr_egger_regression_bootstrap of TwoSampleMR reports the mean, and of another slope: of w y on w x with equal
+    weights, w = 1 / se_y^2.
     The draws count the standard errors alone: where instruments scatter more, the interval is too short, and `egger`
     is the safer choice. With shared errors the sampling part is that of a bootstrap over instruments.
 
