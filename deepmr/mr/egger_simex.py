@@ -75,15 +75,17 @@ def egger_simex(
     def slopes(
         block: Block, noisy: Float[np.ndarray, "block draws width"], y: Float[np.ndarray, "block draws width"]
     ) -> Float[np.ndarray, "2 block draws"]:
-        w = block.of(weights, padding=0.0)[:, None]
+        w = block.of(weights, padding=0.0)
         w = w / w.sum(axis=-1, keepdims=True)
-        centred = noisy - np.sum(w * noisy, axis=-1, keepdims=True)
-        pull = w * centred
-        size = np.sum(pull * centred, axis=-1)
-        middle = line.centre[block.loci, None, None]
+        plain = block.of(x) - line.centre[block.loci, None]
         outcome = y - (line.intercept + line.slope * line.centre)[block.loci, None, None]
-        found = np.stack([np.sum(pull * outcome, axis=-1), np.sum(pull * (block.of(x)[:, None] - middle), axis=-1)])
-        return found / np.where(size > 0, size, np.inf)
+        pull = noisy - line.centre[block.loci, None, None]  # about the mean without noise, so that no digits cancel
+        size = np.einsum("bdw,bdw,bw->bd", pull, pull, w)
+        pull *= w[:, None]
+        mean, along = pull.sum(axis=-1), np.einsum("bdw,bw->bd", pull, plain)
+        mixed = np.einsum("bdw,bdw->bd", pull, outcome) - mean * np.einsum("bdw,bw->bd", outcome, w)
+        size -= mean**2
+        return np.stack([mixed, along]) / np.where(size > 0, size, np.inf)
 
     means = simex(given, slopes, n_quantities=2, n_boot=n_boot, seed=seed, loci=wanted)
     slope, stretch = quadratic(means)

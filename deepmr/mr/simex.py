@@ -59,6 +59,7 @@ def simex(
     y, own, shared = instruments.beta_outcome.astype(float), own_covariance(instruments), instruments.error_factors
     root = np.sqrt(own[:, 0, 0])
     along = own[:, 0, 1] / root
+    joint = shared is not None or bool(np.any(along != 0))
     width = int(instruments.counts.max(initial=0))
     n_pairs = max((n_boot + 1) // 2, 1)
     members = np.random.default_rng([seed, 1, 0]).standard_normal((n_pairs, 0 if shared is None else len(shared)))
@@ -76,7 +77,8 @@ def simex(
             at_x, at_y = block.of(x)[:, None], block.of(y)[:, None]
             for i, level in enumerate(LEVELS):
                 if level > 0:
-                    found = statistic(block, at_x + np.sqrt(level) * u, at_y + np.sqrt(level) * v)
+                    moved = at_y + np.sqrt(level) * v if joint else np.broadcast_to(at_y, u.shape)
+                    found = statistic(block, at_x + np.sqrt(level) * u, moved)
                     total[:, i, block.loci] += found.sum(axis=-1) / (2 * n_pairs)
                 elif part.start == 0:
                     total[:, i, block.loci] = statistic(block, at_x, at_y)[..., 0]
