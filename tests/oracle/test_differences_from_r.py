@@ -15,6 +15,7 @@ from deepmr.mr.max_likelihood import max_likelihood
 from deepmr.mr.mrbee import mrbee
 from deepmr.mr.mrmix import mrmix
 from deepmr.mr.profiles import profile_blocks
+from deepmr.mr.radial import ivw_radial
 from deepmr.mr.sensitivity import sign_concordance
 from tests.oracle.reference import CLOSED, agree, fits, only, options, values
 
@@ -156,6 +157,11 @@ def test_the_exact_radial_slope_is_that_of_maximum_likelihood(row, instruments, 
     def q(b):
         return np.sum((y - b * x) ** 2 / (t**2 + b**2 * s**2))
 
+    exact = only(ivw_radial(instruments, weights="exact"))
+    assert exact["beta"] == pytest.approx(ours["beta"], rel=1e-9)
+    assert exact["q"] == pytest.approx(q(exact["beta"]), rel=1e-9)
+    se = np.sum(x**2 / (t**2 + exact["beta"] ** 2 * s**2)) ** -0.5
+    assert exact["se"] == pytest.approx(se * exact["sigma"], rel=1e-9)
     assert ours["beta"] > 2
     assert q(ours["beta"]) < q(2.0)
     assert abs(theirs["est"] - 2) < 1e-4
