@@ -82,7 +82,8 @@ EXTRA = {
     "penalty": "penalty on the direct effects that the lasso used",
     "beta_penalised": "slope of the penalised fit, before the valid instruments are fitted again",
     "n_outliers": "number of outlying instruments left out",
-    "beta_raw": "effect with the outlying instruments kept",
+    "beta_raw": "effect before the correction: with the outlying instruments kept, or with the dilution of the slope",
+    "beta_mean": "mean of the effect over bootstrap draws",
     "se_raw": "standard error of beta_raw",
     "global_rss": "MR-PRESSO: weighted sum of squared distances from the slopes without each instrument",
     "global_pvalue": "MR-PRESSO: P value of global_rss under no direct effects",
@@ -127,6 +128,13 @@ SENSITIVITY = {
         "intercept_se": EXTRA["intercept_se"],
         "intercept_pvalue": EXTRA["intercept_pvalue"],
         "model": "model that Rucker's rule chooses: ivw_fixed, ivw_random, egger_fixed or egger_random",
+    },
+    "signs": {
+        **_WHO,
+        "n": "number of instruments with a sign in both traits",
+        "n_agreeing": "number of them with the same sign in both",
+        "concordance": "share of equal signs less that of opposite ones, -1 to 1",
+        "pvalue": "its two-sided P value against chance, exact",
     },
     "leave_one_out": {**_WHO, "method": ESTIMATES["method"], "left_out": "variant left out; '*' for none", **_EFFECT},
     "single": {

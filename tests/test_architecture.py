@@ -128,12 +128,14 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.lines",
         "deepmr.mr.losses",
         "deepmr.mr.members",
+        "deepmr.mr.mixture",
         "deepmr.mr.penalties",
         "deepmr.mr.scatter",
         "deepmr.mr.resampling",
         "deepmr.mr.profiles",
         "deepmr.mr.robust",
         "deepmr.mr.roots",
+        "deepmr.mr.simex",
     }
     files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}
     assert files - kernels == homes

@@ -9,6 +9,8 @@ from deepmr.mr.contamination_mixture import contamination_mixture
 from deepmr.mr.debiased import debiased_ivw, penalised_debiased_ivw
 from deepmr.mr.debiased_gls import debiased_gls
 from deepmr.mr.egger import egger, egger_penalised, egger_robust
+from deepmr.mr.egger_bootstrap import egger_bootstrap
+from deepmr.mr.egger_simex import egger_simex
 from deepmr.mr.gls import egger_gls, ivw_gls
 from deepmr.mr.grapple import grapple
 from deepmr.mr.grip import grip
@@ -64,6 +66,8 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "mrmix": mrmix,
     "egger_penalised": egger_penalised,
     "egger_radial": egger_radial,
+    "egger_simex": egger_simex,
+    "egger_bootstrap": egger_bootstrap,
     "grip": grip,
     "max_likelihood": max_likelihood,
     "raps": raps,
@@ -90,6 +94,7 @@ USES_ERROR_CORR = frozenset(
     | {"mrbee", "profile_score", "median_simple", "median_weighted", "median_penalised", "mode_simple"}
     | {"mode_weighted", "mode_penalised", "mode_bayesian", "heterogeneity_penalised", "contamination_mixture"}
     | {"mrmix", "presso", "anderson_rubin", "clr"}
+    | {"mrmix", "presso", "egger_simex", "egger_bootstrap"}
 )
 
 

@@ -1,5 +1,6 @@
 """Medians of Wald ratios: up to half of the instruments (or of their weight) may be invalid."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -8,14 +9,12 @@ from jaxtyping import Bool, Float, Int
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.draws import canonical, effect_draws, sampling_variance, weight_draws
-from deepmr.mr.errors import error_covariance
-from deepmr.mr.lines import Distribution, exposure_of, ratio_estimates, too_few_ratios, with_ratio
+from deepmr.mr.lines import Distribution, exposure_of, inverse_variances, ratio_estimates, too_few_ratios, with_ratio
 from deepmr.mr.members import member_factors
 from deepmr.packed import Block, blocks
 from deepmr.types import Estimates, Instruments
 
 Order = Literal["first", "second"]
-_Kind = Literal["simple", "weighted", "penalised"]
 _PADDING = np.finfo(float).max / 4  # sorts last, and can be subtracted from
 
 
@@ -55,9 +54,8 @@ def median_simple(
     Bowden J, Davey Smith G, Haycock PC, Burgess S. Consistent estimation in Mendelian randomization with some invalid
     instruments using a weighted median estimator. Genet Epidemiol 2016. https://doi.org/10.1002/gepi.21965
     """
-    return _median(
-        "median_simple", instruments, min_instruments, level, "simple", "first", 0.0, distribution, n_boot, seed
-    )
+    rule = _Rule(kind="simple", distribution=distribution, n_boot=n_boot, seed=seed)
+    return _median("median_simple", instruments, rule, min_instruments=min_instruments, level=level)
 
 
 def median_weighted(
@@ -92,9 +90,8 @@ def median_weighted(
     ----------
     Bowden J et al. Genet Epidemiol 2016. https://doi.org/10.1002/gepi.21965
     """
-    return _median(
-        "median_weighted", instruments, min_instruments, level, "weighted", weights, 0.0, distribution, n_boot, seed
-    )
+    rule = _Rule(kind="weighted", order=weights, distribution=distribution, n_boot=n_boot, seed=seed)
+    return _median("median_weighted", instruments, rule, min_instruments=min_instruments, level=level)
 
 
 def median_penalised(
@@ -130,29 +127,26 @@ def median_penalised(
     ----------
     Bowden J et al. Genet Epidemiol 2016. https://doi.org/10.1002/gepi.21965
     """
-    return _median(
-        "median_penalised",
-        instruments,
-        min_instruments,
-        level,
-        "penalised",
-        weights,
-        penalty,
-        distribution,
-        n_boot,
-        seed,
-    )
+    rule = _Rule(kind="penalised", order=weights, penalty=penalty, distribution=distribution, n_boot=n_boot, seed=seed)
+    return _median("median_penalised", instruments, rule, min_instruments=min_instruments, level=level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """Which median, and how its error is found."""
+
+    kind: Literal["simple", "weighted", "penalised"]
+    order: Order = "first"
+    penalty: float = 0.0
+    distribution: Distribution
+    n_boot: int
+    seed: int
 
 
 def ratio_variances(instruments: Instruments, *, order: Order) -> Float[np.ndarray, "rows"]:
     """Return the variance of every ratio to first or second order; the latter heeds the covariance of both errors."""
-    x, se_x = exposure_of(instruments)
-    se_y = instruments.se_outcome.astype(float)
-    variance = (se_y / x) ** 2
-    if order == "second":
-        ratio = instruments.beta_outcome / x
-        variance = variance + (ratio * se_x / x) ** 2 - 2 * ratio / x * (error_covariance(instruments) / x)
-    return variance
+    x, _ = exposure_of(instruments)
+    return 1 / (inverse_variances(instruments, weights="delta" if order == "second" else "simple") * x**2)
 
 
 def relative_weights(
@@ -196,50 +190,39 @@ def _crossing(
     return np.where(half > 0, first + share * (last - first), np.nan)[..., 0]
 
 
-def _median(
-    method: str,
-    instruments: Instruments,
-    min_instruments: int,
-    level: float,
-    kind: _Kind,
-    order: Order,
-    penalty: float,
-    distribution: Distribution,
-    n_boot: int,
-    seed: int,
-) -> Estimates:
+def _median(method: str, instruments: Instruments, rule: _Rule, *, min_instruments: int, level: float) -> Estimates:
     given = canonical(with_ratio(instruments))
     reason = too_few_ratios(instruments, given, max(min_instruments, 3))
     wanted = np.array([not why for why in reason], dtype=bool)
 
     def point(shifted: Instruments) -> Float[np.ndarray, "loci"]:
-        return _point(shifted, _weights(shifted, kind, order, penalty))
+        return _point(shifted, _weights(shifted, rule))
 
-    weights = _weights(given, kind, order, penalty)
+    weights = _weights(given, rule)
     beta = _point(given, weights)
     factors = member_factors(given, point)
     draws = (_effect_medians if factors is None else _instrument_medians)(
-        given, weights, np.where(np.isfinite(beta), beta, 0.0), wanted, n_boot, seed
+        given, weights, np.where(np.isfinite(beta), beta, 0.0), wanted, rule.n_boot, rule.seed
     )
     variance = draws.var(axis=-1, ddof=1)
     if factors is not None:
         variance = sampling_variance(variance, given)
     return ratio_estimates(
-        method, given, beta, variance, factors, distribution=distribution, reason=reason, level=level
+        method, given, beta, variance, factors, distribution=rule.distribution, reason=reason, level=level
     )
 
 
-def _weights(instruments: Instruments, kind: _Kind, order: Order, penalty: float) -> Float[np.ndarray, "rows"]:
+def _weights(instruments: Instruments, rule: _Rule) -> Float[np.ndarray, "rows"]:
     x, _ = exposure_of(instruments)
-    if kind == "simple":
+    if rule.kind == "simple":
         return np.ones(len(x))
-    variances = ratio_variances(instruments, order=order)
+    variances = ratio_variances(instruments, order=rule.order)
     relative = relative_weights(variances, instruments.offsets)
-    if kind == "weighted":
+    if rule.kind == "weighted":
         return relative
     centre = segment_repeat(_point(instruments, relative), instruments.offsets)
     return relative * np.minimum(
-        1.0, penalty * chi2_tail((instruments.beta_outcome / x - centre) ** 2 / variances, 1.0)
+        1.0, rule.penalty * chi2_tail((instruments.beta_outcome / x - centre) ** 2 / variances, 1.0)
     )
 
 

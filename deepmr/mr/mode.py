@@ -67,8 +67,17 @@ def mode_simple(
     Hartwig FP, Davey Smith G, Bowden J. Robust inference in summary data Mendelian randomization via the zero modal
     pleiotropy assumption. Int J Epidemiol 2017. https://doi.org/10.1093/ije/dyx102
     """
-    rule = _Rule(kind="simple", phi=phi, ratio_error=ratio_error, grid=grid, penalty=0.0)
-    return _mode("mode_simple", instruments, min_instruments, level, rule, distribution, n_boot, seed)
+    rule = _Rule(
+        kind="simple",
+        phi=phi,
+        ratio_error=ratio_error,
+        grid=grid,
+        penalty=0.0,
+        distribution=distribution,
+        n_boot=n_boot,
+        seed=seed,
+    )
+    return _mode("mode_simple", instruments, rule, min_instruments=min_instruments, level=level)
 
 
 def mode_weighted(
@@ -102,8 +111,17 @@ def mode_weighted(
     ----------
     Hartwig FP, Davey Smith G, Bowden J. Int J Epidemiol 2017. https://doi.org/10.1093/ije/dyx102
     """
-    rule = _Rule(kind="weighted", phi=phi, ratio_error=ratio_error, grid=grid, penalty=0.0)
-    return _mode("mode_weighted", instruments, min_instruments, level, rule, distribution, n_boot, seed)
+    rule = _Rule(
+        kind="weighted",
+        phi=phi,
+        ratio_error=ratio_error,
+        grid=grid,
+        penalty=0.0,
+        distribution=distribution,
+        n_boot=n_boot,
+        seed=seed,
+    )
+    return _mode("mode_weighted", instruments, rule, min_instruments=min_instruments, level=level)
 
 
 def mode_penalised(
@@ -141,8 +159,17 @@ def mode_penalised(
     ----------
     Hartwig FP, Davey Smith G, Bowden J. Int J Epidemiol 2017. https://doi.org/10.1093/ije/dyx102
     """
-    rule = _Rule(kind="penalised", phi=phi, ratio_error=ratio_error, grid=grid, penalty=penalty)
-    return _mode("mode_penalised", instruments, min_instruments, level, rule, distribution, n_boot, seed)
+    rule = _Rule(
+        kind="penalised",
+        phi=phi,
+        ratio_error=ratio_error,
+        grid=grid,
+        penalty=penalty,
+        distribution=distribution,
+        n_boot=n_boot,
+        seed=seed,
+    )
+    return _mode("mode_penalised", instruments, rule, min_instruments=min_instruments, level=level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +181,9 @@ class _Rule:
     ratio_error: RatioError
     grid: Grid
     penalty: float
+    distribution: Distribution
+    n_boot: int
+    seed: int
 
     @property
     def finder(self) -> Finder:
@@ -177,16 +207,7 @@ class _Rule:
         return find(penalised, bandwidth)
 
 
-def _mode(
-    method: str,
-    instruments: Instruments,
-    min_instruments: int,
-    level: float,
-    rule: _Rule,
-    distribution: Distribution,
-    n_boot: int,
-    seed: int,
-) -> Estimates:
+def _mode(method: str, instruments: Instruments, rule: _Rule, *, min_instruments: int, level: float) -> Estimates:
     given = canonical(with_ratio(instruments))
     reason = too_few_ratios(instruments, given, max(min_instruments, 3))
     wanted = np.array([not why for why in reason], dtype=bool)
@@ -195,12 +216,12 @@ def _mode(
         return _point(shifted, rule, wanted)
 
     beta, factors = point(given), member_factors(given, point)
-    drawn = (_effect_modes if factors is None else _instrument_modes)(given, rule, wanted, n_boot, seed)
+    drawn = (_effect_modes if factors is None else _instrument_modes)(given, rule, wanted, rule.n_boot, rule.seed)
     se = np.full(len(wanted), np.nan)
     se[wanted] = median_deviation(drawn[wanted], np.ones(drawn[wanted].shape, dtype=bool))
     variance = se**2 if factors is None else sampling_variance(se**2, given)
     return ratio_estimates(
-        method, given, beta, variance, factors, distribution=distribution, reason=reason, level=level
+        method, given, beta, variance, factors, distribution=rule.distribution, reason=reason, level=level
     )
 
 

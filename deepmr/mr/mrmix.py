@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from deepmr.linalg import divide
+from deepmr.mr.density import median_deviation
+from deepmr.mr.draws import canonical, effect_draws
 from deepmr.mr.lines import (
     error_extras,
     exposure_of,
@@ -17,14 +19,13 @@ from deepmr.mr.lines import (
     with_ratio,
 )
 from deepmr.mr.members import member_factors
-from deepmr.packed import blocks
+from deepmr.mr.mixture import MOST, fit_mixtures
+from deepmr.packed import Block, blocks
 from deepmr.types import Estimates, Instruments, make_estimates
 
 _FIRST, _FINER, _ROUNDS = 41, 21, 2  # effects of the first grid, of a finer one, and how many finer ones
 _RANGE = (0.025, 0.975)  # quantiles of the ratios that the first grid spans
-_SHARE = 0.6  # of valid instruments, to start from
-_LEAST, _MOST = 1e-4, 1 - 1e-4  # between which the share stays
-_TOLERANCE, _MAX_ITERATIONS = 1e-9, 200
+_FULL = MOST * (1 - 1e-12)  # share from which all instruments are valid
 
 
 def mrmix(
@@ -35,6 +36,8 @@ def mrmix(
     grid: Sequence[float] | None = None,
     variance_limits: tuple[float, float] | None = None,
     start_variance: float | None = None,
+    n_boot: int = 100,
+    seed: int = 0,
 ) -> Estimates:
     """Estimate the causal effect as the one under which a mixture takes most instruments as valid.
 
@@ -48,6 +51,9 @@ def mrmix(
     variance_limits : of sigma2, in the outcome's unit squared; default: from the median variance of a valid residual
         upwards. MRMix 0.1.0 has 1e-7 and 0.01, which only suit effects in standard deviations.
     start_variance : sigma2 to start from; default: the mean squared residual. MRMix 0.1.0 starts from 1e-5.
+    n_boot : bootstrap draws behind the standard error of independent errors; 0 for the formula, which takes a hundredth
+        of the time.
+    seed : of these draws, which are the same for every locus.
 
     Returns
     -------
@@ -60,26 +66,37 @@ def mrmix(
     b is where pi0 is largest. Where every instrument is valid over a range of b (pi0 at its limit, 0.9999), it is the
     likeliest b of the range, and with a `grid` of your own the mean of these, as in MRMix.
 
-    The standard error is a sandwich over instruments: b is moved by an instrument as the derivative, in b, of the
-    instrument's influence on pi0, over the curvature of pi0. Where pi0 is at its limit, or has no curvature,
-    it is that of the likelihood, times the residual scale (at least 1 with independent errors). With 30 instruments, a
-    fifth of them invalid, 95 % intervals covered about 80 % in a trial.
+    The standard error is the median absolute deviation (scaled to a normal) of the effects of data drawn anew around
+    those measured: pi0 has several maxima, and only draws show that another one may win. The formula, for `n_boot` 0
+    and with shared errors, is a sandwich over instruments: b is moved by an instrument as the derivative, in b, of the
+    instrument's influence on pi0, over the curvature of pi0; with independent errors at least what it would be were it
+    known which instruments are valid. Where pi0 is at its limit, or has no curvature, it is that of the likelihood,
+    times the residual scale (at least 1 with independent errors). In trials with 8 and 15 instruments, none or a third
+    of them invalid, 95 % intervals covered 93 to 98 % with draws, and 76 to 87 % by the formula.
 
     References
     ----------
     Qi G, Chatterjee N. Mendelian randomization analysis using mixture models for robust and efficient estimation of
     causal effects. Nat Commun 2019. https://doi.org/10.1038/s41467-019-09432-2
     """
-    used = with_ratio(instruments)
+    used = canonical(with_ratio(instruments))
     points = None if grid is None else np.array(grid, dtype=float)
+    rule = _Rule(grid=points, limits=variance_limits, start=start_variance, rho=overlap(used))
     shared = used.error_factors is not None
 
     def fit(given: Instruments) -> dict[str, Float[np.ndarray, "loci"]]:
-        return _fit(given, points, variance_limits, start_variance, floor=not shared)
+        return _fit(given, rule, floor=not shared)
 
     found = fit(used)
     factors = member_factors(used, lambda given: fit(given)["beta"])
-    error = standard_error(found["se"] ** 2, np.full(len(used.loci), np.inf), factors, distribution="normal")
+    se = found["se"]
+    if n_boot > 0 and not shared:
+        drawn = _drawn(used, rule, n_boot, seed)
+        spread = np.zeros(len(se))
+        fitted = np.isfinite(se)
+        spread[fitted] = median_deviation(drawn[fitted], np.ones(drawn[fitted].shape, dtype=bool))
+        se = np.where(spread > 0, spread, se)  # draws that all end at one point of a coarse grid tell nothing
+    error = standard_error(se**2, np.full(len(used.loci), np.inf), factors, distribution="normal")
     return make_estimates(
         "mrmix",
         used,
@@ -98,38 +115,59 @@ def mrmix(
     )
 
 
-def _fit(
-    instruments: Instruments,
-    grid: Float[np.ndarray, "points"] | None,
-    limits: tuple[float, float] | None,
-    start: float | None,
-    *,
-    floor: bool,
-) -> dict[str, Float[np.ndarray, "loci"]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """Where effects are looked for, limits of sigma2 and where it starts from, and the correlation of errors."""
+
+    grid: Float[np.ndarray, "points"] | None
+    limits: tuple[float, float] | None
+    start: float | None
+    rho: float
+
+
+def _fit(instruments: Instruments, rule: _Rule, *, floor: bool) -> dict[str, Float[np.ndarray, "loci"]]:
     """Fit every locus of at least 3 instruments."""
-    x, se_x = exposure_of(instruments)
+    values = (*exposure_of(instruments), instruments.beta_outcome.astype(float), instruments.se_outcome.astype(float))
     out = {name: np.full(len(instruments.loci), np.nan) for name in ("beta", "se", "pi0", "sigma2")}
-    values = (x, instruments.beta_outcome.astype(float), se_x, instruments.se_outcome.astype(float))
     for block in blocks(instruments.offsets, loci=instruments.counts >= 3, depth=8 * _FIRST):
-        laid = [block.of(v) for v in values]
-        # In units of each locus's outcome error, so that a stopping rule sees the same numbers in every unit.
-        unit = np.sqrt(np.sum(np.where(block.known, laid[3] ** 2, 0.0), axis=1) / block.known.sum(axis=1))
-        x, y, s, t = laid[0], laid[1] / unit[:, None], laid[2], laid[3] / unit[:, None]
-        mixture = _Mixture(
-            x=x,
-            y=y,
-            s=s,
-            t=t,
-            known=block.known,
-            rho=overlap(instruments),
-            unit=unit,
-            limits=limits,
-            start=start,
-        )
-        found = _chosen(mixture, grid, floor=floor)
+        x, s, y, t = (block.of(v) for v in values)
+        mixture = _laid_out(x, y, s, t, block.known, rule)
+        found, unit = _chosen(mixture, floor=floor), mixture.unit
         for name, scale in (("beta", unit), ("se", unit), ("pi0", 1.0), ("sigma2", unit**2)):
             out[name][block.loci] = found[name] * scale
     return out
+
+
+def _drawn(instruments: Instruments, rule: _Rule, n_boot: int, seed: int) -> Float[np.ndarray, "loci draws"]:
+    """Return the effects of data drawn anew."""
+    _, se_x = exposure_of(instruments)
+    se_y = instruments.se_outcome.astype(float)
+
+    def statistic(
+        block: Block, x: Float[np.ndarray, "block draws width"], y: Float[np.ndarray, "block draws width"]
+    ) -> Float[np.ndarray, "block draws"]:
+        width = x.shape[-1]
+        s, t, known = (
+            np.broadcast_to(v[:, None], x.shape).reshape(-1, width)
+            for v in (block.of(se_x), block.of(se_y), block.known)
+        )
+        mixture = _laid_out(x.reshape(-1, width), y.reshape(-1, width), s, t, known, rule)
+        return (_at_most(mixture)[0] * mixture.unit).reshape(x.shape[:2])
+
+    return effect_draws(instruments, statistic, n_boot=n_boot, seed=seed, loci=instruments.counts >= 3)
+
+
+def _laid_out(
+    x: Float[np.ndarray, "block width"],
+    y: Float[np.ndarray, "block width"],
+    s: Float[np.ndarray, "block width"],
+    t: Float[np.ndarray, "block width"],
+    known: Bool[np.ndarray, "block width"],
+    rule: _Rule,
+) -> "_Mixture":
+    """Put loci in units of their outcome error, so that a stopping rule sees the same numbers in every unit."""
+    unit = np.sqrt(np.sum(np.where(known, t**2, 0.0), axis=1) / known.sum(axis=1))
+    return _Mixture(x=x, y=y / unit[:, None], s=s, t=t / unit[:, None], known=known, unit=unit, rule=rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +188,8 @@ class _Mixture:
     s: Float[np.ndarray, "block width"]
     t: Float[np.ndarray, "block width"]
     known: Bool[np.ndarray, "block width"]
-    rho: float
     unit: Float[np.ndarray, "block"]
-    limits: tuple[float, float] | None
-    start: float | None
+    rule: _Rule
 
     def residual(
         self, theta: Float[np.ndarray, "block points"]
@@ -161,47 +197,54 @@ class _Mixture:
         """Return squared residuals and their variances for valid instruments."""
         at = theta[..., None]
         x, y, s, t = (v[:, None, :] for v in (self.x, self.y, self.s, self.t))
-        return (y - at * x) ** 2, t**2 + at**2 * s**2 - 2 * self.rho * at * s * t
+        return (y - at * x) ** 2, t**2 + at**2 * s**2 - 2 * self.rule.rho * at * s * t
 
     def profile(self, theta: Float[np.ndarray, "block points"]) -> _Profile:
-        """Fit share and variance at every effect by EM, extrapolated (SQUAREM) where the likelihood rises by it."""
+        """Fit share and variance at every effect."""
         square, variance = self.residual(theta)
         known = np.broadcast_to(self.known[:, None, :], square.shape)
-        if self.limits is None:
+        if self.rule.limits is None:
             low = np.nanmedian(np.where(known, variance, np.nan), axis=-1)
             high = np.full(low.shape, np.inf)
         else:
-            low, high = (np.broadcast_to(v / self.unit[:, None] ** 2, theta.shape) for v in self.limits)
+            low, high = (np.broadcast_to(v / self.unit[:, None] ** 2, theta.shape) for v in self.rule.limits)
         mean = np.sum(np.where(known, square, 0.0), axis=-1) / known.sum(axis=-1)
-        begin = mean if self.start is None else np.broadcast_to(self.start / self.unit[:, None] ** 2, theta.shape)
+        begin = (
+            mean if self.rule.start is None else np.broadcast_to(self.rule.start / self.unit[:, None] ** 2, theta.shape)
+        )
         width = square.shape[-1]
-        pi0, sigma2, likelihood = _em(
+        fitted = fit_mixtures(
             square.reshape(-1, width),
             variance.reshape(-1, width),
             known.reshape(-1, width),
-            np.clip(begin, low, high).ravel(),
-            low.ravel(),
-            high.ravel(),
+            start=np.clip(begin, low, high).ravel(),
+            low=low.ravel(),
+            high=high.ravel(),
         )
         return _Profile(
-            pi0=pi0.reshape(theta.shape), sigma2=sigma2.reshape(theta.shape), likelihood=likelihood.reshape(theta.shape)
+            pi0=fitted.pi0.reshape(theta.shape),
+            sigma2=fitted.sigma2.reshape(theta.shape),
+            likelihood=fitted.likelihood.reshape(theta.shape),
         )
 
 
-def _chosen(
-    mixture: _Mixture, grid: Float[np.ndarray, "points"] | None, *, floor: bool
-) -> dict[str, Float[np.ndarray, "block"]]:
+def _chosen(mixture: _Mixture, *, floor: bool) -> dict[str, Float[np.ndarray, "block"]]:
     """Return effect, standard error, share and variance of every locus."""
-    if grid is not None:
-        theta = grid / mixture.unit[:, None]
-        profile = mixture.profile(theta)
-        best = profile.pi0 >= profile.pi0.max(axis=1, keepdims=True)
-        mean = {name: np.sum(v * best, axis=1) / best.sum(axis=1) for name, v in (("b", theta), ("v", profile.sigma2))}
-        beta, pi0, sigma2 = mean["b"], profile.pi0.max(axis=1), mean["v"]
-        step = (theta.max(axis=1) - theta.min(axis=1)) / max(theta.shape[1] - 1, 1) / 10
-    else:
-        beta, pi0, sigma2, step = _searched(mixture)
+    beta, pi0, sigma2, step = _at_most(mixture)
     return {"beta": beta, "se": _se(mixture, beta, pi0, step, floor=floor), "pi0": pi0, "sigma2": sigma2}
+
+
+def _at_most(mixture: _Mixture) -> tuple[Float[np.ndarray, "block"], ...]:
+    """Return the effect where the share of valid instruments is largest, share, variance, and a step of the grid."""
+    grid = mixture.rule.grid
+    if grid is None:
+        return _searched(mixture)
+    theta = grid / mixture.unit[:, None]
+    profile = mixture.profile(theta)
+    best = profile.pi0 >= profile.pi0.max(axis=1, keepdims=True)
+    beta, sigma2 = (np.sum(v * best, axis=1) / best.sum(axis=1) for v in (theta, profile.sigma2))
+    step = (theta.max(axis=1) - theta.min(axis=1)) / max(theta.shape[1] - 1, 1) / 10
+    return beta, profile.pi0.max(axis=1), sigma2, step
 
 
 def _searched(mixture: _Mixture) -> tuple[Float[np.ndarray, "block"], ...]:
@@ -211,7 +254,7 @@ def _searched(mixture: _Mixture) -> tuple[Float[np.ndarray, "block"], ...]:
     for size in (_FIRST, *(_FINER,) * _ROUNDS):
         theta = low[:, None] + np.linspace(0, 1, size) * (high - low)[:, None]
         profile = mixture.profile(theta)
-        flat = np.greater_equal(profile.pi0, _MOST)
+        flat = np.greater_equal(profile.pi0, _FULL)
         # Where every instrument is valid at several effects, the likelihood chooses among them.
         score = np.where(flat.any(axis=1)[:, None], np.where(flat, profile.likelihood, -np.inf), profile.pi0)
         best = np.argmax(score, axis=1)
@@ -256,7 +299,14 @@ def _se(
     bend = (2 * profile.pi0[:, 1] - profile.pi0[:, 0] - profile.pi0[:, 2]) / width**2
     scatter = np.sqrt(np.sum(np.where(known, slope, 0.0) ** 2, axis=1))
     sandwich = divide(scatter, bend)
-    return np.where((pi0 >= _MOST) | ~np.isfinite(sandwich), regular, sandwich)
+    if floor:
+        ratio = np.exp(np.clip(_log_ratio(square, variance, profile.sigma2[:, 1:2]), -300, 300))
+        valid = np.where(known, pi0[:, None] * ratio / (pi0[:, None] * ratio + 1 - pi0[:, None]), 0.0)
+        # Nothing is more precise than the valid instruments would be if it were known which they are.
+        sandwich = np.maximum(
+            sandwich, divide(np.ones_like(pi0), np.sqrt(np.sum(valid * mixture.x**2 / variance, axis=1)))
+        )
+    return np.where((pi0 >= _FULL) | ~np.isfinite(sandwich), regular, sandwich)
 
 
 def _influence(
@@ -289,55 +339,3 @@ def _log_ratio(
 ) -> Float[np.ndarray, "*shape"]:
     """Return the log of the valid over the invalid density."""
     return 0.5 * (np.log(sigma2 / variance) + square * (1 / sigma2 - 1 / variance))
-
-
-def _em(
-    square: Float[np.ndarray, "cells width"],
-    variance: Float[np.ndarray, "cells width"],
-    known: Bool[np.ndarray, "cells width"],
-    sigma2: Float[np.ndarray, "cells"],
-    low: Float[np.ndarray, "cells"],
-    high: Float[np.ndarray, "cells"],
-) -> tuple[Float[np.ndarray, "cells"], Float[np.ndarray, "cells"], Float[np.ndarray, "cells"]]:
-    """Fit share and variance of every cell from a share of 0.6."""
-    n = known.sum(axis=1)
-    usable = np.where(known, square, 0.0)
-    base = np.sum(np.where(known, -0.5 * (np.log(variance) + square / variance), 0.0), axis=1)
-
-    def step(
-        rows: Int[np.ndarray, "going"], pi0: Float[np.ndarray, "going"], sigma2: Float[np.ndarray, "going"]
-    ) -> tuple[Float[np.ndarray, "going"], Float[np.ndarray, "going"], Float[np.ndarray, "going"]]:
-        ratio = np.clip(_log_ratio(square[rows], variance[rows], sigma2[:, None]), -700, 700)
-        odds = (1 - pi0[:, None]) * np.exp(-ratio)
-        mix = pi0[:, None] + odds
-        valid = np.where(known[rows], pi0[:, None] / mix, 0.0)
-        total = valid.sum(axis=1)
-        invalid = n[rows] - total
-        spread = divide(np.sum(np.where(known[rows], odds / mix, 0.0) * usable[rows], axis=1), invalid, otherwise=0.0)
-        likelihood = np.sum(np.where(known[rows], np.log(mix), 0.0), axis=1)
-        return np.clip(total / n[rows], _LEAST, _MOST), np.clip(spread, low[rows], high[rows]), likelihood
-
-    pi0 = np.full(len(sigma2), _SHARE)
-    sigma2 = sigma2.copy()
-    likelihood = np.zeros(len(sigma2))
-    going = np.arange(len(sigma2))
-    for _ in range(_MAX_ITERATIONS):
-        start = np.stack([np.log(pi0[going] / (1 - pi0[going])), np.log(sigma2[going])])
-        p1, s1, _ = step(going, pi0[going], sigma2[going])
-        p2, s2, height = step(going, p1, s1)
-        first, second = (np.stack([np.log(p / (1 - p)), np.log(s)]) for p, s in ((p1, s1), (p2, s2)))
-        r, v = first - start, second - 2 * first + start
-        length = np.maximum(np.sqrt(divide(np.sum(r**2, axis=0), np.sum(v**2, axis=0), otherwise=1.0)), 1.0)
-        leap = start + 2 * length * r + length**2 * v
-        odds = np.exp(np.clip(leap[0], -20, 20))
-        p3 = np.clip(odds / (1 + odds), _LEAST, _MOST)
-        s3 = np.clip(np.exp(np.clip(leap[1], -700, 700)), low[going], high[going])
-        p4, s4, reached = step(going, p3, s3)
-        good = reached >= height
-        pi0[going], sigma2[going] = np.where(good, p4, p2), np.where(good, s4, s2)
-        likelihood[going] = np.where(good, reached, height)
-        moved = np.maximum(np.abs(p2 - p1), np.abs(s2 / s1 - 1))
-        going = going[moved > _TOLERANCE]
-        if not len(going):
-            break
-    return pi0, sigma2, likelihood + base

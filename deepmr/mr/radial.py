@@ -1,29 +1,40 @@
 """Radial regression: ratios and their weights on axes that show outlying instruments."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from deepmr.linalg import fit_lines, segment_repeat
+from deepmr.linalg import divide, fit_lines, segment_repeat
 from deepmr.mr.egger import SAME_SIZE
 from deepmr.mr.lines import (
     Distribution,
+    cochran,
+    error_extras,
     exposure_of,
     intercept_estimates,
     inverse_variances,
+    mean_f,
     oriented,
     origin_estimates,
+    standard_error,
     too_few_ratios,
     with_ratio,
 )
-from deepmr.types import Estimates, Instruments
+from deepmr.mr.losses import loss_of
+from deepmr.mr.profiles import Profile, solve_loci
+from deepmr.types import Estimates, Instruments, make_estimates
 
 RadialWeights = Literal["first", "second", "modified", "iterative"]
 
 
 def ivw_radial(
-    instruments: Instruments, *, min_instruments: int = 3, level: float = 0.95, weights: RadialWeights = "modified"
+    instruments: Instruments,
+    *,
+    min_instruments: int = 3,
+    level: float = 0.95,
+    weights: RadialWeights | Literal["exact"] = "modified",
 ) -> Estimates:
     """Estimate the causal effect by radial inverse-variance weighting.
 
@@ -33,7 +44,8 @@ def ivw_radial(
     min_instruments : loci with fewer are skipped; never below 2.
     level : of the confidence interval.
     weights : of a ratio: `first`, x^2 / se_y^2; `second`, with the error of x at the instrument's own ratio;
-        `modified`, with the error of x at the first-order estimate; `iterative`, at the estimate itself.
+        `modified`, with the error of x at the first-order estimate; `iterative`, at the estimate itself; `exact`, at
+        the slope that minimises Q, whose weights change with it.
 
     Returns
     -------
@@ -42,7 +54,8 @@ def ivw_radial(
     Notes
     -----
     The regression of r sqrt(w) on sqrt(w) through the origin, with multiplicative random effects without a floor,
-    normal, as in RadialMR.
+    normal, as in RadialMR. The exact slope is that of `max_likelihood`; RadialMR looks for it between -2 and 2 only,
+    and its "Exact (FE)" standard error is this one over `sigma`.
 
     References
     ----------
@@ -50,14 +63,61 @@ def ivw_radial(
     randomization via the Radial plot and Radial regression. Int J Epidemiol 2018. https://doi.org/10.1093/ije/dyy101
     """
     used = with_ratio(instruments)
+    reason = too_few_ratios(instruments, used, max(min_instruments, 2))
+    if weights == "exact":
+        return _exact(used, reason, level)
     return origin_estimates(
         "ivw_radial",
         used,
         radial_weights(used, weights, intercept=False),
         scatter="random",
         distribution="normal",
-        reason=too_few_ratios(instruments, used, max(min_instruments, 2)),
+        reason=reason,
         level=level,
+    )
+
+
+def _exact(used: Instruments, reason: list[str], level: float) -> Estimates:
+    """Return the slopes that minimise Q."""
+
+    def at_the_slope(
+        profile: Profile, beta: Float[np.ndarray, "block"], tau2: Float[np.ndarray, "block"]
+    ) -> list[np.ndarray]:
+        at = profile.terms(beta, tau2)
+        known = profile.known
+        total = np.sum(known * profile.x**2 / np.where(known > 0, at.v, 1.0), axis=1)
+        return [divide(np.ones_like(total), total), np.sum(known * at.e**2 / np.where(known > 0, at.v, 1.0), axis=1)]
+
+    found = solve_loci(
+        replace(used, correlation=None, error_corr=None),
+        loss_of("l2"),
+        overdispersion="none",
+        reason=reason,
+        quantities=at_the_slope,
+        n_quantities=2,
+    )
+    variance, q = found.quantities
+    df = np.maximum(used.counts - 1.0, 0.0)
+    dispersion, factors = divide(q, df, otherwise=1.0), None
+    variance = variance * dispersion
+    if found.sensitivity is not None:
+        factors, variance = found.sensitivity.members, found.sensitivity.scatter
+    error = standard_error(variance, df, factors, distribution="normal")
+    return make_estimates(
+        "ivw_radial",
+        used,
+        beta=found.beta,
+        se=error.se,
+        df=error.df,
+        reason=found.reason,
+        level=level,
+        extra={
+            "sigma": np.sqrt(dispersion),
+            **cochran(q, df),
+            "f_statistic": mean_f(used),
+            **error_extras(error, factors),
+        },
+        error_factors=factors,
     )
 
 

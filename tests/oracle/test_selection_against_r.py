@@ -89,8 +89,8 @@ def test_presso(row, instruments):
 @fits("MRMix", "MRMix")
 def test_mrmix(row, instruments):
     # The grid is in the raw unit, and MRMix 0.1.0 caps the invalid variance at 0.01, which only suits standardised
-    # effects; the two data sets with larger effects cannot be compared. Its standard error takes the place of variances
-    # with standard deviations, and says 335 here.
+    # effects; for the two data sets with larger effects see test_differences_from_r.py. Its standard error says 335
+    # here, believed to have standard deviations in the place of variances.
     if row["dataset"] != "syn_clean_30":
         pytest.skip("effects in a unit that MRMix's limits do not suit")
     ours = only(mrmix(instruments, grid=[k / 10 for k in range(-10, 11)]))

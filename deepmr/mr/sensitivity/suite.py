@@ -14,6 +14,7 @@ from deepmr.mr.sensitivity.findings import Findings, ordered, stack
 from deepmr.mr.sensitivity.heterogeneity import heterogeneity
 from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instruments
 from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS, USUAL_TESTS
+from deepmr.mr.sensitivity.signs import sign_concordance
 from deepmr.mr.sensitivity.steiger import steiger, steiger_variants
 from deepmr.mr.sensitivity.strength import strength
 from deepmr.mr.sensitivity.verdict import describe
@@ -81,8 +82,8 @@ def check_sensitivity(
 
     Returns
     -------
-    Sensitivity, with the findings heterogeneity, strength, leave_one_out (of the leading method), single, outliers,
-    steiger, steiger_variants and agreement.
+    Sensitivity, with the findings heterogeneity, strength, leave_one_out (of the leading method), single, signs,
+    outliers, steiger, steiger_variants and agreement.
 
     Raises
     ------
@@ -141,6 +142,7 @@ def examine(
             min_instruments=min_instruments,
             level=level,
         ),
+        sign_concordance(instruments, min_instruments=max(min_instruments, 6)),
         steiger(instruments, r_exposure=r_exposure, r_outcome=r_outcome),
         steiger_variants(instruments, r_exposure=r_exposure, r_outcome=r_outcome),
         compare_methods(estimates, reference=lead),
