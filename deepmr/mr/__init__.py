@@ -38,8 +38,10 @@ _log = logging.getLogger(__name__)
 
 # Every method takes (instruments, *, min_instruments, level) and, each with a default, options of its own.
 METHODS: dict[str, Callable[..., Estimates]] = {
+    # ratios
     "wald": wald,
     "wald_weighted": wald_weighted,
+    # lines through the origin
     "ivw": ivw,
     "ivw_fixed": ivw_fixed,
     "ivw_random": ivw_random,
@@ -47,40 +49,45 @@ METHODS: dict[str, Callable[..., Estimates]] = {
     "ivw_robust": ivw_robust,
     "ivw_penalised": ivw_penalised,
     "ivw_radial": ivw_radial,
-    "debiased_ivw": debiased_ivw,
-    "penalised_debiased_ivw": penalised_debiased_ivw,
+    "ivw_gls": ivw_gls,
+    "ivw_pca": ivw_pca,
+    # lines with an intercept
     "egger": egger,
     "egger_robust": egger_robust,
+    "egger_penalised": egger_penalised,
+    "egger_radial": egger_radial,
+    "egger_gls": egger_gls,
+    "egger_bootstrap": egger_bootstrap,
+    "egger_simex": egger_simex,
+    "grip": grip,
+    # errors of the exposure effects count: weak instruments, shared samples and members
+    "debiased_ivw": debiased_ivw,
+    "penalised_debiased_ivw": penalised_debiased_ivw,
+    "debiased_gls": debiased_gls,
+    "mrbee": mrbee,
+    "max_likelihood": max_likelihood,
+    "raps": raps,
+    "grapple": grapple,
+    "profile_score": profile_score,
+    "pc_gmm": pc_gmm,
+    "anderson_rubin": anderson_rubin,
+    "clr": clr,
+    # medians of ratios
     "median_simple": median_simple,
     "median_weighted": median_weighted,
     "median_penalised": median_penalised,
+    # modes of ratios
     "mode_simple": mode_simple,
     "mode_weighted": mode_weighted,
     "mode_penalised": mode_penalised,
     "mode_bayesian": mode_bayesian,
     "heterogeneity_penalised": heterogeneity_penalised,
+    # valid and invalid instruments told apart
     "contamination_mixture": contamination_mixture,
     "lasso": lasso,
     "cml": cml,
     "presso": presso,
     "mrmix": mrmix,
-    "egger_penalised": egger_penalised,
-    "egger_radial": egger_radial,
-    "egger_simex": egger_simex,
-    "egger_bootstrap": egger_bootstrap,
-    "grip": grip,
-    "max_likelihood": max_likelihood,
-    "raps": raps,
-    "grapple": grapple,
-    "debiased_gls": debiased_gls,
-    "mrbee": mrbee,
-    "profile_score": profile_score,
-    "ivw_gls": ivw_gls,
-    "egger_gls": egger_gls,
-    "ivw_pca": ivw_pca,
-    "pc_gmm": pc_gmm,
-    "anderson_rubin": anderson_rubin,
-    "clr": clr,
 }
 
 
@@ -93,8 +100,7 @@ USES_ERROR_CORR = frozenset(
     {"ivw_additive", "debiased_ivw", "penalised_debiased_ivw", "max_likelihood", "raps", "grapple", "debiased_gls"}
     | {"mrbee", "profile_score", "median_simple", "median_weighted", "median_penalised", "mode_simple"}
     | {"mode_weighted", "mode_penalised", "mode_bayesian", "heterogeneity_penalised", "contamination_mixture"}
-    | {"mrmix", "presso", "anderson_rubin", "clr"}
-    | {"mrmix", "presso", "egger_simex", "egger_bootstrap"}
+    | {"mrmix", "presso", "anderson_rubin", "clr", "egger_simex", "egger_bootstrap"}
 )
 
 
