@@ -84,7 +84,7 @@ def test_file_follows_the_rules_of_the_page(path):
             assert function.args.kwarg is None, f"{function.name} takes **kwargs"
 
 
-@pytest.mark.parametrize("function", public_functions())
+@pytest.mark.parametrize("function", list(public_functions()))
 def test_docstring_and_signature_agree(function):
     doc = inspect.getdoc(function)
     assert doc, "a public function says what it does"
@@ -94,7 +94,7 @@ def test_docstring_and_signature_agree(function):
     assert not unknown, f"documents parameters it does not have: {unknown}"
 
 
-@pytest.mark.parametrize("function", public_functions())
+@pytest.mark.parametrize("function", list(public_functions()))
 def test_names_are_those_of_the_page(function):
     said = set(inspect.signature(function).parameters) & NOT_SAID
     assert not said, f"see section 4 of ARCHITECTURE.md: {said}"
