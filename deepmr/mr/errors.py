@@ -194,12 +194,25 @@ def marginal_covariance(instruments: Instruments) -> Float[np.ndarray, "rows tra
     return own if shared is None else own + np.einsum("kjt,kju->jtu", shared, shared)
 
 
+def error_covariances(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
+    """Return the covariance of the traits' errors at every instrument: of shared samples, and over members.
+
+    Its diagonal is the square of the standard errors. Without factors the correlation is `error_corr`; with them it is
+    that of `marginal_covariance`, so that it is one also where factors are larger than the standard errors that should
+    contain them.
+    """
+    se = np.column_stack([instruments.se_exposure, instruments.se_outcome]).astype(float)
+    corr = np.eye(se.shape[1]) if instruments.error_corr is None else instruments.error_corr
+    if instruments.error_factors is not None:
+        whole = marginal_covariance(instruments)
+        size = np.sqrt(np.diagonal(whole, axis1=1, axis2=2))
+        corr = whole / size[:, :, None] / size[:, None, :]
+    return se[:, :, None] * se[:, None, :] * corr
+
+
 def error_covariance(instruments: Instruments) -> Float[np.ndarray, "rows"]:
-    """Return the covariance of the errors of x and y at every instrument: of shared samples, and over members."""
-    if instruments.error_factors is None:
-        rho = 0.0 if instruments.error_corr is None else float(instruments.error_corr[0, -1])
-        return rho * instruments.se_exposure[:, 0].astype(float) * instruments.se_outcome
-    return marginal_covariance(instruments)[:, 0, -1]
+    """Return the covariance of the errors of x and y at every instrument; see `error_covariances`."""
+    return error_covariances(instruments)[:, 0, -1]
 
 
 def joint_errors(instruments: Instruments, block: Block, *, heed_correlation: bool = True) -> JointErrors:

@@ -203,7 +203,7 @@ def _joint_estimates(
         extra={
             **(_intercept(line.coef[:, 0], errors[0]) if len(errors) > 1 else {}),
             "sigma": np.sqrt(line.dispersion),
-            **cochran(line.q, line.df),
+            **cochran(line.q, line.df, shared=instruments.error_factors is not None),
             "f_statistic": white.f_statistic,
             **error_extras(errors[-1], factors),
         },

@@ -251,7 +251,7 @@ def _set_estimates(method: str, instruments: Instruments, tail: Tail, min_instru
         level=level,
         extra={
             "n_intervals": count,
-            **cochran(q, np.maximum(instruments.counts - 1.0, 0.0)),
+            **cochran(q, np.maximum(instruments.counts - 1.0, 0.0), shared=instruments.error_factors is not None),
             "f_statistic": mean_f(instruments),
             **error_extras(error, factors),
         },

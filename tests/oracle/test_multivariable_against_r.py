@@ -11,6 +11,7 @@ import pytest
 from scipy import optimize
 
 from deepmr.inference import two_sided
+from deepmr.mr.errors import error_covariances
 from deepmr.mr.multivariable.debiased import mv_debiased
 from deepmr.mr.multivariable.gmm import moment_covariance, mv_gmm
 from deepmr.mr.multivariable.ivw import mv_egger, mv_ivw
@@ -18,7 +19,7 @@ from deepmr.mr.multivariable.lasso import mv_lasso
 from deepmr.mr.multivariable.median import mv_median
 from deepmr.mr.multivariable.raps import mv_raps
 from deepmr.mr.multivariable.robust import mv_ivw_robust
-from deepmr.mr.multivariable.strength import conditional_f, direct_q, error_covariance
+from deepmr.mr.multivariable.strength import conditional_f, direct_q
 from tests.mr.builders import pack
 from tests.oracle.reference import CLOSED, ROBUST, ROWS, agree, fits, options, values
 
@@ -130,7 +131,7 @@ def test_measurement_error(row, several):
     given = replace(several, error_corr=correlated(0.3))
     ours = mv_raps(given, loss="l2", overdispersion=False)
     check(ours, row, {"est": "beta"}, EARLY)
-    theirs, covariance = theirs_of(row), error_covariance(given)
+    theirs, covariance = theirs_of(row), error_covariances(given)
     assert direct_q(given, ours.table["beta"].to_numpy()[None])["q"] <= direct_q(given, theirs[None])["q"]
     # Their errors: the sandwich with the whole second derivative, times the residual scale of plain IVW's weights.
     x, y, t = given.beta_exposure, given.beta_outcome, given.se_outcome
@@ -198,7 +199,7 @@ def test_raps(row, several):
 
 
 def mv_raps_loss(given, tau2, k=4.685):
-    covariance = error_covariance(given)
+    covariance = error_covariances(given)
 
     def loss(b):
         contrast = np.append(-b, 1.0)

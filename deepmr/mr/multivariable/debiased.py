@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from deepmr import checks
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.designs import cross_products, invert
-from deepmr.mr.multivariable.strength import conditional_f, direct_q, error_covariance, signal
+from deepmr.mr.errors import error_covariances
+from deepmr.mr.multivariable.strength import conditional_f, direct_q, signal
 from deepmr.mr.multivariable.table import (
     direct_estimates,
     errors,
@@ -64,7 +65,7 @@ def mv_debiased(
     beta, inverse, identified = _solve(instruments)
     x, offsets, weights = exposures_of(instruments), instruments.offsets, weights_of(instruments)
     k = x.shape[1]
-    covariance = error_covariance(instruments)
+    covariance = error_covariances(instruments)
     b = segment_repeat(np.nan_to_num(beta).T, offsets).T
     rest = instruments.beta_outcome - fitted(x, beta, offsets)
     pull = np.einsum("rpq,rq->rp", covariance[:, :k, :k], b) - covariance[:, :k, k]
@@ -110,7 +111,7 @@ def _solve(
 ]:
     x, offsets, weights = exposures_of(instruments), instruments.offsets, weights_of(instruments)
     k = x.shape[1]
-    covariance = error_covariance(instruments) * weights[:, None, None]
+    covariance = error_covariances(instruments) * weights[:, None, None]
     noise = np.moveaxis(segment_sum(np.moveaxis(covariance, 0, -1), offsets), -1, 0)
     weighted = x * weights[:, None]
     inverse, identified = invert(cross_products(weighted, x, offsets) - noise[:, :k, :k])

@@ -7,17 +7,11 @@ from jaxtyping import Float
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.designs import cross_products, fit_designs
+from deepmr.mr.errors import error_covariances
 from deepmr.mr.multivariable.table import exposures_of
 from deepmr.types import Instruments
 
 WEAK = 10.0
-
-
-def error_covariance(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
-    """Return the covariance of the errors of exposures and outcome at every instrument, from `error_corr`."""
-    se = np.column_stack([instruments.se_exposure, instruments.se_outcome]).astype(float)
-    corr = np.eye(se.shape[1]) if instruments.error_corr is None else instruments.error_corr
-    return se[:, :, None] * se[:, None, :] * corr
 
 
 def conditional_f(
@@ -43,7 +37,7 @@ def conditional_f(
     """
     x, offsets = exposures_of(instruments), instruments.offsets
     k = x.shape[1]
-    covariance = (error_covariance(instruments) if covariance is None else covariance)[:, :k, :k]
+    covariance = (error_covariances(instruments) if covariance is None else covariance)[:, :k, :k]
     strength = np.full((len(instruments.loci), k), np.nan)
     for i in range(k):
         contrast = np.zeros((len(x), k))
@@ -96,7 +90,7 @@ def direct_q(
     x, offsets = exposures_of(instruments), instruments.offsets
     b = segment_repeat(np.nan_to_num(beta).T, offsets).T
     contrast = np.column_stack([-b, np.ones(len(b))])
-    variance = np.einsum("rp,rpq,rq->r", contrast, error_covariance(instruments), contrast)
+    variance = np.einsum("rp,rpq,rq->r", contrast, error_covariances(instruments), contrast)
     rest = instruments.beta_outcome - np.sum(b * x, axis=1)
     q = segment_sum(rest**2 / np.maximum(variance, 1e-300), offsets)
     df = np.maximum(instruments.counts - x.shape[1] - 1.0, 0.0)

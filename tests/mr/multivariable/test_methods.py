@@ -9,6 +9,7 @@ from scipy import optimize
 from deepmr.errors import InputError
 from deepmr.mr import METHODS as UNIVARIABLE
 from deepmr.mr.draws import standard_normals
+from deepmr.mr.errors import error_covariances
 from deepmr.mr.multivariable import METHODS, estimate_direct_effects
 from deepmr.mr.multivariable.debiased import mv_debiased
 from deepmr.mr.multivariable.gmm import mv_gmm
@@ -18,7 +19,6 @@ from deepmr.mr.multivariable.least_absolute import least_absolute
 from deepmr.mr.multivariable.median import mv_median
 from deepmr.mr.multivariable.raps import mv_raps
 from deepmr.mr.multivariable.robust import mv_ivw_robust
-from deepmr.mr.multivariable.strength import error_covariance
 from deepmr.mr.multivariable.table import canonical
 from deepmr.simulate.exposures import simulate_exposures
 from tests.mr.builders import locus, pack, reordered, simulated
@@ -126,7 +126,7 @@ def test_lasso_leaves_out_what_has_a_direct_effect():
 
 def criterion(given, loss, tau2):
     """Sum of losses as a function of the direct effects, plainly."""
-    covariance = error_covariance(given)
+    covariance = error_covariances(given)
 
     def total(b):
         contrast = np.append(-b, 1.0)
