@@ -101,7 +101,13 @@ def guess_columns(
     Raises
     ------
     InputError
-        When a field or a column named by the user is unknown, or what is needed is not in the header.
+        When a field or a column named by the user is unknown, a column is named for two fields, or what is needed is
+        not in the header.
+
+    Notes
+    -----
+    A column that the user names for one field is no longer guessed to be another; where that other field is needed, or
+    gives way to what is known less exactly (P values for standard errors), it must be named as well.
     """
     names = _normalised(header, role)
     found = _guess(names)
@@ -123,6 +129,7 @@ def guess_columns(
             raise InputError(f"{path}: there is no column {column!r} for {field}; {hint}")
     for ratio in {"odds_ratio", "hazard_ratio"} & set(given or {}):
         found = {f: i for f, i in found.items() if f not in {"beta", "odds_ratio", "hazard_ratio"} or f == ratio}
+    found = _without_taken(path, header, found, set(given or {}))
     _check(path, header, found)
     shown |= {field: header[i] for field, i in found.items() if field not in _WORKING}
     return Columns(index=found, shown={f: shown[f] for f in FIELDS if f in shown}, constants=constants)
@@ -192,6 +199,24 @@ def _guess(names: Sequence[str]) -> dict[str, int]:
     elif "odds_ratio" in found:
         found.pop("hazard_ratio", None)
     return found
+
+
+def _without_taken(path: Path, header: Sequence[str], found: Mapping[str, int], named: set[str]) -> dict[str, int]:
+    """Leave out guesses of columns that the user named for another field; raise `InputError` where they are missed."""
+    own: dict[int, str] = {}
+    for field in (f for f in FIELDS if f in named and f in found):
+        if other := own.get(found[field]):
+            raise InputError(f"{path}: the column {header[found[field]]!r} is named for both {other} and {field}")
+        own[found[field]] = field
+    left = {f: i for f, i in found.items() if f in named or f in _WORKING or i not in own}
+    for field in sorted(set(found) - set(left)):
+        if field in {"beta", "odds_ratio", "hazard_ratio", "se", "effect_allele", "pvalue", "eaf"}:
+            column = header[found[field]]
+            raise InputError(
+                f"{path}: the column {column!r} is named for {own[found[field]]} and read as {field}; name another for "
+                f"{field}: {field}=COLUMN"
+            )
+    return left
 
 
 def _check(path: Path, header: Sequence[str], found: Mapping[str, int]) -> None:
