@@ -156,6 +156,29 @@ def _(folder):
     return [*MR, "--outcome-columns", "bta=BETA"]
 
 
+@case(
+    "GWAS: a column named that is guessed to be another field",
+    "y.tsv: the column 'FRQ' is read as beta and as eaf; name the right one: eaf=COLUMN",
+)
+def _(folder):
+    return [*MR, "--outcome-columns", "beta=FRQ"]
+
+
+@case("GWAS: P values named as standard errors", "x.tsv: the column 'p_value' is read as se and as pvalue")
+def _(folder):
+    return [*MR, "--exposure-columns", "se=p_value"]
+
+
+@case("GWAS: standard errors named as P values", "x.tsv: the column 'standard_error' is read as pvalue and as se")
+def _(folder):
+    return [*MR, "--exposure-columns", "pvalue=standard_error"]
+
+
+@case("GWAS: a column named for two fields", "y.tsv: the column 'SE' is read as beta and as se$")
+def _(folder):
+    return [*MR, "--outcome-columns", "beta=SE", "se=SE"]
+
+
 @case("GWAS: text among the numbers", "y.tsv: line 4, column 'BETA': 'high' is not a number")
 def _(folder):
     change(folder / "y.tsv", rows=[2], BETA="high")

@@ -67,6 +67,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "test": ("test",),
 }
 FIELDS = tuple(SYNONYMS)
+ALTERNATIVES = (("beta", "odds_ratio", "hazard_ratio"), ("pvalue", "neg_log10_pvalue"))  # one of each is read
 _WORKING = frozenset({"second_id", "ref", "alt"})  # guessed where needed, never named by a user
 
 
@@ -101,13 +102,8 @@ def guess_columns(
     Raises
     ------
     InputError
-        When a field or a column named by the user is unknown, a column is named for two fields, or what is needed is
-        not in the header.
-
-    Notes
-    -----
-    A column that the user names for one field is no longer guessed to be another; where that other field is needed, or
-    gives way to what is known less exactly (P values for standard errors), it must be named as well.
+        When a field or a column named by the user is unknown, a column that the user names would be read as two
+        fields, or what is needed is not in the header.
     """
     names = _normalised(header, role)
     found = _guess(names)
@@ -127,9 +123,7 @@ def guess_columns(
             near = difflib.get_close_matches(column, header, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(header)}"
             raise InputError(f"{path}: there is no column {column!r} for {field}; {hint}")
-    for ratio in {"odds_ratio", "hazard_ratio"} & set(given or {}):
-        found = {f: i for f, i in found.items() if f not in {"beta", "odds_ratio", "hazard_ratio"} or f == ratio}
-    found = _without_taken(path, header, found, set(given or {}))
+    found = _without_rivals(path, header, found, set(given or {}))
     _check(path, header, found)
     shown |= {field: header[i] for field, i in found.items() if field not in _WORKING}
     return Columns(index=found, shown={f: shown[f] for f in FIELDS if f in shown}, constants=constants)
@@ -201,21 +195,18 @@ def _guess(names: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _without_taken(path: Path, header: Sequence[str], found: Mapping[str, int], named: set[str]) -> dict[str, int]:
-    """Leave out guesses of columns that the user named for another field; raise `InputError` where they are missed."""
-    own: dict[int, str] = {}
-    for field in (f for f in FIELDS if f in named and f in found):
-        if other := own.get(found[field]):
-            raise InputError(f"{path}: the column {header[found[field]]!r} is named for both {other} and {field}")
-        own[found[field]] = field
-    left = {f: i for f, i in found.items() if f in named or f in _WORKING or i not in own}
-    for field in sorted(set(found) - set(left)):
-        if field in {"beta", "odds_ratio", "hazard_ratio", "se", "effect_allele", "pvalue", "eaf"}:
-            column = header[found[field]]
-            raise InputError(
-                f"{path}: the column {column!r} is named for {own[found[field]]} and read as {field}; name another for "
-                f"{field}: {field}=COLUMN"
-            )
+def _without_rivals(path: Path, header: Sequence[str], found: Mapping[str, int], named: set[str]) -> dict[str, int]:
+    """Leave out guesses that a named field stands in for; raise `InputError` where a column is read as two fields."""
+    left = dict(found)
+    for group in ALTERNATIVES:
+        if chosen := [field for field in group if field in named]:
+            if len(chosen) > 1:
+                raise InputError(f"{path}: columns are named for {' and '.join(chosen)}, which say the same; name one")
+            left = {field: i for field, i in left.items() if field not in group or field == chosen[0]}
+    for field in (f for f in FIELDS if f in named and f in left):
+        for other in (f for f in FIELDS if f != field and f not in _WORKING and left.get(f) == left[field]):
+            hint = "" if other in named else f"; name the right one: {other}=COLUMN"
+            raise InputError(f"{path}: the column {header[left[field]]!r} is read as {field} and as {other}{hint}")
     return left
 
 
