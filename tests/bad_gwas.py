@@ -179,6 +179,16 @@ def _(folder):
     return [*MR, "--outcome-columns", "beta=SE", "se=SE"]
 
 
+@case(
+    "GWAS: the two alleles named the wrong way round",
+    "x and y: the frequencies of the same allele lie on opposite sides of one half for 30 of 30 variants",
+    code=0,
+    leaves=WRITTEN,
+)
+def _(folder):
+    return [*MR, "--outcome-columns", "effect_allele=A2", "other_allele=A1"]
+
+
 @case("GWAS: text among the numbers", "y.tsv: line 4, column 'BETA': 'high' is not a number")
 def _(folder):
     change(folder / "y.tsv", rows=[2], BETA="high")

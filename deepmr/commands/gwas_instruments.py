@@ -119,11 +119,13 @@ def prepare(
     lost: list[pd.DataFrame] = []
     stats = exposures[0].stats
     counts: dict[str, object] = {"exposure": "+".join(names), "outcome": outcome.trait, "read": len(stats.variants)}
+    doubts: list[str] = []
     if len(exposures) == 1:
         stats = _significant(stats, names, gwas, counts)
     for other in exposures[1:]:
         aligned = _aligned(stats, other, gwas)
         lost.extend(_lost_candidates(stats, other, aligned, gwas))
+        doubts.append(aligned.doubt)
         stats = aligned.stats
     if len(exposures) > 1:
         stats = _significant(stats, names, gwas, counts)
@@ -135,6 +137,9 @@ def prepare(
             "+".join(names), outcome.trait, len(aligned.stats.variants), len(stats.variants),
         )  # fmt: skip
     stats = aligned.stats
+    counts["doubts"] = doubts = [doubt for doubt in (*doubts, aligned.doubt) if doubt]
+    for doubt in doubts:
+        log.warning("%s", doubt)
     counts |= {"in_outcome": aligned.counts["kept"], "matched_by": aligned.matched_by}
     counts |= {"swapped": aligned.counts["swapped"], "other_strand": aligned.counts["other_strand"]}
     counts["palindromic"] = int(is_palindromic(stats.variants).sum())
