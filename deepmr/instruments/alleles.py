@@ -94,6 +94,7 @@ def align_alleles(
     Notes
     -----
     Where a name or position stands for several variants (three alleles), the first one whose alleles fit is taken.
+    Positions are the exposure's, or, where it has none at all, the outcome's.
 
     Examples
     --------
@@ -218,6 +219,8 @@ def _combined(
         other = left["other_allele"].astype(object).to_numpy().copy()
         other[rows] = np.where(sign[rows] < 0, names[0], names[1])
         left["other_allele"] = other
+    if not (left["pos"] > 0).any():  # in one piece: the two may be of different genome builds
+        left["chrom"], left["pos"] = right["chrom"].array[j], right["pos"].to_numpy()[j]
     for name in [name for name in right if str(name).endswith("_pvalue")]:
         left[name] = right[name].to_numpy()[j]
     beta = np.concatenate([exposure.beta[i], outcome.beta[j] * sign[:, None]], axis=1)

@@ -260,6 +260,26 @@ def test_several_exposures_in_one_model(tmp_path):
         mr(exposure=both["exposure"][:1], outcome=both["outcome"], out=tmp_path / "o.tsv", multivariable=True)
 
 
+def test_clumped_by_the_positions_of_the_outcome(tmp_path):
+    exposure, outcome = studies(tmp_path)
+    places = exposure[["chromosome", "base_pair_location"]].rename(columns={"chromosome": "CHR"})
+    places.loc[12, "base_pair_location"] = places.loc[11, "base_pair_location"] + 1_000
+    outcome.assign(CHR=places["CHR"], BP=places["base_pair_location"]).to_csv(tmp_path / "y.txt", sep=" ", index=False)
+    bare = exposure.drop(columns=["chromosome", "base_pair_location"])
+    bare.to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
+    other = bare.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))
+    other.to_csv(tmp_path / "z.tsv", sep="\t", index=False)
+    both = [str(tmp_path / "x.tsv.gz"), str(tmp_path / "z.tsv")]
+    for multivariable in (False, True):
+        exposures = both if multivariable else both[:1]
+        summary = mr(
+            exposure=exposures, outcome=[str(tmp_path / "y.txt")], out=tmp_path / "r.tsv", multivariable=multivariable,
+            overwrite=True,
+        )  # fmt: skip
+        assert summary["variants"][0]["instruments"] == N - 1
+        assert [row["reason"] for row in summary["dropped"]] == ["near a stronger variant"]
+
+
 def test_what_several_exposures_drop_is_counted_on_screen_and_listed_in_the_file(tmp_path):
     exposure, _ = studies(tmp_path)
     other = exposure.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))

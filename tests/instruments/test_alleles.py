@@ -90,6 +90,14 @@ def test_frequencies_tell_of_alleles_named_wrongly():
     assert align_alleles(palindromes, other_strand, palindromes="keep").doubt == "", "the strand, not the allele"
 
 
+def test_positions_come_from_the_study_that_has_them():
+    bare = study("X", [("v1", "", 0, "A", "G", 0.1), ("v2", "", 0, "A", "G", 0.1)])
+    placed = study("Y", [("v2", "7", 70, "A", "G", 0.1), ("v1", "6", 60, "A", "G", 0.1)])
+    other = study("Z", [("v2", "7", 71, "A", "G", 0.1), ("v1", "6", 61, "A", "G", 0.1)])
+    found = align_alleles(align_alleles(bare, placed).stats, other).stats.variants
+    assert (found["chrom"].tolist(), found["pos"].tolist()) == (["6", "7"], [60, 70])
+
+
 def test_three_alleles_at_one_place_find_their_own():
     exposure = study("X", [("rs1", "1", 5, "A", "C", 0.2), ("rs1", "1", 5, "A", "G", 0.1)])
     outcome = study("Y", [("rs1", "1", 5, "G", "A", 0.9), ("rs1", "1", 5, "A", "C", 0.2)])
