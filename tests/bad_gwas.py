@@ -133,7 +133,7 @@ def _(folder):
 
 @case(
     "GWAS: alleles of another variant",
-    "needs at least 3 instruments; has 0; 30 of its variants were dropped: alleles differ",
+    "has 0; 30 of 30 variants of x have P below 5e-08, and 30 of these were dropped: alleles differ",
     code=1,
     leaves=WRITTEN,
 )
@@ -283,6 +283,23 @@ def _(folder):
 @case("GWAS: a trait as its own outcome", "'x' is both exposure and outcome")
 def _(folder):
     return [*MR[:4], "x.tsv", *MR[5:]]
+
+
+@case("GWAS: beta and se swapped", "x: P values contradict effects and standard errors: .* median F .* of 0.0")
+def _(folder):
+    path = folder / "x.tsv"
+    path.write_text("\n".join(path.read_text().splitlines()[:16]) + "\n")
+    return [*MR, "--exposure-columns", "beta=standard_error", "se=beta"]
+
+
+@case(
+    "GWAS: one significant variant",
+    r"has 1; 1 of 30 variants of x have P below 5e-08 \(r.skipped.tsv has all\)",
+    code=1,
+    leaves=WRITTEN,
+)
+def _(folder):
+    change(folder / "x.tsv", rows=slice(1, None), beta=0.01, p_value=0.617)
 
 
 @case("GWAS: too few instruments", "needs at least 3 instruments; has 2", code=1, leaves=WRITTEN)

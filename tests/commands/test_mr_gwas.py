@@ -102,7 +102,7 @@ def test_every_dropped_variant_has_its_reason(tmp_path):
     dropped = pd.read_csv(tmp_path / "r.dropped.tsv", sep="\t").set_index("variant_id")
     expected = {
         "rs0": ("x", "the standard error is zero"),
-        "rs5": ("y", "the standard error is negative"),
+        "rs5": ("y", "in the file, but the standard error is negative"),
         "rs2": ("y", "not in y"),
         "rs3": ("y", "palindromic, and the frequencies do not tell the strand"),
         "rs6": ("y", "alleles differ"),
@@ -111,6 +111,8 @@ def test_every_dropped_variant_has_its_reason(tmp_path):
     for name, (file, reason) in expected.items():
         rows = dropped.loc[[name]]
         assert (file, reason) in list(zip(rows["file"], rows["reason"], strict=True)), name
+    whole = dropped.loc[["rs5"]]
+    assert whole["reason"].tolist() == ["the standard error is negative", "in the file, but the standard error is negative"]
     assert read_estimates(tmp_path / "r.tsv").table["n"][0] == N - len(expected) - 1
 
 
