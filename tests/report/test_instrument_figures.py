@@ -68,6 +68,19 @@ def test_single_forest_has_every_ratio_in_order(n):
     assert "95 % confidence interval" in axes.get_xlabel()
 
 
+@pytest.mark.parametrize("n", [NAMED, NAMED + 1, 79, 1000])
+def test_every_name_of_a_row_stands_at_its_row_or_has_a_line_to_it(n):
+    single = single_instruments(given(n), methods=METHODS)
+    axes = single_forest(single, locus="locus0").axes[0]
+    rows = single.table[single.table["variant_id"] != "*"].sort_values("beta", kind="stable")
+    place = {name: row for row, name in enumerate(rows["variant_id"], 1)}
+    ends = [line.get_ydata() for line in artists(axes, "leaders")]
+    rows_at = {float(label): float(row) for row, label in ends}
+    named = [(y, name) for y, name in zip(axes.get_yticks(), ticks(axes), strict=True) if name in place]
+    assert [rows_at.get(y, y) for y, _ in named] == [place[name] for _, name in named]
+    assert [name for _, name in named] == (list(place) if n <= NAMED else [*list(place)[:3], *list(place)[-3:]])
+
+
 def test_an_interval_that_goes_on_outside_gets_an_arrow():
     pair = pack([1.0, 1, 1, 1, 0.001], [0.5, 0.52, 0.48, 0.5, 0.3], 0.05, 0.05)
     axes = single_forest(single_instruments(pair, methods=()), locus="locus0").axes[0]
