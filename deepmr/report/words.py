@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from deepmr.instruments.gwas import GENOME
+
 METHOD_NAMES = {
     "ivw": "IVW",
     "ivw_fixed": "IVW, fixed",
@@ -239,6 +241,11 @@ def with_names(sentence: str) -> str:
 
     keys = "|".join(sorted(METHOD_NAMES, key=len, reverse=True))
     return re.sub(rf"(?<![\w.-])({keys})(?![\w-])", named, sentence)
+
+
+def pair_at(exposure: str, outcome: str, locus: str) -> str:
+    """Return "BMI → CHD", with the locus unless it is the whole genome."""
+    return f"{exposure} → {outcome}" + ("" if locus == GENOME else f" at {locus}")
 
 
 def shorten(name: str, most: int) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from deepmr.errors import InputError
+from deepmr.instruments.gwas import GENOME
 from deepmr.meta import pool_estimates
 from deepmr.mr import estimate_effects
 from deepmr.mr.sensitivity import check_sensitivity, leave_one_out, q_outliers, single_instruments
@@ -79,6 +80,23 @@ def test_every_name_of_a_row_stands_at_its_row_or_has_a_line_to_it(n):
     named = [(y, name) for y, name in zip(axes.get_yticks(), ticks(axes), strict=True) if name in place]
     assert [rows_at.get(y, y) for y, _ in named] == [place[name] for _, name in named]
     assert [name for _, name in named] == (list(place) if n <= NAMED else [*list(place)[:3], *list(place)[-3:]])
+
+
+def test_every_figure_of_instruments_names_its_locus_unless_it_is_the_genome():
+    for locus, where in (("locus0", " at locus0"), (GENOME, "")):
+        pair = replace(given(8), loci=(locus,))
+        single, estimates = single_instruments(pair), estimate_effects(pair, methods=METHODS)
+        drawn = (
+            single_forest(single, locus=locus),
+            leave_one_out_forest(leave_one_out(pair), locus=locus),
+            funnel(single, estimates, locus=locus),
+            ratio_density(single, estimates, locus=locus),
+            radial(pair, estimates, locus=locus),
+        )
+        titles = [figure.axes[0].get_title(loc="left") for figure in drawn]
+        assert titles == [f"exposure → outcome{where}: 8 instruments"] * 5
+        scatter = mr_scatter([pair], estimates, locus=locus).axes[0]
+        assert scatter.get_title(loc="left") == f"exposure → outcome{where}"
 
 
 def test_an_interval_that_goes_on_outside_gets_an_arrow():

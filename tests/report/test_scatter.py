@@ -69,7 +69,7 @@ def test_a_locus_without_estimate_shows_its_instruments_and_pairs_get_a_panel_ea
     given = [pair(), pair("Y", "X"), pair("X", "Z")]
     figure = mr_scatter(given, estimate_effects(given, methods=["ivw"]), locus="a")
     panels = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title(loc="left") for axes in panels] == ["X → Y", "Y → X", "X → Z"]
+    assert [axes.get_title(loc="left") for axes in panels] == ["X → Y at a", "Y → X at a", "X → Z at a"]
     assert all(len(lines(axes, "points")) == 1 and not lines(axes, "ivw") for axes in panels)
 
 
