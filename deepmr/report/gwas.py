@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepmr.mr.sensitivity.strength import FOR_WEAK
 from deepmr.report import words
 from deepmr.report.content import Plate, Plates
 from deepmr.report.forest import forest
@@ -81,9 +82,11 @@ class GwasRun:
 
     @cached_property
     def headline(self) -> pd.DataFrame:
-        """The rows of that method, those that lie furthest from 0 first."""
+        """The rows of that method, or of one for weak instruments where they are; those furthest from 0 first."""
         table = self.estimates.table
-        mine = table[table["method"] == self.leading]
+        fit = {_key(one): one.found.lead for one in self.examined if one.found.lead in FOR_WEAK}
+        pairs = zip(table["exposure"], table["outcome"], strict=True)
+        mine = table[table["method"] == [fit.get(pair, self.leading) for pair in pairs]]
         strength = (mine["beta"] / mine["se"].where(mine["se"] > 0)).abs()
         return mine.loc[strength.sort_values(ascending=False, kind="stable").index]
 
