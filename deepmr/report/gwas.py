@@ -20,6 +20,8 @@ from deepmr.types import Estimates, Instruments
 
 MAX_CARDS = 6  # effects in the headline
 MAX_DRAWN = 6  # pairs with figures of their own
+# How notes begin that say how a column was made from others; all other notes are reasons to doubt what was read.
+DERIVED = ("effects are logarithms", "took logarithms", "standard errors follow", "standard errors were")
 RATIOS = {"odds_ratio": "odds", "hazard_ratio": "hazard"}
 
 
@@ -99,6 +101,20 @@ class GwasRun:
             if pair.loci
         ]
         return tuple(one for one in found if one is not None)
+
+    def doubts(self, *names: str) -> tuple[str, ...]:
+        """Return what is odd about traits as they were read, a sentence each.
+
+        Parameters
+        ----------
+        names : of traits; none for all.
+        """
+        return tuple(
+            f"{trait.name}: {note}."
+            for trait in self.traits
+            for note in trait.notes
+            if (not names or trait.name in names) and not note.startswith(DERIVED)
+        )
 
     def ratio_of(self, outcome: str) -> str:
         """Return "odds" or "hazard" where the outcome was read from such ratios, else ""."""
@@ -186,7 +202,8 @@ def verdicts(run: GwasRun) -> list[tuple[str, tuple[str, ...]]]:
         alone = len(pair.exposures) == 1
         said = single.get((pair.exposure, pair.outcome), ()) if alone else joint_sentences(pair, run.estimates)
         if said:
-            found.append((f"{', '.join(pair.exposures)} → {pair.outcome}", said))
+            unsure = tuple(f"First of all: {doubt}" for doubt in run.doubts(*pair.exposures, pair.outcome))
+            found.append((f"{', '.join(pair.exposures)} → {pair.outcome}", (*unsure, *said)))
     return found
 
 
