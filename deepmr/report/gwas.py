@@ -142,10 +142,9 @@ def cards(run: GwasRun) -> list[dict[str, str]]:
 
 
 def _card(run: GwasRun, row: Mapping[Any, Any]) -> dict[str, str]:
-    digits = words.decimals_for((row["ci_high"] - row["ci_low"]) / 2)
     level = words.percent(row.get("level", 0.95))
-    interval = f"{level} CI {words.span(row['ci_low'], row['ci_high'], digits)}"
-    change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']), digits)}"
+    interval = f"{level} CI {words.span(row['ci_low'], row['ci_high'])}"
+    change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']))}"
     what = run.ratio_of(row["outcome"])
     sentence = f"Where variants raise {row['exposure']} by 1 unit of its file, {row['outcome']} {change} of its own."
     if what:
@@ -160,7 +159,7 @@ def _card(run: GwasRun, row: Mapping[Any, Any]) -> dict[str, str]:
         "exposure": row["exposure"],
         "outcome": row["outcome"],
         "where": f"{words.WHERE[row['estimand']]}{fixed}",
-        "value": words.number(row["beta"], digits),
+        "value": words.number(row["beta"]),
         "ci": f"{interval}, P = {words.pvalue(row['pvalue'])}".replace("= <", "<"),
         "notes": f"{words.method_name(row['method'])}, {words.count(int(row['n']), 'instrument')}",
         "sentence": sentence,

@@ -63,7 +63,7 @@ def test_single_forest_has_every_ratio_in_order(n):
     np.testing.assert_allclose(drawn[:, 1], np.flatnonzero(inside) + 1)
     assert len(artists(axes, "total")) == 2
     names = ticks(axes)
-    assert names[-2:] == ["all: IVW, random", "all: MR-Egger"]
+    assert names[-2:] == ["all: IVW (random)", "all: MR-Egger"]
     assert len(names) == (n if n <= NAMED else 6) + 2
     assert axes.get_title(loc="left").endswith(f"{n:,} instruments")
     assert "95 % confidence interval" in axes.get_xlabel()
@@ -114,7 +114,7 @@ def test_leave_one_out_marks_what_turns_the_answer():
     assert len(colours) == 2
     (whole,) = artists(axes, "whole")
     assert whole.get_xdata()[0] == pytest.approx(left.table["beta"].iloc[-1])
-    assert ticks(axes)[-1] == "all: IVW, random"
+    assert ticks(axes)[-1] == "all: IVW (random)"
     with pytest.raises(InputError, match="locus9: there is no estimate to draw"):
         leave_one_out_forest(left, locus="locus9")
 
@@ -129,7 +129,7 @@ def test_the_funnel_has_ratios_precisions_and_upright_lines():
         (line,) = artists(axes, method)
         assert line.get_xdata()[0] == beta
     assert len(artists(axes, "funnel")) == 2
-    assert [text.split(":")[0] for text in legend(axes)] == ["IVW, random", "MR-Egger"]
+    assert [text.split(":")[0] for text in legend(axes)] == ["IVW (random)", "MR-Egger"]
 
 
 def test_ratios_far_out_become_arrows_that_are_counted():

@@ -62,7 +62,7 @@ def test_lines_have_the_estimated_slopes_and_only_egger_an_intercept():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("effect on X", "effect on Y")
     labels = [t.get_text() for t in axes.get_legend().get_texts()]
     assert labels[:2] == ["edit lowers the exposure (1)", "edit raises it (3)"]
-    assert labels[2].startswith("IVW: 2.0")
+    assert labels[2].startswith("IVW: 2 (")
 
 
 def test_a_locus_without_estimate_shows_its_instruments_and_pairs_get_a_panel_each():
