@@ -60,7 +60,7 @@ def show(summary: dict[str, Any], console: Console) -> None:
 
 def _table(label: str, rows: list[dict[str, Any]], room: int) -> Table:
     """Lay rows out in columns that break between words before they break within them, and never in numbers."""
-    cells = [_plain([_text(row[name]) for row in rows]) for name in rows[0]]
+    cells = [_plain([_cell(name, row[name]) for row in rows]) for name in rows[0]]
     columns = [[name.replace("_", " "), *texts] for name, texts in zip(rows[0], cells, strict=True)]
     numeric = [all(isinstance(row[name], int | float) for row in rows) for name in rows[0]]
     gap = 2 if sum(map(_longest_word, columns)) + 2 * (len(columns) - 1) <= room else 1
@@ -73,6 +73,11 @@ def _table(label: str, rows: list[dict[str, Any]], room: int) -> Table:
     for row in zip(*cells, strict=True):
         table.add_row(*map(Text, row))
     return table
+
+
+def _cell(name: str, value: Any) -> str:
+    """Return a value as text; a P value is never 0."""
+    return "< 1e-300" if name.endswith("pvalue") and isinstance(value, float) and value < 1e-300 else _text(value)
 
 
 def _plain(names: list[str]) -> list[str]:

@@ -173,3 +173,8 @@ def test_identifiers_that_tell_names_apart_stay():
     text = printed([{"trait": f"BMI || id:ieu-a-{k}"} for k in (2, 835)], 80)
     assert "id:ieu-a-2" in text
     assert "id:ieu-a-835" in text
+
+
+def test_a_pvalue_is_never_0():
+    text = printed([{"beta": 0.0, "pvalue": 0.0, "q_pvalue": 0.5}], 80)
+    assert text.split()[-4:] == ["0", "<", "1e-300", "0.5"]

@@ -146,7 +146,10 @@ def _card(run: GwasRun, row: Mapping[Any, Any]) -> dict[str, str]:
     interval = f"{level} CI {words.span(row['ci_low'], row['ci_high'])}"
     change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']))}"
     what = run.ratio_of(row["outcome"])
-    sentence = f"Where variants raise {row['exposure']} by 1 unit of its file, {row['outcome']} {change} of its own."
+    units = "unit" if words.number(abs(row["beta"])) == "1" else "units"
+    sentence = (
+        f"Where variants raise {row['exposure']} by 1 unit of its file, {row['outcome']} {change} {units} of its file."
+    )
     if what:
         low, value, high = (words.number(float(np.exp(row[name]))) for name in ("ci_low", "beta", "ci_high"))
         sentence = (

@@ -147,11 +147,13 @@ def count_tables(run: Run) -> list[Grid]:
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return a nested record as lines of name and text; long texts keep their beginning."""
+    """Return a nested record as lines of name and text, lists of records numbered; long texts keep their beginning."""
     lines = []
     for name, value in record.items():
         if isinstance(value, Mapping):
             lines += flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            lines += flatten({str(k): item for k, item in enumerate(value, 1)}, f"{prefix}{name}.")
         elif value is not None and value != "" and not (isinstance(value, float) and pd.isna(value)):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             lines.append((f"{prefix}{name}", text if len(text) <= 400 else f"{text[:400]} …"))

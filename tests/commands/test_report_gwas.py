@@ -157,6 +157,10 @@ def test_what_looks_odd_on_reading_is_said_in_the_answer_the_verdict_and_on_the_
     answer = text[: text.index("Figure 1.")]
     assert answer.index("These numbers may be wrong.") < answer.index("Effect of x on y")
     assert answer.count(doubt) == 2
+    assert re.search(
+        r"Where variants raise x by 1 unit of its file, y (rises|falls) by [\d.]+ units of its file\.", answer
+    )
+    assert "{'" not in text, "Python in the provenance"
 
 
 def test_how_a_column_was_derived_is_no_warning(folder, tmp_path):
