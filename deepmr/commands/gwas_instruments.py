@@ -193,7 +193,11 @@ def _aligned(stats: SummaryStats, other: Gwas, gwas: GwasOptions) -> Alignment:
 
 def _told_why(lost: pd.DataFrame, files: Sequence[Gwas]) -> pd.DataFrame:
     """Give variants that are in a file, but could not be used when it was read, that reason for their absence."""
-    why = {name: reason for one in files for name, reason in zip(one.dropped["variant_id"], one.dropped["reason"], strict=True)}
+    why = {
+        name: reason
+        for one in files
+        for name, reason in zip(one.dropped["variant_id"], one.dropped["reason"], strict=True)
+    }
     reasons = [
         f"in the file, but {why[name]}" if reason.startswith("not in ") and name in why else reason
         for name, reason in zip(lost["variant_id"], lost["reason"], strict=True)

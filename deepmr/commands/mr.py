@@ -168,8 +168,7 @@ def mr(
     methods = list(dict.fromkeys(method or ([] if effects is None else ["ivw", "egger", "wald"])))
     for name in methods:
         checks.one_of("method", name, MULTIVARIABLE if multivariable else METHODS)
-    if not 0 < level < 1:
-        raise InputError(f"level must be between 0 and 1; got {level:g}")
+    checks.level(level)
     if save_instruments == out:
         raise InputError(f"estimates and instruments need two files; got {out} for both")
     for path in filter(None, (out, save_instruments)):
