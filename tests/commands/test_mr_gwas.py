@@ -112,7 +112,10 @@ def test_every_dropped_variant_has_its_reason(tmp_path):
         rows = dropped.loc[[name]]
         assert (file, reason) in list(zip(rows["file"], rows["reason"], strict=True)), name
     whole = dropped.loc[["rs5"]]
-    assert whole["reason"].tolist() == ["the standard error is negative", "in the file, but the standard error is negative"]
+    assert whole["reason"].tolist() == [
+        "the standard error is negative",
+        "in the file, but the standard error is negative",
+    ]
     assert read_estimates(tmp_path / "r.tsv").table["n"][0] == N - len(expected) - 1
 
 
