@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deepmr import __version__
 from deepmr.commands import COMMANDS
@@ -49,16 +51,54 @@ def show(summary: dict[str, Any], console: Console) -> None:
         if isinstance(value, list) and not value:
             continue
         if isinstance(value, list) and isinstance(value[0], dict):
-            table = Table(box=None, pad_edge=False, title=label, title_justify="left", title_style="bold")
-            for column in value[0]:
-                table.add_column(column.replace("_", " "), overflow="fold")
-            for row in value:
-                table.add_row(*(_text(cell) for cell in row.values()))
-            console.print(table)
+            console.print(_table(label, value, console.width))
         elif isinstance(value, list) and len(_text(value)) > LONGEST_LIST:
             console.print("\n  ".join([f"{label}:", *map(_text, value)]), soft_wrap=True, markup=False, highlight=False)
         else:
             console.print(f"{label}: {_text(value)}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _table(label: str, rows: list[dict[str, Any]], room: int) -> Table:
+    """Lay rows out in columns that break between words before they break within them, and never in numbers."""
+    cells = [_plain([_cell(name, row[name]) for row in rows]) for name in rows[0]]
+    columns = [[name.replace("_", " "), *texts] for name, texts in zip(rows[0], cells, strict=True)]
+    numeric = [all(isinstance(row[name], int | float) for row in rows) for name in rows[0]]
+    gap = 2 if sum(map(_longest_word, columns)) + 2 * (len(columns) - 1) <= room else 1
+    table = Table(
+        box=None, padding=(0, gap, 0, 0), pad_edge=False, title=label, title_justify="left", title_style="bold"
+    )
+    widths = _widths(columns, numeric, room - gap * (len(columns) - 1))
+    for (header, *_), width in zip(columns, widths, strict=True):
+        table.add_column(header, overflow="fold", width=width)
+    for row in zip(*cells, strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _cell(name: str, value: Any) -> str:
+    """Return a value as text; a P value is never 0."""
+    return "< 1e-300" if name.endswith("pvalue") and isinstance(value, float) and value < 1e-300 else _text(value)
+
+
+def _plain(names: list[str]) -> list[str]:
+    """Return names without the identifiers of OpenGWAS, "BMI || id:ieu-a-2", unless these tell them apart."""
+    short = [name.partition(" || id:")[0] for name in names]
+    return short if len(set(short)) == len(set(names)) else names
+
+
+def _longest_word(texts: list[str]) -> int:
+    return max(cell_len(word) for text in texts for word in text.split() or [""])
+
+
+def _widths(columns: list[list[str]], numeric: list[bool], room: int) -> list[int | None]:
+    """Share a width out: whole words of the headers first, numbers, then words, then whole cells, narrow ones first."""
+    widths = [_longest_word(column[:1]) for column in columns]
+    if sum(widths) > room:
+        return [None] * len(columns)
+    for goal in (list(map(_longest_word, columns)), [max(map(cell_len, column)) for column in columns]):
+        for k in sorted(range(len(columns)), key=lambda k: (not numeric[k], goal[k] - widths[k])):
+            widths[k] += max(0, min(goal[k] - widths[k], room - sum(widths)))
+    return list(widths)
 
 
 def _text(value: Any) -> str:

@@ -1,11 +1,13 @@
 """Exit codes, messages and output of the command line."""
 
+import io
 import json
 import logging
 import sys
 import types
 
 import pytest
+from rich.console import Console
 
 from deepmr import __version__, cli, errors
 
@@ -140,3 +142,39 @@ def test_a_warning_that_many_methods_have_is_written_once(command, capsys):
     assert cli.execute(["toy"]) == 0
     err = capsys.readouterr().err
     assert (err.count("left out 1"), err.count("left out 2"), err.count("step")) == (1, 1, 2)
+
+
+def printed(rows, width):
+    console = Console(file=io.StringIO(), width=width)
+    cli.show({"rows": rows}, console)
+    return console.file.getvalue()
+
+
+def test_headers_and_numbers_are_never_broken_and_names_break_at_blanks():
+    row = {
+        "exposure": "HDL cholesterol || id:ieu-a-299", "outcome": "Coronary heart disease || id:ieu-a-7",
+        "method": "mv_debiased", "n": 143, "beta": -0.089451, "se": 0.062691, "pvalue": 2.829e-14,
+        "conditional_f": 47.77,
+    }  # fmt: skip
+    text = printed([row, row | {"exposure": "Triglycerides || id:ieu-a-302"}], 80)
+    words = set(text.split())
+    assert {"HDL", "cholesterol", "Coronary", "Triglycerides", "mv_debiased"} <= words
+    assert {"-0.08945", "0.06269", "2.829e-14", "47.77", "conditional", "exposure"} <= words
+    assert "id:ieu" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    many = ["exposure", "outcome", "read", "significant", "in_outcome", "swapped", "other_strand", "instruments"]
+    text = printed([dict.fromkeys(many, 79) | {"exposure": "BMI", "outcome": "CHD", "mean_f": 65.57}], 80)
+    assert {"significant", "instruments", "strand"} <= set(text.split())
+    folded = printed([dict.fromkeys(many, 79)], 30)  # narrower than its headers
+    assert folded.count("79") == len(many)
+
+
+def test_identifiers_that_tell_names_apart_stay():
+    text = printed([{"trait": f"BMI || id:ieu-a-{k}"} for k in (2, 835)], 80)
+    assert "id:ieu-a-2" in text
+    assert "id:ieu-a-835" in text
+
+
+def test_a_pvalue_is_never_0():
+    text = printed([{"beta": 0.0, "pvalue": 0.0, "q_pvalue": 0.5}], 80)
+    assert text.split()[-4:] == ["0", "<", "1e-300", "0.5"]

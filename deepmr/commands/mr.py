@@ -98,8 +98,8 @@ def mr(
     outcome
         Tasks taken as the effect, default all; or files of GWAS results, FILE or NAME=FILE.
     method
-        Estimators; default ivw, egger and wald (GWAS: ivw_random, egger, weighted median and mode). An unknown name
-        lists them all.
+        Estimators; default ivw, egger and wald (GWAS: ivw_random, egger, weighted median and mode; raps and
+        debiased_ivw too where instruments are weak, mean F below 10). An unknown name lists them all.
     rule
         How instruments are chosen: by relative size and significance, by the F statistic alone, or by the paper's
         pooled z-score.

@@ -21,9 +21,10 @@ from deepmr.mr import estimate_effects
 from deepmr.mr.multivariable import PREFERRED as PREFERRED_DIRECT
 from deepmr.mr.multivariable import estimate_direct_effects
 from deepmr.mr.multivariable.strength import weak_instruments
-from deepmr.types import Estimates, concat_estimates
+from deepmr.mr.sensitivity import usual_methods
+from deepmr.mr.sensitivity.strength import weak_pairs
+from deepmr.types import Estimates, Instruments, concat_estimates
 
-PREFERRED = ("ivw_random", "egger", "median_weighted", "mode_weighted")
 SHOWN = ("exposure", "outcome", "read", "significant", "in_outcome", "swapped", "other_strand", "instruments", "mean_f")
 DROPPED = ("variant_id", "exposure", "outcome", "file", "reason", "detail")
 TWOSAMPLEMR = {
@@ -75,7 +76,6 @@ def mr_gwas(
     options
         All options as given, for the record.
     """
-    methods = list(methods) or _default_methods(multivariable=gwas.multivariable)
     panel = None if gwas.panel is None else read_plink(gwas.panel)
     if panel is None and (gwas.clump == "ld" or gwas.correlation == "panel"):
         raise InputError("linkage disequilibrium needs a panel: --panel PREFIX of PLINK files")
@@ -88,12 +88,15 @@ def mr_gwas(
     instruments = [one.instruments for one in prepared]
     if gwas.multivariable:
         estimates = concat_estimates(
-            estimate_direct_effects(one, methods=methods, min_instruments=min_instruments, level=level)
+            estimate_direct_effects(
+                one, methods=methods or PREFERRED_DIRECT, min_instruments=min_instruments, level=level
+            )
             for one in instruments
         )
     else:
-        estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
-    estimates = _with_failed(estimates, failed, methods)
+        estimates = _estimates(instruments, methods, min_instruments, level)
+    run = list(dict.fromkeys([*estimates.table["method"], *estimates.skipped["method"]]))
+    estimates = _with_failed(estimates, failed, run)
     given = [one for one in (*causes, *effects) if len(one.dropped)]
     unread = [one.dropped.assign(exposure="", outcome="", file=one.trait, detail="") for one in given]
     dropped = pd.concat([*unread, *(one.dropped for one in prepared)], ignore_index=True)
@@ -122,7 +125,9 @@ def mr_gwas(
         "variants": [{name: one.counts[name] for name in SHOWN if name in one.counts} for one in prepared],
         "dropped": why.to_dict(orient="records"),
         "effects": estimates.table[shown].to_dict(orient="records"),
-        **({"strength": [weak_instruments(one)[1] for one in instruments]} if gwas.multivariable else {}),
+        "strength": [weak_instruments(one)[1] for one in instruments]
+        if gwas.multivariable
+        else list(weak_pairs(instruments, run)),
         "skipped": estimates.skipped.drop(columns="locus").to_dict(orient="records"),
         "estimand": str(estimates.table["estimand"].iloc[0]),
         "estimates": str(out),
@@ -209,8 +214,14 @@ def _record(one: Gwas, role: Role) -> dict[str, object]:
     }
 
 
-def _default_methods(*, multivariable: bool) -> list[str]:
-    return list(PREFERRED_DIRECT if multivariable else PREFERRED)
+def _estimates(
+    instruments: Sequence[Instruments], methods: Sequence[str], min_instruments: int, level: float
+) -> Estimates:
+    """Run the methods asked for, or of each pair the usual ones, which depend on how strong its instruments are."""
+    return concat_estimates(
+        estimate_effects(one, methods=methods or usual_methods(one), min_instruments=min_instruments, level=level)
+        for one in instruments
+    )
 
 
 def _no_drops() -> pd.DataFrame:

@@ -67,6 +67,7 @@ def report_gwas(
     columns = ["exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n"]
     said = verdicts(run)
     return {
+        "warnings": list(run.doubts()),
         "effects": run.headline[columns].to_dict(orient="records"),
         "verdict": list(said[0][1]) if len(said) == 1 else [],
         "notes": list(run.notes),

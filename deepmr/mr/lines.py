@@ -25,6 +25,7 @@ Scatter = Literal["fixed", "random", "floored"]
 Weights = Literal["simple", "delta"]
 
 _ZERO = 1e-140
+WEAK = 10.0  # mean F, or conditional F, below which instruments are called weak, everywhere
 UNSETTLED = "the robust regression did not settle"
 
 

@@ -16,6 +16,7 @@ ROW, DENSE = 0.19, 5.4  # height of a row with a name, and of all rows without, 
 FAR = 4.0  # an interval that reaches this many times the typical one is cut off with an arrow
 CROWDED = 150  # rows above which lines run together and are drawn paler
 OUTERMOST = 3  # names of rows at either end where not all have one
+LEADER = 0.025  # width of the lines from those rows to their names, which are higher than rows; in widths of the axes
 
 
 def rows_height(n: int) -> float:
@@ -63,7 +64,7 @@ def draw_rows(
     Parameters
     ----------
     rows : columns beta, ci_low, ci_high.
-    names : of the rows; where there are too many for a label each, those at both ends.
+    names : of the rows; where there are too many for a label each, those at both ends, each with a line to its row.
     limits : of the axis; what goes on outside gets an arrow.
     marked : rows in another colour.
     sizes : of the squares, in points.
@@ -93,10 +94,17 @@ def draw_rows(
             )  # fmt: skip
     if few:
         return {float(y): words.shorten(str(name), 26) for y, name in zip(at, names, strict=True)}
-    ends_named = [[words.shorten(str(v), 26) for v in part] for part in (names[:OUTERMOST], names[-OUTERMOST:])]
-    step = 0.022 * n
-    labels = {1 + k * step: name for k, name in enumerate(ends_named[0])}
-    return labels | {n - (OUTERMOST - 1 - k) * step: name for k, name in enumerate(ends_named[1])}
+    labels: dict[float, str] = {}
+    step = 0.022 * n  # the height of a line of text, more than that of a row
+    across = axes.get_yaxis_transform()
+    for k in range(OUTERMOST):
+        for row, height in ((k, 1 + k * step), (n - 1 - k, n - k * step)):
+            labels[height] = words.shorten(str(names[row]), 26)
+            axes.plot(
+                [0, -LEADER], [at[row], height], color=MUTED, lw=0.6, transform=across, clip_on=False, gid="leaders"
+            )
+    axes.tick_params(axis="y", pad=12)
+    return dict(sorted(labels.items()))
 
 
 def draw_total(axes: Axes, y: float, half: float, row: pd.Series, *, colour: str, limits: tuple[float, float]) -> None:

@@ -48,7 +48,7 @@ def funnel(single: Findings, estimates: Estimates, *, locus: str) -> Figure:
     axes.set(xlim=limits, ylim=(0, precision.max() * 1.06))
     axes.set_xlabel(f"ratio of one instrument{outside}")
     axes.set_ylabel("precision (1 / standard error)")
-    return _finish(figure, axes, ratios)
+    return _finish(figure, axes, ratios, locus)
 
 
 @styled
@@ -108,7 +108,8 @@ def radial(instruments: Instruments, estimates: Estimates, *, locus: str, outlie
     axes.set_xlim(0, ends[1])
     axes.set_xlabel("square root of the weight, |effect on exposure| / se of outcome")
     axes.set_ylabel("ratio × square root of the weight")
-    return _finish(figure, axes, table if len(table) else None, title=f"{instruments.exposure} → {instruments.outcome}")
+    who = pd.DataFrame({"exposure": instruments.exposure, "outcome": instruments.outcome}, index=range(len(x)))
+    return _finish(figure, axes, who, locus)
 
 
 @styled
@@ -152,7 +153,7 @@ def ratio_density(single: Findings, estimates: Estimates, *, locus: str) -> Figu
     axes.set_xlabel(f"ratio of one instrument{left_out}")
     axes.set_ylabel("density")
     axes.set_yticks([])
-    return _finish(figure, axes, ratios)
+    return _finish(figure, axes, ratios, locus)
 
 
 def kernel_density(
@@ -173,10 +174,10 @@ def _axes(n_methods: int) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _finish(figure: Figure, axes: Axes, rows: pd.DataFrame | None, *, title: str | None = None) -> Figure:
-    if title is None and rows is not None:
-        title = f"{rows['exposure'].iloc[0]} → {rows['outcome'].iloc[0]}: {words.count(len(rows), 'instrument')}"
-    axes.set_title(wrapped(title or ""))
+def _finish(figure: Figure, axes: Axes, rows: pd.DataFrame, locus: str) -> Figure:
+    """Add a title that counts the instruments, a row each, and the legend."""
+    who = words.pair_at(rows["exposure"].iloc[0], rows["outcome"].iloc[0], locus)
+    axes.set_title(wrapped(f"{who}: {words.count(len(rows), 'instrument')}"))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(**BELOW)
     return settle(figure)

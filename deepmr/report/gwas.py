@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepmr.mr.sensitivity.strength import FOR_WEAK
 from deepmr.report import words
 from deepmr.report.content import Plate, Plates
 from deepmr.report.forest import forest
@@ -19,6 +20,8 @@ from deepmr.types import Estimates, Instruments
 
 MAX_CARDS = 6  # effects in the headline
 MAX_DRAWN = 6  # pairs with figures of their own
+# How notes begin that say how a column was made from others; all other notes are reasons to doubt what was read.
+DERIVED = ("effects are logarithms", "took logarithms", "standard errors follow", "standard errors were")
 RATIOS = {"odds_ratio": "odds", "hazard_ratio": "hazard"}
 
 
@@ -81,9 +84,11 @@ class GwasRun:
 
     @cached_property
     def headline(self) -> pd.DataFrame:
-        """The rows of that method, those that lie furthest from 0 first."""
+        """The rows of that method, or of one for weak instruments where they are; those furthest from 0 first."""
         table = self.estimates.table
-        mine = table[table["method"] == self.leading]
+        fit = {_key(one): one.found.lead for one in self.examined if one.found.lead in FOR_WEAK}
+        pairs = zip(table["exposure"], table["outcome"], strict=True)
+        mine = table[table["method"] == [fit.get(pair, self.leading) for pair in pairs]]
         strength = (mine["beta"] / mine["se"].where(mine["se"] > 0)).abs()
         return mine.loc[strength.sort_values(ascending=False, kind="stable").index]
 
@@ -96,6 +101,20 @@ class GwasRun:
             if pair.loci
         ]
         return tuple(one for one in found if one is not None)
+
+    def doubts(self, *names: str) -> tuple[str, ...]:
+        """Return what is odd about traits as they were read, a sentence each.
+
+        Parameters
+        ----------
+        names : of traits; none for all.
+        """
+        return tuple(
+            f"{trait.name}: {note}."
+            for trait in self.traits
+            for note in trait.notes
+            if (not names or trait.name in names) and not note.startswith(DERIVED)
+        )
 
     def ratio_of(self, outcome: str) -> str:
         """Return "odds" or "hazard" where the outcome was read from such ratios, else ""."""
@@ -123,12 +142,14 @@ def cards(run: GwasRun) -> list[dict[str, str]]:
 
 
 def _card(run: GwasRun, row: Mapping[Any, Any]) -> dict[str, str]:
-    digits = words.decimals_for((row["ci_high"] - row["ci_low"]) / 2)
     level = words.percent(row.get("level", 0.95))
-    interval = f"{level} CI {words.span(row['ci_low'], row['ci_high'], digits)}"
-    change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']), digits)}"
+    interval = f"{level} CI {words.span(row['ci_low'], row['ci_high'])}"
+    change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']))}"
     what = run.ratio_of(row["outcome"])
-    sentence = f"Where variants raise {row['exposure']} by 1 unit of its file, {row['outcome']} {change} of its own."
+    units = "unit" if words.number(abs(row["beta"])) == "1" else "units"
+    sentence = (
+        f"Where variants raise {row['exposure']} by 1 unit of its file, {row['outcome']} {change} {units} of its file."
+    )
     if what:
         low, value, high = (words.number(float(np.exp(row[name]))) for name in ("ci_low", "beta", "ci_high"))
         sentence = (
@@ -141,7 +162,7 @@ def _card(run: GwasRun, row: Mapping[Any, Any]) -> dict[str, str]:
         "exposure": row["exposure"],
         "outcome": row["outcome"],
         "where": f"{words.WHERE[row['estimand']]}{fixed}",
-        "value": words.number(row["beta"], digits),
+        "value": words.number(row["beta"]),
         "ci": f"{interval}, P = {words.pvalue(row['pvalue'])}".replace("= <", "<"),
         "notes": f"{words.method_name(row['method'])}, {words.count(int(row['n']), 'instrument')}",
         "sentence": sentence,
@@ -183,7 +204,8 @@ def verdicts(run: GwasRun) -> list[tuple[str, tuple[str, ...]]]:
         alone = len(pair.exposures) == 1
         said = single.get((pair.exposure, pair.outcome), ()) if alone else joint_sentences(pair, run.estimates)
         if said:
-            found.append((f"{', '.join(pair.exposures)} → {pair.outcome}", said))
+            unsure = tuple(f"First of all: {doubt}" for doubt in run.doubts(*pair.exposures, pair.outcome))
+            found.append((f"{', '.join(pair.exposures)} → {pair.outcome}", (*unsure, *said)))
     return found
 
 

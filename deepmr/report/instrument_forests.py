@@ -69,7 +69,7 @@ def _forest(findings: Findings, locus: str, column: str, *, what: str) -> Figure
     axes.axhline(n + 0.5 + 0.06 * unit, color=MUTED, lw=0.5)
     finish_rows(axes, labels, limits=limits, depth=y + 0.2 * unit, numbers=numbers)
     row = here.iloc[0]
-    axes.set_title(wrapped(f"{row['exposure']} → {row['outcome']}: {words.count(n, 'instrument')}"))
+    axes.set_title(wrapped(f"{words.pair_at(row['exposure'], row['outcome'], locus)}: {words.count(n, 'instrument')}"))
     axes.set_xlabel(f"{what}, {words.percent(float(row.get('level', 0.95)))} confidence interval")
     return settle(figure)
 

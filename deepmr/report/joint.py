@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepmr.mr.lines import WEAK
 from deepmr.report import words
 from deepmr.types import Estimates, Instruments
 
-WEAK = 10.0  # conditional F below it
 SIGNIFICANT = 0.05
 
 

@@ -27,23 +27,22 @@ def headline(run: Run) -> list[dict[str, str]]:
 def _card(
     row: Mapping[Any, Any], units: dict[str, str], truth: dict[tuple[str, str], float], where: str
 ) -> dict[str, str]:
-    digits = words.decimals_for((row["ci_high"] - row["ci_low"]) / 2)
     level = words.percent(row.get("level", 0.95))
     notes = [f"{words.method_name(row['method'])}, {words.count(int(row['n']), 'locus')}"]
     if np.isfinite(row.get("pi_low", np.nan)):
-        span = words.span(row["pi_low"], row["pi_high"], digits)
+        span = words.span(row["pi_low"], row["pi_high"])
         notes.append(f"at a new locus: {span} ({level} prediction interval)")
     if (row["exposure"], row["outcome"]) in truth:
-        notes.append(f"true effect: {words.number(truth[row['exposure'], row['outcome']], digits)}")
-    change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']), digits)}"
+        notes.append(f"true effect: {words.number(truth[row['exposure'], row['outcome']])}")
+    change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']))}"
     unit = f"{units.get(row['outcome'], 'unit')}s"
     changed = "a variant" if row["estimand"] == "population" else "an edit"
     return {
         "exposure": row["exposure"],
         "outcome": row["outcome"],
         "where": where,
-        "value": words.number(row["beta"], digits),
-        "ci": f"{level} CI {words.span(row['ci_low'], row['ci_high'], digits)}",
+        "value": words.number(row["beta"]),
+        "ci": f"{level} CI {words.span(row['ci_low'], row['ci_high'])}",
         "notes": "; ".join(notes),
         "sentence": f"Where {changed} raises {row['exposure']} by 1 {units.get(row['exposure'], 'unit')}, "
         f"{row['outcome']} {change} {unit} on average over loci.",
@@ -105,8 +104,7 @@ def _heterogeneity(name: str, row: Mapping[Any, Any]) -> Cell:
         return number_cell(np.sqrt(row["tau2"]))
     if not np.isfinite(row["pi_low"]):
         return Cell(text="–")
-    digits = words.decimals_for((row["ci_high"] - row["ci_low"]) / 2)
-    return Cell(text=words.span(row["pi_low"], row["pi_high"], digits), value=float(row["pi_low"]))
+    return Cell(text=words.span(row["pi_low"], row["pi_high"]), value=float(row["pi_low"]))
 
 
 def level_of(table: pd.DataFrame) -> str:
@@ -149,11 +147,13 @@ def count_tables(run: Run) -> list[Grid]:
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return a nested record as lines of name and text; long texts keep their beginning."""
+    """Return a nested record as lines of name and text, lists of records numbered; long texts keep their beginning."""
     lines = []
     for name, value in record.items():
         if isinstance(value, Mapping):
             lines += flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            lines += flatten({str(k): item for k, item in enumerate(value, 1)}, f"{prefix}{name}.")
         elif value is not None and value != "" and not (isinstance(value, float) and pd.isna(value)):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             lines.append((f"{prefix}{name}", text if len(text) <= 400 else f"{text[:400]} …"))

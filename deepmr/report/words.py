@@ -6,54 +6,57 @@ from typing import Any
 
 import numpy as np
 
+from deepmr.instruments.gwas import GENOME
+from deepmr.mr.sensitivity import phrases
+
 METHOD_NAMES = {
     "ivw": "IVW",
-    "ivw_fixed": "IVW, fixed",
-    "ivw_random": "IVW, random",
-    "wald": "Wald, mean",
-    "wald_weighted": "Wald, weighted",
+    "ivw_fixed": "IVW (fixed)",
+    "ivw_random": "IVW (random)",
+    "wald": "Wald (mean)",
+    "wald_weighted": "Wald (weighted)",
     "egger": "MR-Egger",
-    "egger_robust": "MR-Egger, robust",
+    "egger_robust": "MR-Egger (robust)",
     "median_simple": "Median",
-    "median_weighted": "Median, weighted",
-    "median_penalised": "Median, penalised",
+    "median_weighted": "Median (weighted)",
+    "median_penalised": "Median (penalised)",
     "mode_simple": "Mode",
-    "mode_weighted": "Mode, weighted",
-    "mode_penalised": "Mode, penalised",
-    "mode_bayesian": "Mode, Bayesian",
-    "heterogeneity_penalised": "Mode, heterogeneity-penalised",
+    "mode_weighted": "Mode (weighted)",
+    "mode_penalised": "Mode (penalised)",
+    "mode_bayesian": "Mode (Bayesian)",
+    "heterogeneity_penalised": "Mode (heterogeneity-penalised)",
     "contamination_mixture": "Contamination mixture",
     "lasso": "MR-Lasso",
     "cml": "cML",
     "presso": "MR-PRESSO",
     "mrmix": "MRMix",
-    "egger_penalised": "MR-Egger, penalised",
-    "egger_radial": "MR-Egger, radial",
-    "egger_simex": "MR-Egger, SIMEX",
-    "egger_bootstrap": "MR-Egger, bootstrap",
+    "egger_penalised": "MR-Egger (penalised)",
+    "egger_radial": "MR-Egger (radial)",
+    "egger_simex": "MR-Egger (SIMEX)",
+    "egger_bootstrap": "MR-Egger (bootstrap)",
     "grip": "MR-GRIP",
-    "ivw_additive": "IVW, additive random",
-    "ivw_robust": "IVW, robust",
-    "ivw_penalised": "IVW, penalised",
-    "ivw_radial": "IVW, radial",
-    "debiased_ivw": "IVW, debiased",
-    "penalised_debiased_ivw": "IVW, debiased with penalty",
+    "ivw_additive": "IVW (additive random)",
+    "ivw_robust": "IVW (robust)",
+    "ivw_penalised": "IVW (penalised)",
+    "ivw_radial": "IVW (radial)",
+    "debiased_ivw": "IVW (debiased)",
+    "penalised_debiased_ivw": "IVW (debiased with penalty)",
     "max_likelihood": "Maximum likelihood",
     "raps": "RAPS",
     "grapple": "GRAPPLE",
     "debiased_gls": "Debiased GLS",
     "mrbee": "MRBEE",
     "profile_score": "Profile score",
-    "ivw_gls": "IVW, correlated",
-    "egger_gls": "MR-Egger, correlated",
+    "ivw_gls": "IVW (correlated)",
+    "egger_gls": "MR-Egger (correlated)",
     "ivw_pca": "IVW of components",
     "pc_gmm": "GMM of components",
     "anderson_rubin": "Anderson-Rubin",
     "clr": "Conditional likelihood ratio",
     "mv_ivw": "Multivariable IVW",
     "mv_egger": "Multivariable MR-Egger",
-    "mv_debiased": "Multivariable IVW, debiased",
-    "mv_ivw_robust": "Multivariable IVW, robust",
+    "mv_debiased": "Multivariable IVW (debiased)",
+    "mv_ivw_robust": "Multivariable IVW (robust)",
     "mv_median": "Multivariable median",
     "mv_lasso": "Multivariable MR-Lasso",
     "mv_raps": "Multivariable RAPS",
@@ -181,11 +184,11 @@ READING = {
 
 
 def number(value: float, decimals: int | None = None) -> str:
-    """Return a number as text with a real minus sign; three significant digits unless `decimals` are given."""
+    """Return a number as text with a real minus sign; three digits that count unless `decimals` are given."""
     if not np.isfinite(value):
         return "∞" if value > 0 else "−∞" if value < 0 else "–"
-    text = f"{value:.3g}" if decimals is None else f"{value:.{decimals}f}"
-    if float(text) == 0:
+    text = phrases.number(value) if decimals is None else f"{value:.{decimals}f}"
+    if float(text.replace(",", "")) == 0:
         text = text.removeprefix("-")
     return text.replace("-", "−")
 
@@ -197,15 +200,14 @@ def decimals_for(half_width: float) -> int:
     return int(np.clip(-np.floor(np.log10(half_width)), 2, 8)) if half_width < 100 else 0
 
 
-def span(low: float, high: float, decimals: int) -> str:
-    """Return "0.95 to 1.10"."""
-    return f"{number(low, decimals)} to {number(high, decimals)}"
+def span(low: float, high: float) -> str:
+    """Return "0.95 to 1.1"."""
+    return f"{number(low)} to {number(high)}"
 
 
 def estimate(row: Mapping[Any, Any]) -> str:
-    """Return effect and confidence interval of a row of estimates, "1.02 (0.95 to 1.10)"."""
-    digits = decimals_for((row["ci_high"] - row["ci_low"]) / 2)
-    return f"{number(row['beta'], digits)} ({span(row['ci_low'], row['ci_high'], digits)})"
+    """Return effect and confidence interval of a row of estimates, "1.02 (0.95 to 1.1)"."""
+    return f"{number(row['beta'])} ({span(row['ci_low'], row['ci_high'])})"
 
 
 def percent(level: float) -> str:
@@ -231,14 +233,15 @@ def method_name(method: str) -> str:
 
 
 def with_names(sentence: str) -> str:
-    """Return a sentence with the keys of methods in it written as their names: ivw_random as IVW (random)."""
-
-    def named(key: re.Match[str]) -> str:
-        name, _, kind = METHOD_NAMES[key[0]].partition(", ")
-        return f"{name} ({kind})" if kind else name
-
+    """Return a sentence as pages write it: ivw_random as IVW (random), and a real minus sign before numbers."""
+    sentence = re.sub(r"(?<=[ (])-(?=\d)|(?<=\de)-(?=\d)", "−", sentence)
     keys = "|".join(sorted(METHOD_NAMES, key=len, reverse=True))
-    return re.sub(rf"(?<![\w.-])({keys})(?![\w-])", named, sentence)
+    return re.sub(rf"(?<![\w.-])({keys})(?![\w-])", lambda key: METHOD_NAMES[key[0]], sentence)
+
+
+def pair_at(exposure: str, outcome: str, locus: str) -> str:
+    """Return "BMI → CHD", with the locus unless it is the whole genome."""
+    return f"{exposure} → {outcome}" + ("" if locus == GENOME else f" at {locus}")
 
 
 def shorten(name: str, most: int) -> str:

@@ -71,7 +71,7 @@ def test_moderators(loci, tmp_path, capsys):
     assert written["beta"].to_numpy() == pytest.approx(expected.terms["beta"].to_numpy())
     assert pd.read_csv(tmp_path / "pooled.models.tsv", sep="\t")["r2"][0] == pytest.approx(expected.models["r2"][0])
     assert [row["term"] for row in summary["coefficients"]] == ["intercept", "gc", "open"]
-    assert "per unit of open the effect changes by 0.87 (0.60 to 1.14)" in summary["findings"][1]
+    assert "per unit of open the effect changes by 0.869 (0.596 to 1.14)" in summary["findings"][1]
     assert "of the variance between loci" in summary["findings"][2]
     assert json.loads((tmp_path / "pooled.tsv.json").read_text())["inputs"].keys() == {"estimates", "loci_table"}
 

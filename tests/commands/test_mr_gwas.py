@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,14 @@ import pytest
 
 from deepmr.cli import execute
 from deepmr.commands.mr import mr
+from deepmr.commands.report import report
+from deepmr.commands.sensitivity import sensitivity
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.instruments.alleles import align_alleles
 from deepmr.io.sumstats import read_sumstats
 from deepmr.io.tables import read_estimates
 from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
+from deepmr.report.words import with_names
 from tests.instruments.test_clumping import write_plink
 
 N = 60
@@ -358,3 +362,57 @@ def test_bmi_to_coronary_disease_under_other_names_and_coding(mr_data, tmp_path)
     slope, _ = np.polyfit(np.abs(bx), by * np.sign(bx), 1, w=1 / se)
     assert table["beta"]["ivw_random"] == pytest.approx(ivw, rel=1e-9)
     assert table["beta"]["egger"] == pytest.approx(slope, rel=1e-9)
+
+
+def weak_studies(folder, *, n=200, slope=0.4, seed=0):
+    """Two tables of variants with a mean F of about 4, none of them chosen in these data."""
+    rng = np.random.default_rng(seed)
+    effect = rng.normal(0, 0.017, n)
+    for name, beta in (("x", effect), ("y", slope * effect)):
+        pd.DataFrame(
+            {
+                "SNP": [f"rs{i}" for i in range(n)], "effect_allele": "A", "other_allele": "G", "eaf": 0.3,
+                "beta": beta + rng.normal(0, 0.01, n), "se": 0.01, "pval": 1e-9,
+            }
+        ).to_csv(folder / f"{name}.tsv", sep="\t", index=False)  # fmt: skip
+    return {"exposure": [str(folder / "x.tsv")], "outcome": [str(folder / "y.tsv")], "out": folder / "r.tsv"}
+
+
+def test_weak_instruments_get_methods_that_allow_for_them_and_advice_to_read_these(tmp_path):
+    files = weak_studies(tmp_path)
+    summary = mr(**files, clump="none")
+    assert summary["variants"][0]["mean_f"] < 10
+    by = {row["method"]: row for row in summary["effects"]}
+    assert list(by) == ["raps", "debiased_ivw", "ivw_random", "egger", "median_weighted", "mode_weighted"]
+    assert abs(by["raps"]["beta"] - 0.4) < 2 * by["raps"]["se"]
+    assert by["ivw_random"]["beta"] < 0.35
+    (said,) = summary["strength"]
+    assert re.fullmatch(
+        r"x and y: instruments are weak, mean F [\d.]+ \(below 10\): read raps and debiased_ivw in place of ivw_random",
+        said,
+    )
+    mr(**files | {"out": tmp_path / "i.tsv"}, clump="none", method=["ivw_random", "egger"])
+    page = report(estimates=files["out"], out=tmp_path / "r.html")
+    assert page["effects"][0]["method"] == "raps"
+    assert page["verdict"][0].startswith("RAPS estimates the effect of x on y as 0.")
+    assert "instruments are weak" in page["verdict"][-1]
+    assert "Read RAPS and IVW (debiased) in place of IVW (random)" in page["verdict"][-1]
+    alone = report(estimates=tmp_path / "i.tsv", out=tmp_path / "i.html")["verdict"]
+    assert "Read RAPS or IVW (debiased), which were not run, in place of IVW (random)" in alone[-1]
+
+
+def test_report_and_sensitivity_give_one_advice(tmp_path, mr_data):
+    harmonised = {"exposure": [f"BMI={mr_data}/TwoSampleMR_bmi_exposure.csv"], "clump": "none"}
+    mr(**harmonised, outcome=[f"CHD={mr_data}/TwoSampleMR_chd_outcome.csv"], out=tmp_path / "r.tsv")
+    weak = tmp_path / "weak"
+    weak.mkdir()
+    files = weak_studies(weak)
+    mr(**files, clump="none")
+    for folder in (tmp_path, weak):
+        told = report(estimates=folder / "r.tsv", out=folder / "r.html")["verdict"]
+        found = sensitivity(folder / "r.instruments.tsv", out=folder / "s", figures="none")["verdict"]
+        assert list(map(with_names, found)) == told
+    assert (
+        "Read ivw_random only beside median_weighted and mode_weighted."
+        in sensitivity(tmp_path / "r.instruments.tsv", out=tmp_path / "again", figures="none")["verdict"][-1]
+    )

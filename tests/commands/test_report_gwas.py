@@ -1,6 +1,7 @@
 """`deepmr report` of GWAS results: from two files of other names and coding to a page."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -164,6 +165,31 @@ def test_the_example_of_the_documentation(tmp_path):
     sums = (docs.parent / "data" / "README.md").read_text()
     for name in ("LDL.tsv.gz", "CHD.csv"):
         assert hashlib.sha256((docs / "gwas_example" / name).read_bytes()).hexdigest() in sums
+
+
+def test_what_looks_odd_on_reading_is_said_in_the_answer_the_verdict_and_on_the_screen(tmp_path):
+    _, outcome = studies(tmp_path)
+    outcome.rename(columns={"OR": "BETA"}).to_csv(tmp_path / "y.txt", sep=" ", index=False)
+    mr(exposure=[str(tmp_path / "x.tsv.gz")], outcome=[str(tmp_path / "y.txt")], out=tmp_path / "r.tsv")
+    summary = report(estimates=tmp_path / "r.tsv", out=tmp_path / "r.html")
+    doubt = "y: all effects lie above 0, around 1: if they are odds ratios, name them: odds_ratio=COLUMN."
+    assert doubt in summary["warnings"]
+    assert summary["verdict"][: len(summary["warnings"])] == [f"First of all: {one}" for one in summary["warnings"]]
+    text = text_of((tmp_path / "r.html").read_text(encoding="utf-8"))
+    answer = text[: text.index("Figure 1.")]
+    assert answer.index("These numbers may be wrong.") < answer.index("Effect of x on y")
+    assert answer.count(doubt) == 2
+    assert re.search(
+        r"Where variants raise x by 1 unit of its file, y (rises|falls) by [\d.]+ units of its file\.", answer
+    )
+    assert "{'" not in text, "Python in the provenance"
+
+
+def test_how_a_column_was_derived_is_no_warning(folder, tmp_path):
+    record = json.loads((folder / "r.tsv.json").read_text())
+    assert "effects are logarithms of the odds ratio" in record["traits"][1]["notes"]
+    warnings = report(estimates=folder / "r.tsv", out=tmp_path / "r.html")["warnings"]
+    assert [one for one in warnings if one.startswith("y")] == []
 
 
 def test_a_page_of_very_many_variants_names_the_file_instead(folder, tmp_path, monkeypatch):

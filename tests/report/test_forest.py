@@ -53,7 +53,7 @@ def test_labels_say_pair_method_level_and_estimand():
     assert [t.get_text() for t in axes.texts] == ["X → Y", "Y → X"]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["IVW", "MR-Egger", "IVW"]
     (side,) = axes.child_axes
-    assert next(t.get_text() for t in side.get_yticklabels()) == "3.00 (2.80 to 3.20), 40 loci"
+    assert next(t.get_text() for t in side.get_yticklabels()) == "3 (2.8 to 3.2), 40 loci"
     assert "in the model" in axes.get_xlabel()
     legend = [t.get_text() for t in figure.legends[0].get_texts()]
     assert legend == ["mean over loci, 90 % confidence interval", "90 % prediction interval (a new locus)"]
@@ -84,7 +84,7 @@ def test_an_interval_far_longer_than_the_others_ends_in_an_arrow_and_keeps_its_n
     (arrow,) = lines(axes, "arrow")
     assert arrow.get_marker() == "<"
     assert len(lines(axes, "estimate")) == 4
-    assert axes.child_axes[0].get_yticklabels()[-1].get_text().startswith("−300.00 (−350.00 to −250.00)")
+    assert axes.child_axes[0].get_yticklabels()[-1].get_text().startswith("−300 (−350 to −250)")
 
 
 def test_a_row_without_width_is_drawn():

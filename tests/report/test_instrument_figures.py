@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from deepmr.errors import InputError
+from deepmr.instruments.gwas import GENOME
 from deepmr.meta import pool_estimates
 from deepmr.mr import estimate_effects
 from deepmr.mr.sensitivity import check_sensitivity, leave_one_out, q_outliers, single_instruments
@@ -62,10 +63,40 @@ def test_single_forest_has_every_ratio_in_order(n):
     np.testing.assert_allclose(drawn[:, 1], np.flatnonzero(inside) + 1)
     assert len(artists(axes, "total")) == 2
     names = ticks(axes)
-    assert names[-2:] == ["all: IVW, random", "all: MR-Egger"]
+    assert names[-2:] == ["all: IVW (random)", "all: MR-Egger"]
     assert len(names) == (n if n <= NAMED else 6) + 2
     assert axes.get_title(loc="left").endswith(f"{n:,} instruments")
     assert "95 % confidence interval" in axes.get_xlabel()
+
+
+@pytest.mark.parametrize("n", [NAMED, NAMED + 1, 79, 1000])
+def test_every_name_of_a_row_stands_at_its_row_or_has_a_line_to_it(n):
+    single = single_instruments(given(n), methods=METHODS)
+    axes = single_forest(single, locus="locus0").axes[0]
+    rows = single.table[single.table["variant_id"] != "*"].sort_values("beta", kind="stable")
+    place = {name: row for row, name in enumerate(rows["variant_id"], 1)}
+    ends = [line.get_ydata() for line in artists(axes, "leaders")]
+    rows_at = {float(label): float(row) for row, label in ends}
+    named = [(y, name) for y, name in zip(axes.get_yticks(), ticks(axes), strict=True) if name in place]
+    assert [rows_at.get(y, y) for y, _ in named] == [place[name] for _, name in named]
+    assert [name for _, name in named] == (list(place) if n <= NAMED else [*list(place)[:3], *list(place)[-3:]])
+
+
+def test_every_figure_of_instruments_names_its_locus_unless_it_is_the_genome():
+    for locus, where in (("locus0", " at locus0"), (GENOME, "")):
+        pair = replace(given(8), loci=(locus,))
+        single, estimates = single_instruments(pair), estimate_effects(pair, methods=METHODS)
+        drawn = (
+            single_forest(single, locus=locus),
+            leave_one_out_forest(leave_one_out(pair), locus=locus),
+            funnel(single, estimates, locus=locus),
+            ratio_density(single, estimates, locus=locus),
+            radial(pair, estimates, locus=locus),
+        )
+        titles = [figure.axes[0].get_title(loc="left") for figure in drawn]
+        assert titles == [f"exposure → outcome{where}: 8 instruments"] * 5
+        scatter = mr_scatter([pair], estimates, locus=locus).axes[0]
+        assert scatter.get_title(loc="left") == f"exposure → outcome{where}"
 
 
 def test_an_interval_that_goes_on_outside_gets_an_arrow():
@@ -83,7 +114,7 @@ def test_leave_one_out_marks_what_turns_the_answer():
     assert len(colours) == 2
     (whole,) = artists(axes, "whole")
     assert whole.get_xdata()[0] == pytest.approx(left.table["beta"].iloc[-1])
-    assert ticks(axes)[-1] == "all: IVW, random"
+    assert ticks(axes)[-1] == "all: IVW (random)"
     with pytest.raises(InputError, match="locus9: there is no estimate to draw"):
         leave_one_out_forest(left, locus="locus9")
 
@@ -98,7 +129,7 @@ def test_the_funnel_has_ratios_precisions_and_upright_lines():
         (line,) = artists(axes, method)
         assert line.get_xdata()[0] == beta
     assert len(artists(axes, "funnel")) == 2
-    assert [text.split(":")[0] for text in legend(axes)] == ["IVW, random", "MR-Egger"]
+    assert [text.split(":")[0] for text in legend(axes)] == ["IVW (random)", "MR-Egger"]
 
 
 def test_ratios_far_out_become_arrows_that_are_counted():

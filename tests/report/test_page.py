@@ -173,6 +173,8 @@ def test_a_record_is_flattened_and_very_long_values_are_cut():
     assert lines[:2] == [("a.b", "1"), ("d", "1, 2")]
     assert len(lines) == 3
     assert len(lines[2][1]) == 402
+    numbered = tables.flatten({"traits": [{"trait": "x", "columns": {"beta": "BETA"}}, {"trait": "y"}]})
+    assert numbered == [("traits.1.trait", "x"), ("traits.1.columns.beta", "BETA"), ("traits.2.trait", "y")]
 
 
 def test_a_run_with_nothing_but_tables_says_so_and_draws_no_empty_figures(run):

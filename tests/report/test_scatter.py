@@ -62,14 +62,14 @@ def test_lines_have_the_estimated_slopes_and_only_egger_an_intercept():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("effect on X", "effect on Y")
     labels = [t.get_text() for t in axes.get_legend().get_texts()]
     assert labels[:2] == ["edit lowers the exposure (1)", "edit raises it (3)"]
-    assert labels[2].startswith("IVW: 2.0")
+    assert labels[2].startswith("IVW: 2 (")
 
 
 def test_a_locus_without_estimate_shows_its_instruments_and_pairs_get_a_panel_each():
     given = [pair(), pair("Y", "X"), pair("X", "Z")]
     figure = mr_scatter(given, estimate_effects(given, methods=["ivw"]), locus="a")
     panels = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title(loc="left") for axes in panels] == ["X → Y", "Y → X", "X → Z"]
+    assert [axes.get_title(loc="left") for axes in panels] == ["X → Y at a", "Y → X at a", "X → Z at a"]
     assert all(len(lines(axes, "points")) == 1 and not lines(axes, "ivw") for axes in panels)
 
 

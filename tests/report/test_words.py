@@ -5,20 +5,22 @@ import pytest
 
 from deepmr.mr import METHODS
 from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
+from deepmr.mr.sensitivity.phrases import effect
 from deepmr.report import words
 
 
 @pytest.mark.parametrize(
     ("row", "text"),
     [
-        ((1.02, 0.945, 1.095), "1.02 (0.94 to 1.09)"),
-        ((-0.5, -1.2, 0.2), "−0.50 (−1.20 to 0.20)"),
-        ((0.00123, 0.00113, 0.00133), "0.0012 (0.0011 to 0.0013)"),
-        ((1234.0, 900.0, 1568.0), "1234 (900 to 1568)"),
-        ((-0.001, -0.2, 0.2), "0.00 (−0.20 to 0.20)"),
+        ((1.02, 0.945, 1.095), "1.02 (0.945 to 1.09)"),
+        ((-0.5, -1.2, 0.2), "−0.5 (−1.2 to 0.2)"),
+        ((0.00123, 0.00113, 0.00133), "0.00123 (0.00113 to 0.00133)"),
+        ((1234.0, 900.0, 1568.0), "1,234 (900 to 1,568)"),
+        ((-0.001, -0.2, 0.2), "−0.001 (−0.2 to 0.2)"),
+        ((0.135, 0.0037, 0.27), "0.135 (0.0037 to 0.27)"),
     ],
 )
-def test_an_estimate_shows_as_many_digits_as_its_interval_deserves(row, text):
+def test_an_estimate_has_three_digits_that_count_and_an_end_near_zero_is_not_zero(row, text):
     assert words.estimate(dict(zip(("beta", "ci_low", "ci_high"), row, strict=True))) == text
 
 
@@ -52,3 +54,10 @@ def test_methods_in_a_sentence_get_their_names():
     assert words.with_names(said) == (
         "Read IVW (random) only beside MR-Egger; Cochran's Q, MR-Egger and my_ivw stay (Wald (mean))."
     )
+    assert words.with_names("rs1-2 is -0.5 (-1 to 2), P = 1e-20") == "rs1-2 is −0.5 (−1 to 2), P = 1e−20"
+
+
+def test_a_method_has_one_name_and_an_effect_one_form_in_figures_tables_and_sentences():
+    assert words.method_name("ivw_random") == words.with_names("ivw_random") == "IVW (random)"
+    row = {"beta": -0.4461, "ci_low": -1234.5, "ci_high": 0.0037}
+    assert words.with_names(" " + effect(row)).strip() == words.estimate(row) == "−0.446 (−1,234 to 0.0037)"

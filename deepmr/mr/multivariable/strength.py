@@ -8,10 +8,9 @@ from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_repeat, segment_sum
 from deepmr.mr.designs import cross_products, fit_designs
 from deepmr.mr.errors import error_covariances
+from deepmr.mr.lines import WEAK
 from deepmr.mr.multivariable.table import exposures_of
 from deepmr.types import Instruments
-
-WEAK = 10.0
 
 
 def conditional_f(

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from deepmr.mr.lines import WEAK
 from deepmr.mr.sensitivity.findings import Findings
 from deepmr.mr.sensitivity.phrases import MEMBERS, number, of_loci, share, trait
-from deepmr.mr.sensitivity.strength import WEAK
+from deepmr.mr.sensitivity.strength import read_instead
 
 SIGNIFICANT = 0.05
 Table = Mapping[str, Findings]
@@ -56,6 +57,9 @@ def many_loci(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> 
     differs = float((agreement["verdict"] == "differs").mean())
     if differs > 2 * SIGNIFICANT:
         yield f"Methods differ at {share(differs)} of comparisons, more than by chance: look at loci one by one."
+    elif len(findings["strength"]) and float(findings["strength"].table["f_statistic"].median()) < WEAK:
+        run = list(dict.fromkeys(table["method"]))
+        yield f"Instruments are weak: read {read_instead(run, lead, shared=shared)}, and pool loci by meta-analysis."
     else:
         yield f"Methods differ at {share(differs)} of comparisons: read {lead}, and pool loci by meta-analysis."
 
@@ -79,4 +83,4 @@ def _many_rows(findings: Table, ours: pd.DataFrame) -> Iterator[str]:
         wrong = int((~direction.table["forward"].astype(bool)).sum())
         yield f"Instruments explain more of the outcome at {of_loci(wrong, len(direction))} (Steiger)."
     elif len(direction.skipped):
-        yield f"Steiger's test of the direction {direction.skipped['reason'].iloc[0]}."
+        yield f"Steiger's test of the direction could not be done: {direction.skipped['reason'].iloc[0]}."

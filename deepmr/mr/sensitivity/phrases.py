@@ -41,4 +41,4 @@ def trait(name: str) -> str:
 
 def effect(row: Any) -> str:
     """Return "0.446 (0.33 to 0.562)"."""
-    return f"{row['beta']:.3g} ({row['ci_low']:.3g} to {row['ci_high']:.3g})"
+    return f"{number(row['beta'])} ({number(row['ci_low'])} to {number(row['ci_high'])})"

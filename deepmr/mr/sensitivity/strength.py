@@ -1,17 +1,21 @@
 """How strong the instruments are, and what their weakness does to an estimate."""
 
+from collections.abc import Collection, Iterator, Sequence
+
 import numpy as np
 from jaxtyping import Float
 
 from deepmr.linalg import divide, segment_sum
 from deepmr.mr.egger import i2_gx
-from deepmr.mr.lines import exposure_of, mean_f, oriented, too_few
+from deepmr.mr.lines import WEAK, exposure_of, mean_f, oriented, too_few
 from deepmr.mr.penalties import medians
 from deepmr.mr.sensitivity.explained import r_from_beta
 from deepmr.mr.sensitivity.findings import Findings, by_locus
+from deepmr.mr.sensitivity.phrases import listed, number, trait
 from deepmr.types import Instruments
 
-WEAK = 10.0  # F statistics below it are called weak
+FOR_WEAK = ("raps", "debiased_ivw")  # what to read where instruments are weak, and where members share errors too
+FOR_WEAK_SHARED = ("profile_score", "debiased_gls")
 
 
 def strength(instruments: Instruments) -> Findings:
@@ -54,6 +58,45 @@ def strength(instruments: Instruments) -> Findings:
         r = r_from_beta(x, se_x, instruments.n[:, 0].astype(float))
         columns["r2_exposure"] = segment_sum(r**2, offsets)
     return by_locus("strength", instruments, columns, reason=too_few(instruments, 1))
+
+
+def are_weak(instruments: Instruments) -> bool:
+    """Say whether the mean F statistic is below 10; of several loci, that of the middle one."""
+    found = mean_f(instruments)[instruments.counts > 0]
+    return len(found) > 0 and float(np.median(found)) < WEAK
+
+
+def read_instead(run: Collection[str], lead: str, *, shared: bool = False) -> str:
+    """Return what to read where instruments are weak, "raps and debiased_ivw in place of ivw_random".
+
+    Parameters
+    ----------
+    run : the methods that have an estimate.
+    lead : the one that leads.
+    shared : whether ensemble members share errors.
+    """
+    fit = FOR_WEAK_SHARED if shared else FOR_WEAK
+    there = [name for name in fit if name in run]
+    spared = next((name for name in ("ivw_random", "ivw", "ivw_fixed") if name in run), "IVW") if lead in fit else lead
+    return f"{listed(there) if there else ' or '.join(fit) + ', which were not run,'} in place of {spared}"
+
+
+def weak_pairs(pairs: Sequence[Instruments], run: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each pair of traits whose instruments are weak.
+
+    Parameters
+    ----------
+    pairs : of one exposure each.
+    run : methods that were run on weak instruments.
+    """
+    lead = next((name for name in run if name not in FOR_WEAK), "IVW")
+    for pair in pairs:
+        if are_weak(pair):
+            f = number(float(np.median(mean_f(pair)[pair.counts > 0])))
+            yield (
+                f"{trait(pair.exposure)} and {trait(pair.outcome)}: instruments are weak, mean F {f} (below {WEAK:g}): "
+                f"read {read_instead(run, lead, shared=pair.error_factors is not None)}"
+            )
 
 
 def _lowest(values: Float[np.ndarray, "rows"], instruments: Instruments) -> Float[np.ndarray, "loci"]:

@@ -16,14 +16,12 @@ from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instrument
 from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS, USUAL_TESTS
 from deepmr.mr.sensitivity.signs import sign_concordance
 from deepmr.mr.sensitivity.steiger import steiger, steiger_variants
-from deepmr.mr.sensitivity.strength import strength
+from deepmr.mr.sensitivity.strength import FOR_WEAK, are_weak, strength
 from deepmr.mr.sensitivity.verdict import describe
 from deepmr.types import Estimates, Instruments
 
 # What is run unless told otherwise, as far as it is there: methods that are wrong for different reasons.
-USUAL = (
-    "ivw_random", "egger", "median_weighted", "mode_weighted", "contamination_mixture", "debiased_ivw", "raps",
-)  # fmt: skip
+USUAL = ("ivw_random", "egger", "median_weighted", "mode_weighted")
 MANY = 100  # loci above which only these are run
 QUICK = ("ivw_random", "egger", "median_weighted")
 
@@ -53,10 +51,13 @@ def usual_methods(instruments: Instruments) -> tuple[str, ...]:
     """Return the methods that are run unless told otherwise; the first one leads.
 
     Effects that one ensemble predicts have errors of like size, so there equal weights lead; elsewhere inverse
-    variances do. Of more than a hundred loci, only quick methods are run.
+    variances do, and methods for weak instruments where these are weak (mean F below 10). Of more than a hundred loci,
+    only quick methods are run.
     """
-    lead = ("ivw",) if instruments.error_factors is not None else ()
-    return tuple(name for name in (*lead, *(QUICK if len(instruments.loci) > MANY else USUAL)) if name in METHODS)
+    usual: tuple[str, ...] = QUICK
+    if len(instruments.loci) <= MANY:
+        usual = (*FOR_WEAK, *USUAL) if instruments.error_factors is None and are_weak(instruments) else USUAL
+    return usual if instruments.error_factors is None else ("ivw", *usual)
 
 
 def check_sensitivity(
@@ -93,10 +94,14 @@ def check_sensitivity(
     if not chosen:
         raise InputError("needs at least one method; got none")
     estimates = estimate_effects(instruments, methods=chosen, min_instruments=min_instruments, level=level)
+    lead = chosen[0]
+    if methods is None:
+        known = set(estimates.table["method"])
+        lead = next((name for name in chosen if name in known), lead)
     return examine(
         instruments,
         estimates,
-        lead=chosen[0],
+        lead=lead,
         min_instruments=min_instruments,
         level=level,
         outlier_tests=outlier_tests,

@@ -6,16 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from deepmr.mr.lines import WEAK
 from deepmr.mr.sensitivity.overview import SIGNIFICANT, Table, many_loci
 from deepmr.mr.sensitivity.phrases import MEMBERS, effect, listed, number, probability, share, trait
-from deepmr.mr.sensitivity.strength import WEAK
+from deepmr.mr.sensitivity.strength import FOR_WEAK, FOR_WEAK_SHARED, read_instead
 from deepmr.types import Estimates
 
-# Methods to read where a doubt arises, the first that was run.
-AGAINST = {
-    "weak": ("raps", "debiased_ivw"),
-    "pleiotropy": ("median_weighted", "contamination_mixture", "mode_weighted", "egger"),
-}
+# Methods to read beside the leading one where there may be other paths to the outcome, the first two that were run.
+BESIDE = ("median_weighted", "mode_weighted", "contamination_mixture", "egger")
 
 
 def describe(estimates: Estimates, findings: Table, *, lead: str, shared: bool = False) -> tuple[str, ...]:
@@ -46,7 +44,9 @@ def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Itera
         f"from {row['n']:,} instrument{'' if row['n'] == 1 else 's'}."
     )
     doubts: list[str] = []
-    yield from _agreement(table, findings["agreement"].table, row, doubts)
+    strong = findings["strength"].table if "strength" in findings else pd.DataFrame(columns=["locus", "f_statistic"])
+    weak = bool((strong.loc[strong["locus"] == row["locus"], "f_statistic"] < WEAK).any())
+    yield from _agreement(table, findings["agreement"].table, row, doubts, weak=weak)
     for name, say in (
         ("strength", _strength),
         ("heterogeneity", _heterogeneity),
@@ -64,10 +64,12 @@ def _one(table: pd.DataFrame, findings: Table, lead: str, shared: bool) -> Itera
                 yield from (f"{_UNTESTED[name]} {reason}." for reason in reasons)
                 if name == "heterogeneity":
                     doubts.append("untested")
-    yield _reading(table, lead, doubts)
+    yield _reading(table, lead, doubts, shared)
 
 
-def _agreement(table: pd.DataFrame, agreement: pd.DataFrame, row: Any, doubts: list[str]) -> Iterator[str]:
+def _agreement(
+    table: pd.DataFrame, agreement: pd.DataFrame, row: Any, doubts: list[str], *, weak: bool
+) -> Iterator[str]:
     by_method = table[table["locus"] == row["locus"]].set_index("method")
     groups = {verdict: list(part["method"]) for verdict, part in agreement.groupby("verdict", sort=False)}
     named = {k: listed([f"{m} {effect(by_method.loc[m])}" for m in names]) for k, names in groups.items()}
@@ -76,8 +78,14 @@ def _agreement(table: pd.DataFrame, agreement: pd.DataFrame, row: Any, doubts: l
     if "imprecise" in groups:
         yield f"Too imprecise to confirm or contradict it: {named['imprecise']}."
     if "differs" in groups:
-        yield f"Against it, their intervals leave {number(row['beta'])} out: {named['differs']}."
-        doubts.append("pleiotropy")
+        # Weak instruments pull every other method towards 0: that they differ from one that allows for it is no news.
+        beta = by_method.loc[groups["differs"], "beta"].astype(float)
+        fit = {*FOR_WEAK, *FOR_WEAK_SHARED}
+        allowed = weak and row["method"] in fit and not fit & set(groups["differs"])
+        pulled = allowed and bool(((beta * row["beta"] >= 0) & (beta.abs() < abs(row["beta"]))).all())
+        why = ", nearer to 0 as weak instruments make them" if pulled else ""
+        yield f"Against it, their intervals leave {number(row['beta'])} out: {named['differs']}{why}."
+        doubts += [] if pulled else ["pleiotropy"]
     flipped = list(agreement.loc[~agreement["same_sign"], "method"])
     if flipped:
         yield f"The sign is the other in {listed(flipped)}."
@@ -176,11 +184,12 @@ def _steiger(table: pd.DataFrame, row: Any, doubts: list[str], shared: bool) -> 
         yield f"The direction may be the other: {shares}."
 
 
+LEAST = 3  # instruments that methods for weak ones need to say anything
 FEW = 10  # instruments below which tests miss most of what there is to find
 # What could not be done, with the reason after it.
 _UNTESTED = {
     "heterogeneity": "Heterogeneity and the intercept could not be tested:",
-    "steiger": "Steiger's test of the direction",
+    "steiger": "Steiger's test of the direction could not be done:",
 }
 _FIXED = ("ivw_fixed", "wald_weighted")  # methods whose intervals do not grow with the scatter
 _DOUBTS = {
@@ -194,7 +203,7 @@ _DOUBTS = {
 }
 
 
-def _reading(table: pd.DataFrame, lead: str, doubts: list[str]) -> str:
+def _reading(table: pd.DataFrame, lead: str, doubts: list[str], shared: bool) -> str:
     most = int(table.loc[table["method"] == lead, "n"].iloc[0])
     run = set(table["method"])
     if not doubts and most < FEW:
@@ -202,8 +211,11 @@ def _reading(table: pd.DataFrame, lead: str, doubts: list[str]) -> str:
     if not doubts:
         return f"Nothing here gives reason for doubt, which is no proof: read {lead}."
     why = "; ".join(text for key, text in _DOUBTS.items() if key in doubts)
-    wanted = [key for key in AGAINST if key in doubts or (key == "pleiotropy" and "outliers" in doubts)]
-    beside = list(dict.fromkeys(m for key in wanted for m in AGAINST[key] if m in run and m != lead))[:2]
+    other_paths = "pleiotropy" in doubts or "outliers" in doubts
+    beside = [name for name in BESIDE if other_paths and name in run and name != lead][:2]
+    if "weak" in doubts and most >= LEAST:
+        and_only = f", and only beside {listed(beside)}" if beside else ""
+        return f"Reason for doubt: {why}. Read {read_instead(run, lead, shared=shared)}{and_only}."
     if beside:
         return f"Reason for doubt: {why}. Read {lead} only beside {listed(beside)}."
     if set(doubts) == {"scatter"} and lead in _FIXED:

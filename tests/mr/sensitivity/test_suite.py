@@ -78,7 +78,7 @@ def test_many_loci_are_summed_up():
     text = " ".join(found.sentences)
     assert "at 4 loci: median 0.5" in text
     assert "has the same sign at 4 of 4 loci" in text
-    assert "Steiger's test of the direction needs sample sizes: edits in a model" in text
+    assert "Steiger's test of the direction could not be done: needs sample sizes: edits in a model" in text
     assert "Q allows for errors that ensemble members share" in text
 
 
@@ -199,3 +199,9 @@ def test_one_and_few_instruments_promise_nothing():
     assert words(clean(n=4)).endswith(
         "Nothing here gives reason for doubt, but 4 instruments can show little: read ivw_random."
     )
+
+
+def test_what_could_not_be_tested_comes_with_its_reason_after_a_colon():
+    ratios = np.array([1.1, 0.9, 1.2, 0.95, 1.05])  # odds ratios in a column of effects
+    given = replace(pack([0.1, 0.2, 0.15, 0.12, 0.3], ratios, 0.01, 0.005), n=np.full((5, 2), 1e4))
+    assert "Steiger's test of the direction could not be done: shares of variance add up to more than 1" in words(given)
