@@ -1,5 +1,6 @@
 """Checks that turn a bad value into one line: what came, what was needed, where."""
 
+import difflib
 from collections.abc import Collection, Iterable
 
 import numpy as np
@@ -65,7 +66,15 @@ def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     """Raise `InputError` unless `value` is among `allowed`."""
     choices = list(allowed)
     if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        raise InputError(f"{name} must be one of {', '.join(choices)}; got {value!r}{meant(value, choices)}")
+
+
+def meant(value: str, allowed: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the most similar allowed value, in whatever case, or nothing."""
+    lower = {choice.lower(): choice for choice in allowed}
+    plain = value.lower().replace("-", "_")
+    near = difflib.get_close_matches(plain, lower, n=1) or [w for w in plain.split("_")[::-1] if w in lower]
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def unique(name: str, values: Collection[object]) -> None:

@@ -245,7 +245,10 @@ def _(folder):
     change(folder / "y.tsv", BP=[7_000 * (i + 1) for i in range(N)], drop=("SNP",))
 
 
-@case("GWAS: nothing significant", "no variant is significant for x: none of 30 has P below 1e-300")
+@case(
+    "GWAS: nothing significant",
+    "no variant is significant for x: none of 30 has P below 1e-300; P values were read from 'p_value'",
+)
 def _(folder):
     return [*MR, "--p-threshold", "1e-300"]
 
@@ -278,6 +281,18 @@ def _(folder):
 def _(folder):
     change(folder / "x.tsv", beta=0.2, p_value=1e-23)
     return [*MR[:-1], "egger"]
+
+
+@case(
+    "GWAS: a method of several exposures", "method 'mv_ivw' is for several exposures in one model: add --multivariable"
+)
+def _(folder):
+    return [*MR[:-1], "mv_ivw"]
+
+
+@case("GWAS: a method misspelt", "method must be one of .*; got 'MR-Egger'; did you mean 'egger'")
+def _(folder):
+    return [*MR[:-1], "MR-Egger"]
 
 
 @case("GWAS: a trait as its own outcome", "'x' is both exposure and outcome")

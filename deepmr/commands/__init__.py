@@ -13,7 +13,10 @@ COMMANDS = {
         "deepmr.commands.calibrate:calibrate",
         "Measure and correct an ensemble's intervals on held-out loci.",
     ),
-    "mr": ("deepmr.commands.mr:mr", "Estimate the causal effect of one mark on another at every locus."),
+    "mr": (
+        "deepmr.commands.mr:mr",
+        "Estimate causal effects: of one mark on another at every locus, or between traits of GWAS results.",
+    ),
     "meta": ("deepmr.commands.meta:meta", "Pool the effects of all loci by random-effects meta-analysis."),
     "sensitivity": (
         "deepmr.commands.sensitivity:sensitivity",

@@ -122,14 +122,14 @@ def prepare(
     counts: dict[str, object] = {"exposure": "+".join(names), "outcome": outcome.trait, "read": len(stats.variants)}
     doubts: list[str] = []
     if len(exposures) == 1:
-        stats = _significant(stats, names, gwas, counts)
+        stats = _significant(stats, exposures, gwas, counts)
     for other in exposures[1:]:
         aligned = _aligned(stats, other, gwas)
         lost.extend(_lost_candidates(exposures, stats, other, aligned, gwas))
         doubts.append(aligned.doubt)
         stats = aligned.stats
     if len(exposures) > 1:
-        stats = _significant(stats, names, gwas, counts)
+        stats = _significant(stats, exposures, gwas, counts)
     aligned = _aligned(stats, outcome, gwas)
     lost.append(_told_why(aligned.dropped.assign(file=outcome.trait), [outcome]))
     if aligned.matched_by == "position" and len(aligned.stats.variants) < FEW_FOUND * len(stats.variants):
@@ -166,13 +166,17 @@ def prepare(
 
 
 def _significant(
-    stats: SummaryStats, exposures: Sequence[str], gwas: GwasOptions, counts: dict[str, object]
+    stats: SummaryStats, files: Sequence[Gwas], gwas: GwasOptions, counts: dict[str, object]
 ) -> SummaryStats:
+    exposures = [one.trait for one in files]
     rows = is_significant(stats, exposures=exposures, p_threshold=gwas.p_threshold, min_f=gwas.min_f)
     counts["significant"] = int(rows.sum())
     if not rows.any():
+        names = ("pvalue", "neg_log10_pvalue")
+        columns = dict.fromkeys(repr(one.columns[name]) for one in files for name in names if name in one.columns)
         raise InputError(
             f"no variant is significant for {'+'.join(exposures)}: none of {len(rows)} has {significance(gwas)}"
+            + (f"; P values were read from {' and '.join(columns)}" if columns else "")
         )
     stats = take_variants(stats, rows)
     for trait in exposures:
@@ -193,11 +197,8 @@ def _aligned(stats: SummaryStats, other: Gwas, gwas: GwasOptions) -> Alignment:
 
 def _told_why(lost: pd.DataFrame, files: Sequence[Gwas]) -> pd.DataFrame:
     """Give variants that are in a file, but could not be used when it was read, that reason for their absence."""
-    why = {
-        name: reason
-        for one in files
-        for name, reason in zip(one.dropped["variant_id"], one.dropped["reason"], strict=True)
-    }
+    unread = pd.concat([one.dropped for one in files])
+    why = dict(zip(unread["variant_id"], unread["reason"], strict=True))
     reasons = [
         f"in the file, but {why[name]}" if reason.startswith("not in ") and name in why else reason
         for name, reason in zip(lost["variant_id"], lost["reason"], strict=True)

@@ -1,4 +1,4 @@
-"""`deepmr mr`: from an effects file to causal effects, a row per pair, locus and method."""
+"""`deepmr mr`: from effects of edits, or files of GWAS results, to causal effects, a row per pair, locus and method."""
 
 import inspect
 import logging
@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
+from cyclopts import Parameter
 
 from deepmr import checks
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
@@ -41,6 +42,8 @@ COMMON = {
     "save_instruments",
     "overwrite",
 }
+OF_EFFECTS = Parameter(group="For an effects file")
+OF_GWAS = Parameter(group="For files of GWAS results")
 FOR_EFFECTS = {"rule", "threshold", "significance", "calibration", "scaling", "allow_overlap"}
 
 
@@ -51,36 +54,36 @@ def mr(
     exposure: list[str] | None = None,
     outcome: list[str] | None = None,
     method: list[str] | None = None,
-    rule: Rule = "relative",
-    threshold: float | None = None,
-    significance: float = 0.05,
+    rule: Annotated[Rule, OF_EFFECTS] = "relative",
+    threshold: Annotated[float | None, OF_EFFECTS] = None,
+    significance: Annotated[float, OF_EFFECTS] = 0.05,
     min_instruments: int = 3,
-    calibration: Path | None = None,
-    scaling: Literal["variance", "isotonic"] = "variance",
-    allow_overlap: bool = False,
+    calibration: Annotated[Path | None, OF_EFFECTS] = None,
+    scaling: Annotated[Literal["variance", "isotonic"], OF_EFFECTS] = "variance",
+    allow_overlap: Annotated[bool, OF_EFFECTS] = False,
     level: float = 0.95,
     save_instruments: Path | None = None,
-    p_threshold: float = 5e-8,
-    min_f: float = 0.0,
-    clump: Clumping = "auto",
-    kb: float | None = None,
-    r2: float = 0.001,
-    panel: Path | None = None,
-    correlation: Literal["panel"] | Path | None = None,
-    palindromes: Palindromes = "infer",
-    tolerance: float = 0.08,
-    match: Match = "auto",
-    error_corr: float | Literal["estimate"] | None = None,
-    multivariable: bool = False,
-    exposure_columns: list[str] | None = None,
-    outcome_columns: list[str] | None = None,
-    to: Literal["deepmr", "twosamplemr"] = "deepmr",
+    p_threshold: Annotated[float, OF_GWAS] = 5e-8,
+    min_f: Annotated[float, OF_GWAS] = 0.0,
+    clump: Annotated[Clumping, OF_GWAS] = "auto",
+    kb: Annotated[float | None, OF_GWAS] = None,
+    r2: Annotated[float, OF_GWAS] = 0.001,
+    panel: Annotated[Path | None, OF_GWAS] = None,
+    correlation: Annotated[Literal["panel"] | Path | None, OF_GWAS] = None,
+    palindromes: Annotated[Palindromes, OF_GWAS] = "infer",
+    tolerance: Annotated[float, OF_GWAS] = 0.08,
+    match: Annotated[Match, OF_GWAS] = "auto",
+    error_corr: Annotated[float | Literal["estimate"] | None, OF_GWAS] = None,
+    multivariable: Annotated[bool, OF_GWAS] = False,
+    exposure_columns: Annotated[list[str] | None, OF_GWAS] = None,
+    outcome_columns: Annotated[list[str] | None, OF_GWAS] = None,
+    to: Annotated[Literal["deepmr", "twosamplemr"], OF_GWAS] = "deepmr",
     overwrite: bool = False,
 ) -> dict[str, object]:
-    """Estimate the causal effect of one mark on another at every locus.
+    """Estimate causal effects: of one mark on another at every locus, or between traits of GWAS results.
 
     Instruments are the edits that are strong on the exposure; what they do to the outcome has no part in their choice.
-    Without an effects file, exposure and outcome are files of GWAS results; options from --p-threshold on are theirs.
+    Without an effects file, --exposure and --outcome name files of GWAS results.
     Writes a row per pair, locus and method, the loci without an estimate and why (`.skipped.tsv`), and how the table
     was made (`.json`).
 
@@ -115,8 +118,8 @@ def mr(
     level
         Level of the confidence intervals.
     save_instruments
-        Also write the instruments (TSV); of GWAS results they are written in any case, by default beside the table as
-        <table>.instruments.tsv.
+        Also write the instruments (TSV); of GWAS results they are written in any case, by default beside the table, as
+        r.instruments.tsv beside r.tsv.
     p_threshold
         P value on the exposure below which a variant is an instrument.
     min_f
@@ -167,6 +170,8 @@ def mr(
     _refuse_options_of_the_other(options)
     methods = list(dict.fromkeys(method or ([] if effects is None else ["ivw", "egger", "wald"])))
     for name in methods:
+        if name in MULTIVARIABLE and not multivariable:
+            raise InputError(f"method {name!r} is for several exposures in one model: add --multivariable")
         checks.one_of("method", name, MULTIVARIABLE if multivariable else METHODS)
     checks.level(level)
     if save_instruments == out:
@@ -218,7 +223,8 @@ def mr(
             f"{skipped_path(out)} says why"
         )
     estimand = str(estimates.table["estimand"].iloc[0])
-    return _summary(estimates, instruments, methods) | {"estimand": estimand, "estimates": str(out)}
+    written = {} if save_instruments is None else {"instruments": str(save_instruments)}
+    return _summary(estimates, instruments, methods) | {"estimand": estimand, "estimates": str(out)} | written
 
 
 def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:
@@ -240,7 +246,9 @@ def _pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] 
     """Return the ordered pairs asked for."""
     for name in (*(exposure or ()), *(outcome or ())):
         if name not in tasks:
-            raise InputError(f"there is no task {name!r}; the effects have {', '.join(tasks)}")
+            raise InputError(
+                f"there is no task {name!r}; the effects have {', '.join(tasks)}{checks.meant(name, tasks)}"
+            )
     pairs = [(e, o) for e in dict.fromkeys(exposure or tasks) for o in dict.fromkeys(outcome or tasks) if e != o]
     if not pairs:
         raise InputError(f"a pair needs two different tasks; the effects have {', '.join(tasks)}")

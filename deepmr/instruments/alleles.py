@@ -197,9 +197,9 @@ def _doubt(left: pd.DataFrame, right: pd.DataFrame, pairs: Pairs, *, names: tupl
     if opposite < FEWEST_OPPOSITE or opposite <= OPPOSITE * len(rows):
         return ""
     return (
-        f"{names[0]} and {names[1]}: the frequencies of the same allele lie on opposite sides of one half for {opposite} "
-        f"of {len(rows)} variants: see whether the effect allele, the other allele and the frequency are read from the "
-        "right columns of both files, else effects may have the wrong sign"
+        f"{names[0]} and {names[1]}: the frequencies of the same allele lie on opposite sides of one half for "
+        f"{opposite} of {len(rows)} variants: see whether the effect allele, the other allele and the frequency are "
+        "read from the right columns of both files, else effects may have the wrong sign"
     )
 
 

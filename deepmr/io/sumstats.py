@@ -134,7 +134,8 @@ def _check_alone(path: Path, trait: str | None, names: Sequence[str]) -> None:
 
 
 def _say(path: Path, frame: pd.DataFrame, found: Columns) -> None:
-    log.info("%s: %d rows; %s", path, len(frame), ", ".join(f"{f} <- {c}" for f, c in found.shown.items()))
+    log.info("%s: %d rows", path, len(frame))
+    log.debug("%s: %s", path, ", ".join(f"{f} <- {c}" for f, c in found.shown.items()))
 
 
 def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
@@ -184,6 +185,9 @@ def _gwas(path: Path, frame: pd.DataFrame, trait: str, found: Columns) -> Gwas:
         _compare(beta[keep], se[keep], pvalue[keep], notes)
     for note in notes:
         log.warning("%s: %s", path, note)
+    if ratio := next((found.shown[name] for name in ("odds_ratio", "hazard_ratio") if name in frame), None):
+        notes.insert(0, f"took logarithms of {ratio}")  # not worth a warning
+        log.info("%s: %s", path, notes[0])
     dropped = _dropped(path, names, why)
     stats = SummaryStats(
         variants=variants,
@@ -285,7 +289,6 @@ def _effects(
     ratio = next((name for name in ("odds_ratio", "hazard_ratio") if name in frame), None)
     raw = frame[ratio or "beta"].to_numpy(float)
     if ratio:
-        notes.append(f"effects are logarithms of the {ratio.replace('_', ' ')}")
         drop(raw <= 0, "the ratio is not positive")
     beta = np.log(np.where(raw > 0, raw, np.nan)) if ratio else raw
     drop(~np.isfinite(beta), "the effect is missing")

@@ -188,7 +188,7 @@ def test_effects_and_standard_errors_are_enough(tmp_path, capsys):
     assert pooled["beta"][0] == pytest.approx(expected["beta"][0])
     assert pooled["se"][0] == pytest.approx(expected["se"][0])
     assert (pooled["method"][0], pooled["estimand"][0]) == ("given", "population")
-    with pytest.raises(InputError, match="not a table of estimates: method, exposure, .* are missing; it has"):
+    with pytest.raises(InputError, match=r"not a table of estimates: method, exposure, .* are missing; it has"):
         read_estimates(str(tmp_path / "mr.tsv"))
     pd.DataFrame({"locus": ["a"], "beta": [1.0]}).to_csv(tmp_path / "mr.tsv", sep="\t")
     assert run(tmp_path, "--overwrite") == InputError.exit_code

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepmr.cli import execute
 from deepmr.commands.ism import ism
 from deepmr.commands.meta import meta
 from deepmr.commands.mr import mr
@@ -56,6 +57,7 @@ def table_of_members(folder, path, *, seed=0, members=5):
 
 def test_both_directions_from_effects(folder, tmp_path):
     summary = run(folder, tmp_path, save_instruments=tmp_path / "instruments.tsv")
+    assert summary["instruments"] == str(tmp_path / "instruments.tsv")
     assert [(r["exposure"], r["outcome"]) for r in summary["pairs"]] == [("X", "Y")] * 3 + [("Y", "X")] * 3
     assert [r["method"] for r in summary["pairs"]] == ["ivw", "egger", "wald"] * 2
     for row in summary["pairs"]:
@@ -115,6 +117,23 @@ def test_a_method_named_twice_is_used_once(folder, tmp_path):
 def test_an_unknown_method_names_them_all(folder, tmp_path):
     with pytest.raises(InputError, match="method must be one of " + ", ".join(METHODS)):
         run(folder, tmp_path, method=["ivwx"])
+
+
+def test_what_was_probably_meant_is_told(folder, tmp_path):
+    with pytest.raises(InputError, match="; did you mean 'egger'"):
+        run(folder, tmp_path, method=["MR-Egger"])
+    with pytest.raises(InputError, match="there is no task 'x'; the effects have X, Y; did you mean 'X'"):
+        run(folder, tmp_path, exposure=["x"])
+    with pytest.raises(InputError, match="method 'mv_ivw' is for several exposures in one model: add --multivariable"):
+        run(folder, tmp_path, method=["mv_ivw"])
+
+
+def test_the_help_keeps_the_options_of_gwas_results_apart(capsys):
+    execute(["mr", "--help"])
+    effects, gwas = capsys.readouterr().out.split("For files of GWAS results")
+    assert "--calibration" in effects
+    assert "--p-threshold" in gwas
+    assert "r.instruments.tsv beside" in " ".join(effects.replace("│", " ").split())
 
 
 def test_calibration_widens_and_leaves_the_estimates(folder, tmp_path):

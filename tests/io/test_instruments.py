@@ -55,8 +55,10 @@ def test_what_only_some_pairs_have_is_theirs_alone(tmp_path):
     frame = pd.concat([bare.to_frame(), full.to_frame()], ignore_index=True)
     write_table(frame, tmp_path / "i.tsv")
     first, second = read_instruments(tmp_path / "i.tsv")
-    assert first.n is None and first.error_corr is None
-    assert np.array_equal(second.n, full.n) and np.array_equal(second.error_corr, full.error_corr)
+    assert first.n is None
+    assert first.error_corr is None
+    assert np.array_equal(second.n, full.n)
+    assert np.array_equal(second.error_corr, full.error_corr)
     assert np.array_equal(second.variants["eaf"], [0.1, np.nan, 0.3], equal_nan=True)
     frame.loc[3, "n_exposure"] = np.nan
     write_table(frame, tmp_path / "i.tsv")

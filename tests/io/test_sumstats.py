@@ -199,6 +199,18 @@ def test_odds_ratios_among_effects_and_unusable_rows_are_told(tmp_path, caplog):
     assert "1 of 2 rows cannot be used, first bad: the standard error is zero (1)" in caplog.text
 
 
+def test_logarithms_are_taken_without_a_warning(tmp_path, caplog):
+    path = tmp_path / "t.tsv"
+    path.write_text("SNP\tA1\tA2\tOR\tSE\nrs1\tA\tG\t2\t0.1\n")
+    with caplog.at_level("INFO", logger="deepmr"):
+        (one,) = read_sumstats(path)
+    assert one.notes == ("took logarithms of OR",)
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("INFO", f"{path}: 1 rows"),
+        ("INFO", f"{path}: took logarithms of OR"),
+    ]
+
+
 def test_ld_matrices(tmp_path):
     path = tmp_path / "ld.tsv"
     path.write_text("rs1_A_G\trs2_C_T\n1\t0.5\n0.5\t1\n")
