@@ -133,7 +133,7 @@ def _(folder):
 
 @case(
     "GWAS: alleles of another variant",
-    "needs at least 3 instruments; has 0; 30 of its variants were dropped: alleles differ",
+    "has 0; 30 of 30 variants of x have P below 5e-08, and 30 of these were dropped: alleles differ",
     code=1,
     leaves=WRITTEN,
 )
@@ -154,6 +154,39 @@ def _(folder):
 @case("GWAS: a field named that is not known", "no field 'bta'")
 def _(folder):
     return [*MR, "--outcome-columns", "bta=BETA"]
+
+
+@case(
+    "GWAS: a column named that is guessed to be another field",
+    "y.tsv: the column 'FRQ' is read as beta and as eaf; name the right one: eaf=COLUMN",
+)
+def _(folder):
+    return [*MR, "--outcome-columns", "beta=FRQ"]
+
+
+@case("GWAS: P values named as standard errors", "x.tsv: the column 'p_value' is read as se and as pvalue")
+def _(folder):
+    return [*MR, "--exposure-columns", "se=p_value"]
+
+
+@case("GWAS: standard errors named as P values", "x.tsv: the column 'standard_error' is read as pvalue and as se")
+def _(folder):
+    return [*MR, "--exposure-columns", "pvalue=standard_error"]
+
+
+@case("GWAS: a column named for two fields", "y.tsv: the column 'SE' is read as beta and as se$")
+def _(folder):
+    return [*MR, "--outcome-columns", "beta=SE", "se=SE"]
+
+
+@case(
+    "GWAS: the two alleles named the wrong way round",
+    "x and y: the frequencies of the same allele lie on opposite sides of one half for 30 of 30 variants",
+    code=0,
+    leaves=WRITTEN,
+)
+def _(folder):
+    return [*MR, "--outcome-columns", "effect_allele=A2", "other_allele=A1"]
 
 
 @case("GWAS: text among the numbers", "y.tsv: line 4, column 'BETA': 'high' is not a number")
@@ -250,6 +283,23 @@ def _(folder):
 @case("GWAS: a trait as its own outcome", "'x' is both exposure and outcome")
 def _(folder):
     return [*MR[:4], "x.tsv", *MR[5:]]
+
+
+@case("GWAS: beta and se swapped", "x: P values contradict effects and standard errors: .* median F .* of 0.0")
+def _(folder):
+    path = folder / "x.tsv"
+    path.write_text("\n".join(path.read_text().splitlines()[:16]) + "\n")
+    return [*MR, "--exposure-columns", "beta=standard_error", "se=beta"]
+
+
+@case(
+    "GWAS: one significant variant",
+    r"has 1; 1 of 30 variants of x have P below 5e-08 \(r.skipped.tsv has all\)",
+    code=1,
+    leaves=WRITTEN,
+)
+def _(folder):
+    change(folder / "x.tsv", rows=slice(1, None), beta=0.01, p_value=0.617)
 
 
 @case("GWAS: too few instruments", "needs at least 3 instruments; has 2", code=1, leaves=WRITTEN)

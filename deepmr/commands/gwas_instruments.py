@@ -13,6 +13,7 @@ from deepmr.errors import InputError
 from deepmr.instruments.alleles import Alignment, align_alleles, pair_variants
 from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld
 from deepmr.instruments.gwas import (
+    check_evidence,
     estimate_error_corr,
     evidence,
     gwas_instruments,
@@ -119,22 +120,27 @@ def prepare(
     lost: list[pd.DataFrame] = []
     stats = exposures[0].stats
     counts: dict[str, object] = {"exposure": "+".join(names), "outcome": outcome.trait, "read": len(stats.variants)}
+    doubts: list[str] = []
     if len(exposures) == 1:
         stats = _significant(stats, names, gwas, counts)
     for other in exposures[1:]:
         aligned = _aligned(stats, other, gwas)
-        lost.extend(_lost_candidates(stats, other, aligned, gwas))
+        lost.extend(_lost_candidates(exposures, stats, other, aligned, gwas))
+        doubts.append(aligned.doubt)
         stats = aligned.stats
     if len(exposures) > 1:
         stats = _significant(stats, names, gwas, counts)
     aligned = _aligned(stats, outcome, gwas)
-    lost.append(aligned.dropped.assign(file=outcome.trait))
+    lost.append(_told_why(aligned.dropped.assign(file=outcome.trait), [outcome]))
     if aligned.matched_by == "position" and len(aligned.stats.variants) < FEW_FOUND * len(stats.variants):
         log.warning(
             "%s and %s share no names, and only %d of %d variants are at the same positions: of one genome build?",
             "+".join(names), outcome.trait, len(aligned.stats.variants), len(stats.variants),
         )  # fmt: skip
     stats = aligned.stats
+    counts["doubts"] = doubts = [doubt for doubt in (*doubts, aligned.doubt) if doubt]
+    for doubt in doubts:
+        log.warning("%s", doubt)
     counts |= {"in_outcome": aligned.counts["kept"], "matched_by": aligned.matched_by}
     counts |= {"swapped": aligned.counts["swapped"], "other_strand": aligned.counts["other_strand"]}
     counts["palindromic"] = int(is_palindromic(stats.variants).sum())
@@ -166,10 +172,17 @@ def _significant(
     counts["significant"] = int(rows.sum())
     if not rows.any():
         raise InputError(
-            f"no variant is significant for {'+'.join(exposures)}: none of {len(rows)} has P below "
-            f"{gwas.p_threshold:g}" + (f" and F of at least {gwas.min_f:g}" if gwas.min_f else "")
+            f"no variant is significant for {'+'.join(exposures)}: none of {len(rows)} has {significance(gwas)}"
         )
-    return take_variants(stats, rows)
+    stats = take_variants(stats, rows)
+    for trait in exposures:
+        check_evidence(stats, trait, p_threshold=gwas.p_threshold)
+    return stats
+
+
+def significance(gwas: GwasOptions) -> str:
+    """Return in words what an instrument must have."""
+    return f"P below {gwas.p_threshold:g}" + (f" and F of at least {gwas.min_f:g}" if gwas.min_f else "")
 
 
 def _aligned(stats: SummaryStats, other: Gwas, gwas: GwasOptions) -> Alignment:
@@ -178,12 +191,24 @@ def _aligned(stats: SummaryStats, other: Gwas, gwas: GwasOptions) -> Alignment:
     )
 
 
-def _lost_candidates(stats: SummaryStats, other: Gwas, aligned: Alignment, gwas: GwasOptions) -> list[pd.DataFrame]:
+def _told_why(lost: pd.DataFrame, files: Sequence[Gwas]) -> pd.DataFrame:
+    """Give variants that are in a file, but could not be used when it was read, that reason for their absence."""
+    why = {name: reason for one in files for name, reason in zip(one.dropped["variant_id"], one.dropped["reason"], strict=True)}
+    reasons = [
+        f"in the file, but {why[name]}" if reason.startswith("not in ") and name in why else reason
+        for name, reason in zip(lost["variant_id"], lost["reason"], strict=True)
+    ]
+    return lost.assign(reason=pd.Series(reasons, index=lost.index, dtype=object))
+
+
+def _lost_candidates(
+    exposures: Sequence[Gwas], stats: SummaryStats, other: Gwas, aligned: Alignment, gwas: GwasOptions
+) -> list[pd.DataFrame]:
     """List the variants significant for one of two groups of exposures that the other group lacks or has otherwise."""
     limits = {"p_threshold": gwas.p_threshold, "min_f": gwas.min_f}
     strong = is_significant(stats, exposures=stats.traits, **limits)
     mine = aligned.dropped["variant_id"].isin(stats.variants["variant_id"][strong])
-    found = [aligned.dropped[mine].assign(file=other.trait)]
+    found = [_told_why(aligned.dropped[mine].assign(file=other.trait), [other])]
     theirs = other.stats.variants[is_significant(other.stats, exposures=other.stats.traits, **limits)]
     whole = "+".join(stats.traits)
     if len(theirs):
@@ -194,8 +219,9 @@ def _lost_candidates(stats: SummaryStats, other: Gwas, aligned: Alignment, gwas:
                 names=(other.trait, whole),
             ).dropped  # fmt: skip
         except InputError:  # not one of them is there
-            lost = pd.DataFrame({"variant_id": here["variant_id"], "reason": f"not in the {whole}", "detail": ""})
-        found.append(lost.assign(file=whole))
+            lost = pd.DataFrame({"variant_id": here["variant_id"], "reason": f"not in {whole}", "detail": ""})
+        before = [one for one in exposures if one.trait in stats.traits]
+        found.append(_told_why(lost.assign(file=whole), before))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from deepmr import checks, schema
-from deepmr.commands.gwas_instruments import GwasOptions, prepare_all
+from deepmr.commands.gwas_instruments import GwasOptions, Prepared, prepare_all, significance
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.instruments.gwas import GENOME
 from deepmr.io.plink import read_plink
@@ -112,7 +112,7 @@ def mr_gwas(
     if to == "twosamplemr":
         write_table(twosamplemr_table(estimates), out)
     if not len(estimates):
-        raise TooFewInstruments(_why_none(estimates, dropped, out))
+        raise TooFewInstruments(_why_none(estimates, prepared, dropped, gwas, out))
     why = dropped.groupby(["file", "reason"], sort=False).size().reset_index(name="variants")
     shown = ["exposure", "outcome", "method", "n", "beta", "se", "pvalue"]
     if gwas.multivariable:
@@ -136,13 +136,19 @@ def mr_gwas(
     }
 
 
-def _why_none(estimates: Estimates, dropped: pd.DataFrame, out: Path) -> str:
-    """Say in a line why there is no estimate: the first method's reason, and what most candidates were lost to."""
+def _why_none(
+    estimates: Estimates, prepared: Sequence[Prepared], dropped: pd.DataFrame, gwas: GwasOptions, out: Path
+) -> str:
+    """Say in a line why there is no estimate: the first method's reason, and where its variants were lost."""
     first = estimates.skipped.iloc[0]
     what = f"no pair has an estimate: {first['exposure']} and {first['outcome']}, {first['method']}: {first['reason']}"
-    lost = dropped[dropped["outcome"] != ""]["reason"].value_counts()
-    more = f"; {lost.iloc[0]} of its variants were dropped: {lost.index[0]}" if len(lost) else ""
-    return f"{what}{more} ({skipped_path(out).name} and {dropped_path(out).name} have all)"
+    counts = prepared[0].counts
+    what += f"; {counts['significant']} of {counts['read']} variants of {counts['exposure']} have {significance(gwas)}"
+    lost = prepared[0].dropped["reason"].value_counts()
+    if len(lost):
+        what += f", and {lost.iloc[0]} of these were dropped: {lost.index[0]}"
+    names = skipped_path(out).name + (f" and {dropped_path(out).name} have" if len(dropped) else " has")
+    return f"{what} ({names} all)"
 
 
 def named_file(word: str, folder: Path = Path()) -> tuple[str | None, Path]:

@@ -109,6 +109,8 @@ def _notes(record: Mapping[str, Any], lost: Path, pairs: list[Instruments]) -> I
     for path, sha in ((one.get("path", ""), one.get("sha256")) for one in record.get("inputs", {}).values()):
         if Path(path).is_file() and file_sha256(Path(path)) != sha:
             yield f"{Path(path).name} has changed since the estimates were made: run deepmr mr again."
+    for doubt in dict.fromkeys(str(text) for one in record.get("variants", []) for text in one.get("doubts", [])):
+        yield f"{doubt}."
     if options.get("correlation") is not None:
         yield "The instruments are correlated: figures and sensitivity analyses take them as independent."
     loose = any(one.get("clumped_by") == "none" for one in record.get("variants", []))

@@ -10,8 +10,12 @@ from jaxtyping import Bool, Int, Int8
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.instruments.matching import Match, match_variants
-from deepmr.instruments.strands import REASONS, Palindromes, allele_codes, compare_alleles
+from deepmr.instruments.strands import REASONS, Palindromes, allele_codes, compare_alleles, is_palindromic
 from deepmr.types import SummaryStats
+
+CLEAR = 0.08  # distance from one half at which a frequency tells which allele is the rarer
+FEWEST_OPPOSITE, OPPOSITE = 3, 0.25  # variants, and their share, whose frequencies may disagree without a word
+COMPARED = 20_000  # variants whose frequencies are compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +49,14 @@ class Alignment:
     dropped : variant_id, reason and detail (alleles and frequencies of both) of every other variant of the first.
     counts : how many variants were kept, and of these swapped, and read from the other strand.
     matched_by : whether names or positions matched them.
+    doubt : why the alleles of one study may be named wrongly, from the frequencies of both; empty where they agree.
     """
 
     stats: SummaryStats
     dropped: pd.DataFrame
     counts: dict[str, int]
     matched_by: str
+    doubt: str
 
 
 def align_alleles(
@@ -60,7 +66,7 @@ def align_alleles(
     palindromes: Palindromes = "infer",
     tolerance: float = 0.08,
     match: Match = "auto",
-    other: str = "outcome",
+    other: str = "the outcome",
 ) -> Alignment:
     """Bring the effects of one or more outcomes to the effect alleles of an exposure.
 
@@ -88,6 +94,7 @@ def align_alleles(
     Notes
     -----
     Where a name or position stands for several variants (three alleles), the first one whose alleles fit is taken.
+    Positions are the exposure's, or, where it has none at all, the outcome's.
 
     Examples
     --------
@@ -116,6 +123,7 @@ def align_alleles(
             "other_strand": int(pairs.strand.sum()),
         },
         matched_by=pairs.by,
+        doubt=_doubt(exposure.variants, outcome.variants, pairs, names=("+".join(exposure.traits), other)),
     )
 
 
@@ -126,7 +134,7 @@ def pair_variants(
     palindromes: Palindromes = "infer",
     tolerance: float = 0.08,
     match: Match = "auto",
-    names: tuple[str, str] = ("exposure", "outcome"),
+    names: tuple[str, str] = ("the exposure", "the outcome"),
 ) -> Pairs:
     """Find for each variant of a table the same variant, with the same alleles, in another.
 
@@ -174,6 +182,27 @@ def _frequency(variants: pd.DataFrame) -> np.ndarray:
     return variants["eaf"].to_numpy(float) if "eaf" in variants else np.full(len(variants), np.nan)
 
 
+def _doubt(left: pd.DataFrame, right: pd.DataFrame, pairs: Pairs, *, names: tuple[str, str]) -> str:
+    """Say when frequencies of the same allele are often on opposite sides of one half, as with alleles named wrongly.
+
+    Only alleles that are not palindromic tell: the strand of the others was chosen by their frequencies.
+    """
+    f, g = _frequency(left)[pairs.left], _frequency(right)[pairs.right]
+    g = np.where(pairs.sign < 0, 1 - g, g)
+    clear = (np.abs(f - 0.5) >= CLEAR) & (np.abs(g - 0.5) >= CLEAR)  # False where one is NaN
+    rows = np.flatnonzero(clear)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).astype(int))]
+    rows = rows[~is_palindromic(left.iloc[pairs.left[rows]])]
+    opposite = int(((f[rows] < 0.5) != (g[rows] < 0.5)).sum())
+    if opposite < FEWEST_OPPOSITE or opposite <= OPPOSITE * len(rows):
+        return ""
+    return (
+        f"{names[0]} and {names[1]}: the frequencies of the same allele lie on opposite sides of one half for {opposite} "
+        f"of {len(rows)} variants: see whether the effect allele, the other allele and the frequency are read from the "
+        "right columns of both files, else effects may have the wrong sign"
+    )
+
+
 def _combined(
     exposure: SummaryStats, outcome: SummaryStats, i: np.ndarray, j: np.ndarray, sign: np.ndarray
 ) -> SummaryStats:
@@ -190,6 +219,8 @@ def _combined(
         other = left["other_allele"].astype(object).to_numpy().copy()
         other[rows] = np.where(sign[rows] < 0, names[0], names[1])
         left["other_allele"] = other
+    if not (left["pos"] > 0).any():  # in one piece: the two may be of different genome builds
+        left["chrom"], left["pos"] = right["chrom"].array[j], right["pos"].to_numpy()[j]
     for name in [name for name in right if str(name).endswith("_pvalue")]:
         left[name] = right[name].to_numpy()[j]
     beta = np.concatenate([exposure.beta[i], outcome.beta[j] * sign[:, None]], axis=1)
@@ -224,9 +255,9 @@ def _dropped(
     lost = np.flatnonzero(~kept)
     here = pair[lost]
     matched = here >= 0
-    why = np.full(len(lost), f"not in the {other}", dtype=object)
+    why = np.full(len(lost), f"not in {other}", dtype=object)
     why[matched] = np.asarray(REASONS, dtype=object)[reason[here[matched]]]
-    why[np.isin(here, taken) & matched] = f"its variant of the {other} fits an earlier one"
+    why[np.isin(here, taken) & matched] = f"its variant in {other} fits an earlier one"
     detail = np.full(len(lost), "", dtype=object)
     rows = here[matched]
     detail[matched] = [

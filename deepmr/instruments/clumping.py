@@ -91,7 +91,7 @@ def clump_by_ld(
     """
     if not 0 <= r2 <= 1:
         raise InputError(f"r2 must be between 0 and 1; got {r2:g}")
-    found = match_variants(variants, panel.variants, match=match, names=("exposure", "LD panel"))
+    found = match_variants(variants, panel.variants, match=match, names=("the exposure", "the LD panel"))
     home = np.full(len(variants), -1)
     home[found.left[::-1]] = found.right[::-1]
     rows = np.flatnonzero(home >= 0)

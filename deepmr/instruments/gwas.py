@@ -13,6 +13,7 @@ from deepmr.types import Instruments, SummaryStats
 
 GENOME = "genome"  # the one locus of a genome-wide analysis
 NODES = 48  # of the quadrature over null z-scores
+CONTRADICTION = 0.25  # F, as a share of what the P value says, below which the two contradict each other
 LEAST_NULL = 100  # variants without effect from which a correlation is estimated
 
 
@@ -89,6 +90,34 @@ def is_significant(
         strong = stats.beta[:, k] ** 2 >= min_f * stats.se[:, k] ** 2
         chosen |= (pvalues(stats, trait) < p_threshold) & strong & (stats.beta[:, k] != 0)
     return chosen
+
+
+def check_evidence(stats: SummaryStats, trait: str, *, p_threshold: float) -> None:
+    """Raise `InputError` when reported P values are below the threshold and beta / se is far from it.
+
+    Parameters
+    ----------
+    stats : effects of variants that were chosen by P values.
+    trait : one of its traits.
+    p_threshold : below which P values count.
+
+    Notes
+    -----
+    P values by another test, or adjusted, differ from those of beta / se by little in the median; those of columns that
+    were mistaken for one another, or of ratios taken for their logarithms, by orders.
+    """
+    k = stats.traits.index(trait)
+    chosen = pvalues(stats, trait) < p_threshold
+    if f"{trait}_pvalue" not in stats.variants or not chosen.any():
+        return
+    needed = float(special.chdtri(1, p_threshold))
+    found = float(np.median((stats.beta[chosen, k] / stats.se[chosen, k]) ** 2))
+    if found < CONTRADICTION * needed:
+        raise InputError(
+            f"{trait}: P values contradict effects and standard errors: variants with P below {p_threshold:g} have a "
+            f"median F = (beta / se)^2 of {found:.2g}, where P alone says at least {needed:.3g}; see whether beta, se "
+            "and pvalue are read from the right columns"
+        )
 
 
 def gwas_instruments(

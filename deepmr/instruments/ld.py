@@ -80,13 +80,13 @@ def ld_matrix(
     The correlations are those of PLINK's --r for unphased genotypes, over samples where both are known. A matrix of
     more variants than samples is singular, and one over missing genotypes need not be positive definite.
     """
-    found = match_variants(variants, panel.variants, match=match, names=("variants", "LD panel"))
+    found = match_variants(variants, panel.variants, match=match, names=("variants", "the LD panel"))
     rows = np.unique(found.right)
     genotypes = panel.dosages(rows)
     there = panel.variants.iloc[rows].reset_index(drop=True).assign(eaf=_frequencies(genotypes))
     pairs = pair_variants(
         variants, there, palindromes=palindromes, match="name" if found.by == "name" else "position",
-        names=("variants", "LD panel"),
+        names=("variants", "the LD panel"),
     )  # fmt: skip
     frequency = there["eaf"].to_numpy()[pairs.right]
     varies = _varies(genotypes[:, pairs.right])

@@ -36,7 +36,7 @@ def match_variants(
     right: pd.DataFrame,
     *,
     match: Match = "auto",
-    names: tuple[str, str] = ("exposure", "outcome"),
+    names: tuple[str, str] = ("the exposure", "the outcome"),
 ) -> Matches:
     """Pair the variants of two tables that have the same name, or the same chromosome and position.
 

@@ -13,6 +13,7 @@ from deepmr.io.tables import numbers, read_table
 from deepmr.types import Estimand, Instruments
 
 EFFECTS = ("beta_exposure", "se_exposure", "beta_outcome", "se_outcome")
+OPTIONAL = ("n_exposure", "n_outcome", "error_corr", "eaf")  # empty where a pair does not have them
 _FACTOR = re.compile(r"factor_(\d+)_(exposure|outcome)")
 
 
@@ -25,7 +26,7 @@ def read_instruments(path: Path, *, several: bool = False) -> list[Instruments]:
         Table (TSV or Parquet) with the columns exposure, outcome, locus, variant_id, beta_exposure, se_exposure,
         beta_outcome and se_outcome. Others that are known are read where they are there: alleles and positions, eaf,
         n_exposure and n_outcome, estimand (default population), error_corr, and factor_0_exposure, factor_0_outcome,
-        ..., the errors that ensemble members share. Others are ignored.
+        ..., the errors that ensemble members share; a column may be empty for a pair that lacks it. Others are ignored.
     several
         Accept a table of several exposures at once, with beta_exposure_<trait> and se_exposure_<trait> of each.
 
@@ -52,18 +53,16 @@ def read_instruments(path: Path, *, several: bool = False) -> list[Instruments]:
     if frame.empty:
         raise InputError(f"{path}: holds no instruments")
     factors = sorted((m for m in map(_FACTOR.fullmatch, frame.columns) if m), key=lambda m: (int(m[1]), m[2]))
-    columns = [
-        *effects,
-        *(n for n in ("n_exposure", "n_outcome", "error_corr") if n in frame),
-        *(m[0] for m in factors),
-    ]
-    for name in columns:
-        frame[name] = numbers(path, frame, name)
-    for name in (*(n for n in effects if n.startswith("se_")), "n_exposure", "n_outcome"):
-        if name in frame and not (frame[name] > 0).all():
-            row = int(np.argmin((frame[name] > 0).to_numpy()))
-            raise InputError(f"{path}: line {row + 2}, column {name!r}: {frame[name].iloc[row]:g} is not above 0")
     _check_names(path, frame)
+    optional = [name for name in (*OPTIONAL, *(m[0] for m in factors)) if name in frame]
+    for name in (*effects, *optional):
+        frame[name] = numbers(path, frame, name, missing="not given" if name in optional else None)
+    for name in (*(n for n in effects if n.startswith("se_")), "n_exposure", "n_outcome"):
+        if name in frame and (bad := (frame[name] <= 0).to_numpy()).any():
+            row = int(np.argmax(bad))
+            raise InputError(f"{path}: line {row + 2}, column {name!r}: {frame[name].iloc[row]:g} is not above 0")
+    for name in (n for n in optional if n != "eaf"):
+        _check_whole(path, frame, name)
     return [_pair(path, part, tuple(traits)) for _, part in frame.groupby(["exposure", "outcome"], sort=False)]
 
 
@@ -78,11 +77,24 @@ def _check_names(path: Path, frame: pd.DataFrame) -> None:
         raise InputError(f"{path}: line {row + 2}: the variant {frame['variant_id'].iloc[row]!r} is there twice")
 
 
+def _check_whole(path: Path, frame: pd.DataFrame, name: str) -> None:
+    """Raise `InputError` when a column is given for some instruments of a pair and empty for others."""
+    empty = frame[name].isna()
+    whole = empty.groupby([frame["exposure"], frame["outcome"]]).transform("all")
+    if (bad := (empty & ~whole).to_numpy()).any():
+        raise InputError(
+            f"{path}: line {int(np.argmax(bad)) + 2}, column {name!r}: is empty, but not for other instruments of the "
+            "pair"
+        )
+
+
 def _pair(path: Path, frame: pd.DataFrame, traits: tuple[str, ...]) -> Instruments:
     loci = list(dict.fromkeys(frame["locus"]))
     place = frame["locus"].map({locus: i for i, locus in enumerate(loci)}).to_numpy(int)
     order = np.argsort(place, kind="stable")  # rows of a locus need not lie together
     frame, place = frame.iloc[order].reset_index(drop=True), place[order]
+    unknown = [n for n in frame if (n in OPTIONAL[:3] or _FACTOR.fullmatch(str(n))) and frame[n].isna().all()]
+    frame = frame.drop(columns=unknown)  # known for other pairs of the table
 
     def columns(what: str) -> list[str]:
         return [f"{what}_exposure_{trait}" for trait in traits] or [f"{what}_exposure"]
@@ -91,8 +103,6 @@ def _pair(path: Path, frame: pd.DataFrame, traits: tuple[str, ...]) -> Instrumen
     variants = frame.reindex(columns=[*schema.VARIANTS, *(n for n in ("eaf",) if n in frame)], fill_value="")
     if "pos" in frame:
         variants["pos"] = pd.to_numeric(frame["pos"], errors="coerce").fillna(-1).astype(np.int64)
-    if "eaf" in frame:
-        variants["eaf"] = pd.to_numeric(frame["eaf"], errors="coerce")
     last = 1 + max((int(m[1]) for m in map(_FACTOR.fullmatch, frame.columns) if m), default=-1)
     shared = None
     if last:

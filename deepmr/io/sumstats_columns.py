@@ -67,6 +67,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "test": ("test",),
 }
 FIELDS = tuple(SYNONYMS)
+ALTERNATIVES = (("beta", "odds_ratio", "hazard_ratio"), ("pvalue", "neg_log10_pvalue"))  # one of each is read
 _WORKING = frozenset({"second_id", "ref", "alt"})  # guessed where needed, never named by a user
 
 
@@ -101,7 +102,8 @@ def guess_columns(
     Raises
     ------
     InputError
-        When a field or a column named by the user is unknown, or what is needed is not in the header.
+        When a field or a column named by the user is unknown, a column that the user names would be read as two
+        fields, or what is needed is not in the header.
     """
     names = _normalised(header, role)
     found = _guess(names)
@@ -121,8 +123,7 @@ def guess_columns(
             near = difflib.get_close_matches(column, header, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(header)}"
             raise InputError(f"{path}: there is no column {column!r} for {field}; {hint}")
-    for ratio in {"odds_ratio", "hazard_ratio"} & set(given or {}):
-        found = {f: i for f, i in found.items() if f not in {"beta", "odds_ratio", "hazard_ratio"} or f == ratio}
+    found = _without_rivals(path, header, found, set(given or {}))
     _check(path, header, found)
     shown |= {field: header[i] for field, i in found.items() if field not in _WORKING}
     return Columns(index=found, shown={f: shown[f] for f in FIELDS if f in shown}, constants=constants)
@@ -192,6 +193,21 @@ def _guess(names: Sequence[str]) -> dict[str, int]:
     elif "odds_ratio" in found:
         found.pop("hazard_ratio", None)
     return found
+
+
+def _without_rivals(path: Path, header: Sequence[str], found: Mapping[str, int], named: set[str]) -> dict[str, int]:
+    """Leave out guesses that a named field stands in for; raise `InputError` where a column is read as two fields."""
+    left = dict(found)
+    for group in ALTERNATIVES:
+        if chosen := [field for field in group if field in named]:
+            if len(chosen) > 1:
+                raise InputError(f"{path}: columns are named for {' and '.join(chosen)}, which say the same; name one")
+            left = {field: i for field, i in left.items() if field not in group or field == chosen[0]}
+    for field in (f for f in FIELDS if f in named and f in left):
+        for other in (f for f in FIELDS if f != field and f not in _WORKING and left.get(f) == left[field]):
+            hint = "" if other in named else f"; name the right one: {other}=COLUMN"
+            raise InputError(f"{path}: the column {header[left[field]]!r} is read as {field} and as {other}{hint}")
+    return left
 
 
 def _check(path: Path, header: Sequence[str], found: Mapping[str, int]) -> None:

@@ -107,8 +107,8 @@ def test_every_dropped_variant_has_its_reason(tmp_path):
     dropped = pd.read_csv(tmp_path / "r.dropped.tsv", sep="\t").set_index("variant_id")
     expected = {
         "rs0": ("x", "the standard error is zero"),
-        "rs5": ("y", "the standard error is negative"),
-        "rs2": ("y", "not in the y"),
+        "rs5": ("y", "in the file, but the standard error is negative"),
+        "rs2": ("y", "not in y"),
         "rs3": ("y", "palindromic, and the frequencies do not tell the strand"),
         "rs6": ("y", "alleles differ"),
         "rs12": ("x", "near a stronger variant"),
@@ -116,6 +116,8 @@ def test_every_dropped_variant_has_its_reason(tmp_path):
     for name, (file, reason) in expected.items():
         rows = dropped.loc[[name]]
         assert (file, reason) in list(zip(rows["file"], rows["reason"], strict=True)), name
+    whole = dropped.loc[["rs5"]]
+    assert whole["reason"].tolist() == ["the standard error is negative", "in the file, but the standard error is negative"]
     assert read_estimates(tmp_path / "r.tsv").table["n"][0] == N - len(expected) - 1
 
 
@@ -239,7 +241,7 @@ def test_a_variant_that_only_one_of_several_exposures_has_is_listed(tmp_path):
     mr(exposure=both, outcome=[str(tmp_path / "y.txt")], out=tmp_path / "mv.tsv", multivariable=True)
     dropped = pd.read_csv(tmp_path / "mv.dropped.tsv", sep="\t")
     rows = {(row["variant_id"], row["file"], row["reason"]) for _, row in dropped.iterrows()}
-    assert {("rs0", "z", "not in the z"), ("rs58", "x", "not in the x"), ("rs59", "x", "not in the x")} == rows
+    assert {("rs0", "z", "not in z"), ("rs58", "x", "not in x"), ("rs59", "x", "not in x")} == rows
 
 
 def test_several_exposures_in_one_model(tmp_path):
@@ -265,13 +267,33 @@ def test_several_exposures_in_one_model(tmp_path):
         mr(exposure=both["exposure"][:1], outcome=both["outcome"], out=tmp_path / "o.tsv", multivariable=True)
 
 
+def test_clumped_by_the_positions_of_the_outcome(tmp_path):
+    exposure, outcome = studies(tmp_path)
+    places = exposure[["chromosome", "base_pair_location"]].rename(columns={"chromosome": "CHR"})
+    places.loc[12, "base_pair_location"] = places.loc[11, "base_pair_location"] + 1_000
+    outcome.assign(CHR=places["CHR"], BP=places["base_pair_location"]).to_csv(tmp_path / "y.txt", sep=" ", index=False)
+    bare = exposure.drop(columns=["chromosome", "base_pair_location"])
+    bare.to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
+    other = bare.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))
+    other.to_csv(tmp_path / "z.tsv", sep="\t", index=False)
+    both = [str(tmp_path / "x.tsv.gz"), str(tmp_path / "z.tsv")]
+    for multivariable in (False, True):
+        exposures = both if multivariable else both[:1]
+        summary = mr(
+            exposure=exposures, outcome=[str(tmp_path / "y.txt")], out=tmp_path / "r.tsv", multivariable=multivariable,
+            overwrite=True,
+        )  # fmt: skip
+        assert summary["variants"][0]["instruments"] == N - 1
+        assert [row["reason"] for row in summary["dropped"]] == ["near a stronger variant"]
+
+
 def test_what_several_exposures_drop_is_counted_on_screen_and_listed_in_the_file(tmp_path):
     exposure, _ = studies(tmp_path)
     other = exposure.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))
     other[20:].to_csv(tmp_path / "z.tsv", sep="\t", index=False)
     files = {"exposure": [str(tmp_path / "x.tsv.gz"), str(tmp_path / "z.tsv")], "outcome": [str(tmp_path / "y.txt")]}
     summary = mr(**files, out=tmp_path / "mv.tsv", multivariable=True)
-    assert summary["dropped"] == [{"file": "z", "reason": "not in the z", "variants": 20}]
+    assert summary["dropped"] == [{"file": "z", "reason": "not in z", "variants": 20}]
     dropped = pd.read_csv(tmp_path / "mv.dropped.tsv", sep="\t")
     assert dropped["variant_id"].tolist() == [f"rs{i}" for i in range(20)]
 

@@ -11,6 +11,7 @@ import pytest
 
 from deepmr.commands.mr import mr
 from deepmr.commands.report import report
+from deepmr.commands.sensitivity import sensitivity
 from deepmr.errors import InputError
 from tests.commands.test_mr_gwas import N, studies
 from tests.report.test_page import Outline, text_of
@@ -107,6 +108,27 @@ def test_several_pairs_and_several_exposures_in_one_model(folder, tmp_path):
     assert "conditional F" in text
     assert re.search(r"x, the others held fixed: [−\d.]+ \(.*\) by Multivariable IVW", text)
     assert summary["verdict"][-2].startswith("Instruments are")
+
+
+def test_traits_with_and_without_sample_sizes_and_frequencies_make_one_page(tmp_path):
+    exposure, _ = studies(tmp_path)
+    exposure.drop(columns=["n", "effect_allele_frequency"]).to_csv(tmp_path / "z.tsv", sep="\t", index=False)
+    files = {"exposure": [str(tmp_path / "z.tsv"), str(tmp_path / "x.tsv.gz")], "outcome": [str(tmp_path / "y.txt")]}
+    mr(**files, out=tmp_path / "r.tsv", method=["ivw_random", "egger"])
+    summary = report(estimates=tmp_path / "r.tsv", out=tmp_path / "r.html")
+    assert len(summary["effects"]) == 2
+    assert sensitivity(tmp_path / "r.instruments.tsv", out=tmp_path / "s")
+
+
+def test_doubts_about_alleles_stand_on_the_page(tmp_path):
+    _, outcome = studies(tmp_path)
+    outcome.rename(columns={"A1": "A2", "A2": "A1"}).to_csv(tmp_path / "y.txt", sep=" ", index=False)
+    files = {"exposure": [str(tmp_path / "x.tsv.gz")], "outcome": [str(tmp_path / "y.txt")]}
+    mr(**files, out=tmp_path / "r.tsv", method=["ivw_random"])
+    summary = report(estimates=tmp_path / "r.tsv", out=tmp_path / "r.html")
+    assert any("opposite sides of one half for 45 of 45 variants" in note for note in summary["notes"])
+    text = text_of((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "opposite sides of one half" in text[: text.index("Figure 1.")]
 
 
 def test_files_that_changed_or_are_gone_are_noticed(folder, tmp_path):

@@ -74,6 +74,30 @@ def test_every_variant_is_kept_or_has_a_reason():
     assert (half["v23"], half["v24"]) == ("G", "G")  # the outcome names it
 
 
+def test_frequencies_tell_of_alleles_named_wrongly():
+    eaf = [0.1, 0.2, 0.3, 0.9, 0.48]
+    right = study("X", [(f"v{i}", "1", i + 1, "A", "G", f) for i, f in enumerate(eaf)])
+    swapped = study("Y", [(f"v{i}", "1", i + 1, "G", "A", f) for i, f in enumerate(eaf)])
+    assert align_alleles(right, swapped, other="Y").doubt.startswith(
+        "X and Y: the frequencies of the same allele lie on opposite sides of one half for 4 of 4 variants"
+    )
+    well = study("Y", [(f"v{i}", "1", i + 1, "G", "A", 1 - f) for i, f in enumerate(eaf)])
+    assert align_alleles(right, well).doubt == ""
+    unknown = study("Y", [(f"v{i}", "1", i + 1, "G", "A", np.nan) for i in range(5)])
+    assert align_alleles(right, unknown).doubt == ""
+    palindromes = study("X", [(f"v{i}", "1", i + 1, "A", "T", f) for i, f in enumerate(eaf)])
+    other_strand = study("Y", [(f"v{i}", "1", i + 1, "A", "T", 1 - f) for i, f in enumerate(eaf)])
+    assert align_alleles(palindromes, other_strand, palindromes="keep").doubt == "", "the strand, not the allele"
+
+
+def test_positions_come_from_the_study_that_has_them():
+    bare = study("X", [("v1", "", 0, "A", "G", 0.1), ("v2", "", 0, "A", "G", 0.1)])
+    placed = study("Y", [("v2", "7", 70, "A", "G", 0.1), ("v1", "6", 60, "A", "G", 0.1)])
+    other = study("Z", [("v2", "7", 71, "A", "G", 0.1), ("v1", "6", 61, "A", "G", 0.1)])
+    found = align_alleles(align_alleles(bare, placed).stats, other).stats.variants
+    assert (found["chrom"].tolist(), found["pos"].tolist()) == (["6", "7"], [60, 70])
+
+
 def test_three_alleles_at_one_place_find_their_own():
     exposure = study("X", [("rs1", "1", 5, "A", "C", 0.2), ("rs1", "1", 5, "A", "G", 0.1)])
     outcome = study("Y", [("rs1", "1", 5, "G", "A", 0.9), ("rs1", "1", 5, "A", "C", 0.2)])

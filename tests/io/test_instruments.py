@@ -48,6 +48,22 @@ def test_pairs_come_one_by_one_and_loci_together(tmp_path):
     assert all(pair.estimand == "model" for pair in pairs)
 
 
+def test_what_only_some_pairs_have_is_theirs_alone(tmp_path):
+    full = replace(positions(pack([1.0, 2, 3], [1.0, 2, 2], overlap=0.3, n=(1000, 2000))), estimand="population")
+    full = replace(full, variants=full.variants.assign(eaf=[0.1, np.nan, 0.3]))
+    bare = replace(full, exposures=("third",), n=None, error_corr=None, variants=full.variants.drop(columns="eaf"))
+    frame = pd.concat([bare.to_frame(), full.to_frame()], ignore_index=True)
+    write_table(frame, tmp_path / "i.tsv")
+    first, second = read_instruments(tmp_path / "i.tsv")
+    assert first.n is None and first.error_corr is None
+    assert np.array_equal(second.n, full.n) and np.array_equal(second.error_corr, full.error_corr)
+    assert np.array_equal(second.variants["eaf"], [0.1, np.nan, 0.3], equal_nan=True)
+    frame.loc[3, "n_exposure"] = np.nan
+    write_table(frame, tmp_path / "i.tsv")
+    with pytest.raises(InputError, match=r"line 5, column 'n_exposure': is empty, but not for other instruments"):
+        read_instruments(tmp_path / "i.tsv")
+
+
 def test_tables_of_several_exposures_come_back(tmp_path):
     one = simulated(counts=(4,))
     rng = np.random.default_rng(0)

@@ -130,6 +130,21 @@ def test_several_traits_and_the_role_of_suffixes(tmp_path):
     assert (y.stats.beta[0, 0], y.stats.se[0, 0], y.stats.variants["effect_allele"][0]) == (2, 4, "C")
 
 
+def test_a_named_column_stands_in_for_guesses_that_say_the_same(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("SNP A1 A2 OR LOGB SE P L\nrs1 A G 2.0 0.7 0.1 0.01 2\n")
+    assert read_sumstats(path)[0].stats.beta[0, 0] == pytest.approx(np.log(2))
+    (one,) = read_sumstats(path, columns={"beta": "LOGB", "neg_log10_pvalue": "L"})
+    assert one.stats.beta[0, 0] == 0.7
+    assert {"odds_ratio", "pvalue"}.isdisjoint(one.columns)
+    with pytest.raises(InputError, match="columns are named for beta and odds_ratio, which say the same; name one"):
+        read_sumstats(path, columns={"beta": "LOGB", "odds_ratio": "OR"})
+    with pytest.raises(InputError, match="'A2' is read as effect_allele and as other_allele"):
+        read_sumstats(path, columns={"effect_allele": "A2"})
+    (one,) = read_sumstats(path, columns={"effect_allele": "A2", "other_allele": "A1"})
+    assert one.stats.variants["effect_allele"].tolist() == ["G"]
+
+
 def test_columns_named_by_the_user(tmp_path):
     path = tmp_path / "t.tsv"
     path.write_text("name\tinc\tdec\tslope\terr\tbeta\nrs1\tA\tG\t0.5\t0.1\t99\n")
