@@ -309,7 +309,7 @@ def _(folder):
 
 @case(
     "GWAS: one significant variant",
-    r"has 1; 1 of 30 variants of x have P below 5e-08 \(r.skipped.tsv has all\)",
+    r"has 1; 1 of 30 variants of x has P below 5e-08 \(r.skipped.tsv has all\)",
     code=1,
     leaves=WRITTEN,
 )

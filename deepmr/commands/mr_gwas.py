@@ -143,7 +143,9 @@ def _why_none(
     first = estimates.skipped.iloc[0]
     what = f"no pair has an estimate: {first['exposure']} and {first['outcome']}, {first['method']}: {first['reason']}"
     counts = prepared[0].counts
-    what += f"; {counts['significant']} of {counts['read']} variants of {counts['exposure']} have {significance(gwas)}"
+    many = counts["significant"]
+    verb = "has" if many == 1 else "have"
+    what += f"; {many} of {counts['read']} variants of {counts['exposure']} {verb} {significance(gwas)}"
     lost = prepared[0].dropped["reason"].value_counts()
     if len(lost):
         what += f", and {lost.iloc[0]} of these were dropped: {lost.index[0]}"

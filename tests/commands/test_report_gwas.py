@@ -187,7 +187,7 @@ def test_what_looks_odd_on_reading_is_said_in_the_answer_the_verdict_and_on_the_
 
 def test_how_a_column_was_derived_is_no_warning(folder, tmp_path):
     record = json.loads((folder / "r.tsv.json").read_text())
-    assert "effects are logarithms of the odds ratio" in record["traits"][1]["notes"]
+    assert "took logarithms of OR" in record["traits"][1]["notes"]
     warnings = report(estimates=folder / "r.tsv", out=tmp_path / "r.html")["warnings"]
     assert [one for one in warnings if one.startswith("y")] == []
 
