@@ -46,6 +46,9 @@ OF_EFFECTS = Parameter(group="For an effects file")
 OF_GWAS = Parameter(group="For files of GWAS results")
 FOR_EFFECTS = {"rule", "threshold", "significance", "calibration", "scaling", "allow_overlap"}
 
+MODEL = "intervals are of the effect in the model: an error that all its members share is in none of them"
+UNCALIBRATED = "; nor were standard errors checked against data (deepmr calibrate, --calibration)"
+
 
 def mr(
     effects: Path | None = None,
@@ -224,6 +227,8 @@ def mr(
         )
     estimand = str(estimates.table["estimand"].iloc[0])
     written = {} if save_instruments is None else {"instruments": str(save_instruments)}
+    if estimand == "model":
+        written = {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
     return _summary(estimates, instruments, methods) | {"estimand": estimand, "estimates": str(out)} | written
 
 

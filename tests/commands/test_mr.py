@@ -58,6 +58,7 @@ def table_of_members(folder, path, *, seed=0, members=5):
 def test_both_directions_from_effects(folder, tmp_path):
     summary = run(folder, tmp_path, save_instruments=tmp_path / "instruments.tsv")
     assert summary["instruments"] == str(tmp_path / "instruments.tsv")
+    assert "an error that all its members share is in none of them; nor were standard errors checked" in summary["note"]
     assert [(r["exposure"], r["outcome"]) for r in summary["pairs"]] == [("X", "Y")] * 3 + [("Y", "X")] * 3
     assert [r["method"] for r in summary["pairs"]] == ["ivw", "egger", "wald"] * 2
     for row in summary["pairs"]:
