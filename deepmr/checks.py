@@ -36,8 +36,16 @@ def at_least(name: str, value: int | float | None, least: int | float) -> None:
         raise InputError(f"{name} must be at least {least:g}; got {value:g}")
 
 
+def level(value: float) -> None:
+    """Raise `InputError` unless a confidence level lies between 0 and 1."""
+    if not 0 < value < 1:
+        raise InputError(f"level must be between 0 and 1; got {value:g}")
+
+
 def shape(name: str, values: np.ndarray, expected: tuple[int, ...]) -> None:
-    """Raise `InputError` unless `values` has the expected shape."""
+    """Raise `InputError` unless `values` is an array of the expected shape."""
+    if not hasattr(values, "shape"):
+        raise InputError(f"{name} must be an array of shape {expected}; got {type(values).__name__}")
     if values.shape != expected:
         raise InputError(f"{name} must have shape {expected}; got {values.shape}")
 

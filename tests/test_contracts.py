@@ -1,11 +1,13 @@
 """What every method of every METHODS table has to hold to."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.meta import pool_estimates
 from deepmr.mr import METHODS, estimate_effects
@@ -236,3 +238,16 @@ def test_one_study_returns_itself(members):
     if members:
         assert pooled.error_factors == pytest.approx(one.error_factors)
         assert pooled.table["se_member"][0] == pytest.approx(one.table["se_member"][0])
+
+
+def test_wrong_kinds_of_arguments_are_named():
+    """Type checks of the tests would catch these first, so they look at the functions underneath."""
+    bare = inspect.unwrap(estimate_effects)
+    with pytest.raises(InputError, match="instruments are read by read_instruments"):
+        bare("a.tsv")
+    with pytest.raises(InputError, match="methods are a list of names; got a text"):
+        bare(simulated(), methods="raps")
+    with pytest.raises(InputError, match="level must be between 0 and 1; got 95"):
+        bare(simulated(), level=95.0)
+    with pytest.raises(InputError, match=r"error_corr must be an array of shape \(2, 2\); got float"):
+        inspect.unwrap(checks.shape)("error_corr", 0.3, (2, 2))

@@ -11,7 +11,7 @@ from deepmr.io.provenance import provenance
 from deepmr.io.tables import read_estimates, write_estimates
 from deepmr.meta import Interval, Prediction, Tau2, Weighting, pool_estimates, pool_robust
 
-SHOWN = ("exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high")
+SHOWN = ("exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "i2")
 
 
 def meta(
@@ -40,7 +40,8 @@ def meta(
     Parameters
     ----------
     estimates
-        Table of deepmr mr.
+        Table of deepmr mr, or any table with the columns locus, beta and se; exposure, outcome and method part it into
+        sets that are pooled by themselves.
     out
         Table to write (TSV).
     model
@@ -89,8 +90,7 @@ def meta(
         says nothing that the other moderators do not.
     """
     options = {name: value for name, value in locals().items() if name != "overwrite"}
-    if not 0 < level < 1:
-        raise InputError(f"level must be between 0 and 1; got {level:g}")
+    checks.level(level)
     _check_choices(model, by, moderators, loci_table, asymmetry, save_leave_one_out)
     if save_leave_one_out == out:
         raise InputError("the pooled effects and those without one locus need two files")
@@ -100,7 +100,7 @@ def meta(
     for path in (out, save_leave_one_out, *beside):
         if path is not None:
             check_writable(path, overwrite=overwrite)
-    loci = read_estimates(estimates)
+    loci = read_estimates(estimates, complete=False)
     if not len(loci):
         raise InputError(f"{estimates}: holds no estimates; there is nothing to pool")
     if (loci.table["locus"] == "*").all():
@@ -131,8 +131,14 @@ def meta(
     summary: dict[str, object] = {"pooled": pooled.table[shown].to_dict(orient="records")}
     for part in parts:
         summary |= part.shown
-    said = [*meta_parts.say_tails(pooled), *(sentence for part in parts for sentence in part.said)]
-    return summary | {"findings": said, "estimates": str(out)}
+    said = [
+        *meta_parts.say_single(pooled),
+        *meta_parts.say_tails(pooled),
+        *(sentence for part in parts for sentence in part.said),
+    ]
+    files = [*beside, *([] if save_leave_one_out is None else [save_leave_one_out]), *figures.values()]
+    also = {"also_written": [str(path) for path in files]} if files else {}
+    return summary | {"findings": said, "estimates": str(out)} | also
 
 
 def _check_choices(

@@ -78,7 +78,7 @@ def read_loci(
     twice = frame["locus"].duplicated()
     if twice.any():
         raise InputError(f"{path}: locus {frame['locus'][twice].iloc[0]!r} has more than one row")
-    values = pd.DataFrame({name: numbers(path, frame, name, missing="unknown") for name in moderators})
+    values = pd.DataFrame({name: _moderator(path, frame, name) for name in moderators})
     values.index = pd.Index(frame["locus"])
     label = pd.Series(dtype=str) if by is None else frame.set_index("locus")[by].fillna("").astype(str).str.strip()
     for locus in estimates.table["locus"].drop_duplicates():
@@ -189,6 +189,13 @@ def _who(row: Mapping[Any, Any]) -> str:
     return f"{row['exposure']} → {row['outcome']}, {row['method']}"
 
 
+def say_single(pooled: Estimates) -> Iterator[str]:
+    """Yield which pairs have one locus alone, whose effect is then all there is."""
+    for row in pooled.table.to_dict(orient="records"):
+        if row["n"] == 1:
+            yield f"{_who(row)}: one locus, so nothing was pooled: its own effect is given."
+
+
 def say_tails(pooled: Estimates) -> Iterator[str]:
     """Yield what the t model found of the tails of effects."""
     if "df_effects" not in pooled.table:
@@ -284,3 +291,10 @@ def draw(files: dict[tuple[str, str, str], Path], estimates: Estimates, pooled: 
         figure = locus_forest(estimates, pooled, exposure=exposure, outcome=outcome, method=method)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=DPI)
+
+
+def _moderator(path: Path, frame: pd.DataFrame, name: str) -> np.ndarray:
+    try:
+        return numbers(path, frame, name, missing="unknown")
+    except InputError as error:
+        raise InputError(f"{error}; kinds of loci go to --by") from error

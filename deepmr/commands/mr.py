@@ -173,8 +173,7 @@ def mr(
         if name in MULTIVARIABLE and not multivariable:
             raise InputError(f"method {name!r} is for several exposures in one model: add --multivariable")
         checks.one_of("method", name, MULTIVARIABLE if multivariable else METHODS)
-    if not 0 < level < 1:
-        raise InputError(f"level must be between 0 and 1; got {level:g}")
+    checks.level(level)
     if save_instruments == out:
         raise InputError(f"estimates and instruments need two files; got {out} for both")
     for path in filter(None, (out, save_instruments)):

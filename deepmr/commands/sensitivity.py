@@ -101,8 +101,7 @@ def sensitivity(
     checks.unique("method", method or ())
     checks.at_least("min_instruments", min_instruments, 1)
     checks.at_least("n_loci", n_loci, 0)
-    if not 0 < level < 1:
-        raise InputError(f"level must be between 0 and 1; got {level:g}")
+    checks.level(level)
     binary = (cases, controls, prevalence)
     if any(value is not None for value in binary) and not all(value is not None for value in binary):
         raise InputError("a binary outcome needs all of --cases, --controls and --prevalence")

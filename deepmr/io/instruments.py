@@ -17,7 +17,7 @@ OPTIONAL = ("n_exposure", "n_outcome", "error_corr", "eaf")  # empty where a pai
 _FACTOR = re.compile(r"factor_(\d+)_(exposure|outcome)")
 
 
-def read_instruments(path: Path, *, several: bool = False) -> list[Instruments]:
+def read_instruments(path: str | Path, *, several: bool = False) -> list[Instruments]:
     """Read a table of instruments: one object a pair of traits, in the order of the table.
 
     Parameters
@@ -39,6 +39,7 @@ def read_instruments(path: Path, *, several: bool = False) -> list[Instruments]:
     -----
     Loci without an instrument are not in such a table, nor is a correlation of the instruments.
     """
+    path = Path(path)
     frame = read_table(path)
     traits = [name.removeprefix("beta_exposure_") for name in frame.columns if name.startswith("beta_exposure_")]
     traits = [] if "beta_exposure" in frame else traits

@@ -72,7 +72,7 @@ class Gwas:
 
 
 def read_sumstats(
-    path: Path, *, role: Role = "exposure", columns: Mapping[str, str] | None = None, trait: str | None = None
+    path: str | Path, *, role: Role = "exposure", columns: Mapping[str, str] | None = None, trait: str | None = None
 ) -> list[Gwas]:
     """Read a table of associations, whatever program wrote it: one `Gwas` a trait in it.
 
@@ -98,6 +98,7 @@ def read_sumstats(
     Odds and hazard ratios become logarithms, and their standard error is taken to be of the logarithm. A missing
     standard error follows from the 95 % interval, else from the P value: se = |beta| / z(P), and is as exact as P is.
     """
+    path = Path(path)
     content = read_bytes(path)
     if is_vcf(content):
         studies = read_gwas_vcf(path, content, given=columns)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from deepmr import schema
 from deepmr.errors import InputError
+from deepmr.inference import interval, two_sided
 from deepmr.io.files import atomic_path, read_bytes
 from deepmr.types import Estimates
 
@@ -190,23 +191,36 @@ def skipped_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.skipped.tsv")
 
 
-def read_estimates(path: Path) -> Estimates:
+NEEDED = ("locus", "beta", "se")
+UNNAMED = {"method": "given", "exposure": "exposure", "outcome": "outcome", "estimand": "population", "n": "1"}
+
+
+def read_estimates(path: str | Path, *, complete: bool = True) -> Estimates:
     """Read a table of estimates, with what was skipped where that file lies beside it.
 
     Parameters
     ----------
     path
         What `write_estimates` wrote, or a table with the same columns.
+    complete
+        Whether every column is needed. If not, those of `NEEDED` are: a normal interval and P value follow from beta
+        and se, names and the estimand are `UNNAMED`, and an effect counts as one instrument's.
 
     Raises
     ------
     InputError
         When a column is missing, unknown, or holds something that is not a number.
     """
+    path = Path(path)
     frame = read_table(path)
-    missing = [name for name in schema.ESTIMATES if name not in frame.columns]
+    missing = [name for name in (schema.ESTIMATES if complete else NEEDED) if name not in frame.columns]
     if missing:
-        raise InputError(f"{path}: not a table of estimates: the column(s) {', '.join(missing)} are missing")
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(
+            f"{path}: not a table of estimates: {', '.join(missing)} {verb} missing; it has {', '.join(frame.columns)}"
+        )
+    if not complete:
+        frame = _completed(path, frame)
     factors = sorted((c for c in frame.columns if re.fullmatch(r"factor_\d+", c)), key=lambda c: int(c[7:]))
     for name in (*NUMERIC, *factors):
         frame[name] = numbers(path, frame, name)
@@ -223,3 +237,14 @@ def read_estimates(path: Path) -> Estimates:
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _completed(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Add what follows from an effect and its standard error, as text like the rest; leave out what is unknown."""
+    known = schema.ESTIMATES | schema.EXTRA
+    frame = frame[[name for name in frame.columns if name in known or re.fullmatch(r"factor_\d+", name)]]
+    frame = frame.assign(**{name: value for name, value in UNNAMED.items() if name not in frame.columns})
+    beta, se = numbers(path, frame, "beta"), numbers(path, frame, "se")
+    low, high = interval(beta, se, df=np.inf, level=0.95)
+    found = {"ci_low": low, "ci_high": high, "pvalue": two_sided(beta, se)}
+    return frame.assign(**{name: values.astype(str) for name, values in found.items() if name not in frame.columns})

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepmr import checks
+from deepmr.errors import InputError
 from deepmr.mr.cml import cml
 from deepmr.mr.contamination_mixture import contamination_mixture
 from deepmr.mr.debiased import debiased_ivw, penalised_debiased_ivw
@@ -141,6 +142,9 @@ def estimate_effects(
     >>> float(estimate_effects(three, methods=["ivw"]).table["beta"][0])
     2.0
     """
+    if isinstance(instruments, str) or isinstance(methods, str):
+        raise InputError("instruments are read by read_instruments, and methods are a list of names; got a text")
+    checks.level(level)
     checks.unique("methods", methods)  # a row that is there twice counts twice when loci are pooled
     for name in methods:
         checks.one_of("method", name, METHODS)

@@ -10,7 +10,7 @@ from deepmr.cli import execute
 from deepmr.commands.meta import meta
 from deepmr.errors import InputError
 from deepmr.io.tables import read_estimates, write_estimates
-from deepmr.meta import leave_one_out, pool_robust, pool_subgroups, regress_estimates
+from deepmr.meta import leave_one_out, pool_estimates, pool_robust, pool_subgroups, regress_estimates
 from deepmr.types import concat_estimates
 from tests.meta.builders import studies
 
@@ -177,3 +177,38 @@ def test_in_a_flow_file(loci, tmp_path):
     )
     assert execute(["run", str(tmp_path / "flow.toml")]) == 0
     assert (tmp_path / "pooled.models.tsv").exists()
+
+
+def test_effects_and_standard_errors_are_enough(tmp_path, capsys):
+    rows = [("peak1", 0.31, 0.1), ("peak2", 0.52, 0.2), ("peak3", 0.24, 0.12)]
+    pd.DataFrame(rows, columns=["locus", "beta", "se"]).assign(note="x").to_csv(tmp_path / "mr.tsv", sep="\t")
+    assert run(tmp_path) == 0
+    given = studies(np.array([0.31, 0.52, 0.24]), np.array([0.1, 0.2, 0.12]))
+    pooled, expected = read_estimates(tmp_path / "pooled.tsv").table, pool_estimates(given).table
+    assert pooled["beta"][0] == pytest.approx(expected["beta"][0])
+    assert pooled["se"][0] == pytest.approx(expected["se"][0])
+    assert (pooled["method"][0], pooled["estimand"][0]) == ("given", "population")
+    with pytest.raises(InputError, match=r"not a table of estimates: method, exposure, .* are missing; it has"):
+        read_estimates(str(tmp_path / "mr.tsv"))
+    pd.DataFrame({"locus": ["a"], "beta": [1.0]}).to_csv(tmp_path / "mr.tsv", sep="\t")
+    assert run(tmp_path, "--overwrite") == InputError.exit_code
+    assert "se is missing; it has" in capsys.readouterr().err
+
+
+def test_one_locus_is_said_to_be_one_and_all_files_are_named(loci, tmp_path, capsys):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "mr.tsv").write_text("locus\tbeta\tse\nonly\t0.3\t0.1\n")
+    assert run(folder) == 0
+    assert "one locus, so nothing was pooled" in capsys.readouterr().out
+    assert with_loci(tmp_path, "--by", "chromatin", "--save-figure", str(tmp_path / "f.png")) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["also_written"] == [
+        str(tmp_path / f) for f in ("pooled.subgroups.tsv", "pooled.differences.tsv", "f.png")
+    ]
+    assert {"tau2", "i2"} <= set(summary["pooled"][0])
+
+
+def test_a_moderator_in_words_is_sent_to_by(loci, tmp_path, capsys):
+    assert with_loci(tmp_path, "--moderators", "text") == InputError.exit_code
+    assert "'AT' is not a finite number (empty: unknown); kinds of loci go to --by" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from deepmr.cli import execute
 from deepmr.commands.mr import mr
@@ -368,14 +369,16 @@ def weak_studies(folder, *, n=200, slope=0.4, seed=0):
     """Two tables of variants with a mean F of about 4, none of them chosen in these data."""
     rng = np.random.default_rng(seed)
     effect = rng.normal(0, 0.017, n)
-    for name, beta in (("x", effect), ("y", slope * effect)):
+    for name, truth in (("x", effect), ("y", slope * effect)):
+        beta = truth + rng.normal(0, 0.01, n)
         pd.DataFrame(
             {
                 "SNP": [f"rs{i}" for i in range(n)], "effect_allele": "A", "other_allele": "G", "eaf": 0.3,
-                "beta": beta + rng.normal(0, 0.01, n), "se": 0.01, "pval": 1e-9,
+                "beta": beta, "se": 0.01, "pval": 2 * stats.norm.sf(np.abs(beta) / 0.01),
             }
         ).to_csv(folder / f"{name}.tsv", sep="\t", index=False)  # fmt: skip
-    return {"exposure": [str(folder / "x.tsv")], "outcome": [str(folder / "y.tsv")], "out": folder / "r.tsv"}
+    files = {"exposure": [str(folder / "x.tsv")], "outcome": [str(folder / "y.tsv")], "out": folder / "r.tsv"}
+    return files | {"p_threshold": 1.0}
 
 
 def test_weak_instruments_get_methods_that_allow_for_them_and_advice_to_read_these(tmp_path):

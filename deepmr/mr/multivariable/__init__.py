@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from deepmr import checks
+from deepmr.errors import InputError
 from deepmr.mr.multivariable.debiased import mv_debiased
 from deepmr.mr.multivariable.gmm import mv_gmm
 from deepmr.mr.multivariable.ivw import mv_egger, mv_ivw
@@ -59,6 +60,9 @@ def estimate_direct_effects(
     ------
     InputError : on a method that is unknown or named twice.
     """
+    if isinstance(methods, str):
+        raise InputError("methods are a list of names; got a text")
+    checks.level(level)
     checks.unique("methods", methods)
     for name in methods:
         checks.one_of("method", name, METHODS)

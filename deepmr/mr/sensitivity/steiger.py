@@ -122,8 +122,8 @@ def steiger(
     }
     reason = np.where(counts == 0, "needs at least 1 instrument; has 0", "").astype(object)
     reason[too_much] = (
-        "shares of variance add up to more than 1: instruments are not independent, or effects are not those of one "
-        "more allele (odds ratios, a standard error of something else)"
+        "shares of variance add up to more than 1; either instruments are not independent, or effects are not those of "
+        "one more allele (odds ratios, a standard error of something else)"
     )
     return by_locus("steiger", instruments, columns, reason=reason)
 

@@ -132,4 +132,6 @@ def test_correlations_can_be_given_and_more_than_everything_is_refused():
     assert table["r2_outcome"].tolist() == pytest.approx([0, 0.01, 0.04])
     whole = steiger(pair, r_exposure=np.full(3, 0.8))
     reason = whole.skipped["reason"][0]
-    assert "add up to more than 1: instruments are not independent, or effects are not those of one more" in reason
+    assert (
+        "add up to more than 1; either instruments are not independent, or effects are not those of one more" in reason
+    )
