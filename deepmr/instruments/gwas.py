@@ -13,7 +13,7 @@ from deepmr.types import Instruments, SummaryStats
 
 GENOME = "genome"  # the one locus of a genome-wide analysis
 NODES = 48  # of the quadrature over null z-scores
-CONTRADICTION = 0.25  # F, as a share of what the P value says, below which the two contradict each other
+CONTRADICTION = 0.1  # median F of significant variants that not even noise has, whose median is 0.45
 LEAST_NULL = 100  # variants without effect from which a correlation is estimated
 
 
@@ -93,7 +93,7 @@ def is_significant(
 
 
 def check_evidence(stats: SummaryStats, trait: str, *, p_threshold: float) -> None:
-    """Raise `InputError` when reported P values are below the threshold and beta / se is far from it.
+    """Raise `InputError` when reported P values are below the threshold and beta / se is nearer 0 than noise is.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def check_evidence(stats: SummaryStats, trait: str, *, p_threshold: float) -> No
 
     Notes
     -----
-    P values by another test, or adjusted, differ from those of beta / se by little in the median; those of columns that
-    were mistaken for one another, or of ratios taken for their logarithms, by orders.
+    P values may come from another sample than the effects, as in designs of three samples, which then may be weak; but
+    only columns that were mistaken for one another make effects this small.
     """
     k = stats.traits.index(trait)
     chosen = pvalues(stats, trait) < p_threshold
@@ -112,7 +112,7 @@ def check_evidence(stats: SummaryStats, trait: str, *, p_threshold: float) -> No
         return
     needed = float(special.chdtri(1, p_threshold))
     found = float(np.median((stats.beta[chosen, k] / stats.se[chosen, k]) ** 2))
-    if found < CONTRADICTION * needed:
+    if found < CONTRADICTION < needed:
         raise InputError(
             f"{trait}: P values contradict effects and standard errors: variants with P below {p_threshold:g} have a "
             f"median F = (beta / se)^2 of {found:.2g}, where P alone says at least {needed:.3g}; see whether beta, se "
