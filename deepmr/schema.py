@@ -21,6 +21,8 @@ TASKS = {
     "scale": "scale of the network's output: identity, log or logit",
 }
 
+GENOME = "genome"  # the one locus of a genome-wide analysis
+
 ESTIMATES = {
     "method": "estimator, a key of METHODS",
     "exposure": "task or trait taken as the cause",

@@ -11,7 +11,6 @@ import pandas as pd
 from deepmr import checks, schema
 from deepmr.commands.gwas_instruments import GwasOptions, Prepared, prepare_all, significance
 from deepmr.errors import InputError, TooFewInstruments
-from deepmr.instruments.gwas import GENOME
 from deepmr.io.plink import read_plink
 from deepmr.io.provenance import provenance
 from deepmr.io.sumstats import Gwas, read_sumstats
@@ -23,6 +22,7 @@ from deepmr.mr.multivariable import estimate_direct_effects
 from deepmr.mr.multivariable.strength import weak_instruments
 from deepmr.mr.sensitivity import usual_methods
 from deepmr.mr.sensitivity.strength import weak_pairs
+from deepmr.schema import GENOME
 from deepmr.types import Estimates, Instruments, concat_estimates
 
 SHOWN = ("exposure", "outcome", "read", "significant", "in_outcome", "swapped", "other_strand", "instruments", "mean_f")

@@ -9,9 +9,9 @@ from scipy import optimize, special
 
 from deepmr import checks
 from deepmr.errors import InputError
+from deepmr.schema import GENOME
 from deepmr.types import Instruments, SummaryStats
 
-GENOME = "genome"  # the one locus of a genome-wide analysis
 NODES = 48  # of the quadrature over null z-scores
 CONTRADICTION = 0.1  # median F of significant variants that not even noise has, whose median is 0.45
 LEAST_NULL = 100  # variants without effect from which a correlation is estimated

@@ -16,11 +16,11 @@ from deepmr.io.delimited import check_cells, parse_table, table_layout
 from deepmr.io.files import read_bytes
 from deepmr.io.gwas_vcf import is_vcf, read_gwas_vcf
 from deepmr.io.sumstats_columns import Columns, Role, guess_columns
+from deepmr.schema import GENOME
 from deepmr.types import SummaryStats
 
 log = logging.getLogger(__name__)
 
-GENOME = "genome"  # the one locus of a genome-wide analysis
 TEXT = ("variant_id", "second_id", "trait")
 CATEGORIES = ("chrom", "effect_allele", "other_allele", "ref", "alt", "test")
 Drop = Callable[[np.ndarray, str], None]  # marks rows, with the reason

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from deepmr.instruments.gwas import GENOME
 from deepmr.mr.sensitivity import phrases
+from deepmr.schema import GENOME
 
 METHOD_NAMES = {
     "ivw": "IVW",
