@@ -242,7 +242,7 @@ def test_bad_estimates_end_in_one_line(tmp_path, estimates, column, value, messa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"drop": ["beta", "n"]}, r"not a table of estimates: the column\(s\) beta, n are missing"),
+        ({"drop": ["beta", "n"]}, r"not a table of estimates: beta, n are missing"),
         ({"add": "factor_x"}, "undeclared columns: factor_x"),
         ({"add": "odds"}, "undeclared columns: odds"),
     ],
