@@ -6,12 +6,15 @@ EXTRAS ?= dev
 STAMP := $(VENV)/.stamp-$(EXTRAS)
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint bench studies docs clean
+.PHONY: demo test coverage lint bench studies docs clean
 
 demo: $(STAMP)
 	$(BIN)/deepmr demo --out demo --overwrite
 
 test: $(STAMP)
+	$(THREADS) $(BIN)/python -m pytest -n 2 -m "not slow"
+
+coverage: $(STAMP)
 	$(THREADS) $(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term:skip-covered
 
 lint: $(STAMP)

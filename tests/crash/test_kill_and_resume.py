@@ -10,7 +10,7 @@ from deepmr.commands.ism import ism
 from tests.crash.kill_and_resume import command, finished_units, kill_after, make_inputs, torture
 
 
-@pytest.mark.parametrize("engine", ["naive", "windowed"])
+@pytest.mark.parametrize("engine", [pytest.param("naive", marks=pytest.mark.slow), "windowed"])
 def test_killed_twice_and_resumed_gives_the_same_bits(tmp_path, engine):
     make_inputs(tmp_path, n_loci=60)
     whole, out = tmp_path / "whole.h5", tmp_path / "killed.h5"

@@ -70,7 +70,7 @@ def test_one_shared_direction_by_hand():
 
 def test_no_p_value_where_chi_square_does_not_hold():
     given = simulated(members=5)
-    for method in METHODS:
+    for method in set(METHODS) - {"mrmix"}:  # slow, and without Q
         table = METHODS[method](given).table
         if "q" in table:
             pvalue = table.get("q_pvalue")
