@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Bool, Float
 
-from deepmr.mr.errors import error_covariance
+from deepmr.mr.errors import error_correlation
 from deepmr.mr.lines import canonical_order, exposure_of, oriented
 from deepmr.packed import Block, blocks
 from deepmr.types import Instruments
@@ -27,12 +27,6 @@ def canonical(instruments: Instruments) -> Instruments:
     """
     coded = oriented(instruments)
     return coded.pick(canonical_order(coded))
-
-
-def error_correlation(instruments: Instruments) -> Float[np.ndarray, "rows"]:
-    """Return the correlation of the errors of x and y at every instrument: from shared samples, and over members."""
-    scale = instruments.se_exposure[:, 0].astype(float) * instruments.se_outcome
-    return np.clip(error_covariance(instruments) / scale, -1.0, 1.0)
 
 
 def standard_normals(
@@ -86,7 +80,7 @@ def effect_draws(
     x, se_x = exposure_of(instruments)
     y, se_y = instruments.beta_outcome.astype(float), instruments.se_outcome.astype(float)
     rho = error_correlation(instruments)
-    own, result = np.sqrt(1 - rho**2), np.full((len(instruments.loci), n_boot), np.nan)
+    own, result = np.sqrt(np.maximum(1 - rho**2, 0.0)), np.full((len(instruments.loci), n_boot), np.nan)
     alike = bool(np.all(rho == rho[:1]))  # then outcomes' numbers, too, serve every locus
     width = int(instruments.counts.max(initial=0))
     buffers = (np.empty(0), np.empty(0))

@@ -197,22 +197,33 @@ def marginal_covariance(instruments: Instruments) -> Float[np.ndarray, "rows tra
 def error_covariances(instruments: Instruments) -> Float[np.ndarray, "rows traits traits"]:
     """Return the covariance of the traits' errors at every instrument: of shared samples, and over members.
 
-    Its diagonal is the square of the standard errors. Without factors the correlation is `error_corr`; with them it is
-    that of `marginal_covariance`, so that it is one also where factors are larger than the standard errors that should
-    contain them.
+    Its diagonal is the square of the standard errors.
     """
     se = np.column_stack([instruments.se_exposure, instruments.se_outcome]).astype(float)
-    corr = np.eye(se.shape[1]) if instruments.error_corr is None else instruments.error_corr
-    if instruments.error_factors is not None:
-        whole = marginal_covariance(instruments)
-        size = np.sqrt(np.diagonal(whole, axis1=1, axis2=2))
-        corr = whole / size[:, :, None] / size[:, None, :]
-    return se[:, :, None] * se[:, None, :] * corr
+    return se[:, :, None] * se[:, None, :] * _correlations(instruments)
 
 
 def error_covariance(instruments: Instruments) -> Float[np.ndarray, "rows"]:
     """Return the covariance of the errors of x and y at every instrument; see `error_covariances`."""
-    return error_covariances(instruments)[:, 0, -1]
+    return error_correlation(instruments) * instruments.se_exposure[:, 0].astype(float) * instruments.se_outcome
+
+
+def error_correlation(instruments: Instruments) -> Float[np.ndarray, "rows"]:
+    """Return the correlation of the errors of x and y at every instrument: the same number without factors."""
+    return np.broadcast_to(_correlations(instruments)[:, 0, -1], len(instruments.variants))
+
+
+def _correlations(instruments: Instruments) -> Float[np.ndarray, "one_or_rows traits traits"]:
+    """Return `error_corr`, or with factors what `marginal_covariance` makes of it.
+
+    It is a correlation also where factors are larger than the standard errors that should contain them.
+    """
+    if instruments.error_factors is None:
+        traits = len(instruments.exposures) + 1
+        return (np.eye(traits) if instruments.error_corr is None else np.asarray(instruments.error_corr, float))[None]
+    whole = marginal_covariance(instruments)
+    size = np.sqrt(np.diagonal(whole, axis1=1, axis2=2))
+    return whole / size[:, :, None] / size[:, None, :]
 
 
 def joint_errors(instruments: Instruments, block: Block, *, heed_correlation: bool = True) -> JointErrors:

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 
 from deepmr.inference import chi2_tail
 from deepmr.linalg import divide, segment_sum
-from deepmr.mr.draws import CACHE, canonical, effect_draws, error_correlation, uniforms
+from deepmr.mr.draws import CACHE, canonical, effect_draws, uniforms
+from deepmr.mr.errors import error_correlation
 from deepmr.mr.lines import (
     Distribution,
     canonical_order,
