@@ -21,7 +21,7 @@ def meta(
     model: Literal["normal", "t"] = "normal",
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
-    weights: Weighting = "inverse_variance",
+    weights: Weighting = "auto",
     prediction: Prediction = "HTS",
     by: str | None = None,
     moderators: list[str] | None = None,
@@ -53,7 +53,8 @@ def meta(
     ci
         Interval of the mean: Hartung-Knapp (HK_adhoc: never shorter than normal) or normal.
     weights
-        Inverse variance, or equal: the plain mean over loci.
+        Equal: the plain mean over loci; inverse variance; auto: equal for effects of an ensemble, where larger effects
+        are less certain and inverse variances would favour the small ones, inverse variance for a population.
     prediction
         Prediction interval: t with k - 2 (HTS) or k - 1 (V) degrees of freedom, or Hartung-Knapp's.
     by

@@ -14,6 +14,7 @@ from deepmr.meta.evidence import Evidence, Weighted, Weighting
 from deepmr.meta.heterogeneity import heterogeneity
 from deepmr.meta.studies import Groups
 from deepmr.meta.tau2 import Tau2
+from deepmr.types import Estimates
 
 Interval = Literal["normal", "t", "HK", "HK_adhoc", "HK_ci", "HK_IQWiG6", "KR"]
 Prediction = Literal["HTS", "V", "S", "HK", "HK_PR", "KR", "KR_PR"]
@@ -45,8 +46,24 @@ def check_options(*, tau2: str, ci: str, weights: str, prediction: str) -> None:
     ):
         checks.one_of(name, value, get_args(allowed))
     kenward_roger = [name for name, value in (("ci", ci), ("prediction", prediction)) if value.startswith("KR")]
-    if kenward_roger and (tau2 != "REML" or weights != "inverse_variance"):
+    if kenward_roger and (tau2 != "REML" or weights == "equal"):
         raise InputError(f"{kenward_roger[0]} KR goes with tau2 REML and weights inverse_variance")
+
+
+def chosen_weights(
+    weights: Weighting, estimates: Estimates, *, ci: Interval = "HK", prediction: Prediction = "HTS"
+) -> Weighting:
+    """Return the weights that `auto` stands for; others as they are.
+
+    Equal for effects of an ensemble (estimand model or calibrated), where larger effects are less certain, so that
+    inverse variances favour the small ones; inverse variances where any effect is of a population, or an interval of
+    Kenward and Roger needs them.
+    """
+    if weights != "auto":
+        return weights
+    needed = ci.startswith("KR") or prediction.startswith("KR")
+    of_population = bool((estimates.table["estimand"] == "population").any())
+    return "inverse_variance" if needed or of_population else "equal"
 
 
 def pool_groups(
