@@ -56,14 +56,14 @@ def chosen_weights(
     """Return the weights that `auto` stands for; others as they are.
 
     Equal for effects of an ensemble (estimand model or calibrated), where larger effects are less certain, so that
-    inverse variances favour the small ones; inverse variances where any effect is of a population, or an interval of
-    Kenward and Roger needs them.
+    inverse variances favour the small ones; inverse variances where any effect is of something else, as a population,
+    or an interval of Kenward and Roger needs them.
     """
     if weights != "auto":
         return weights
     needed = ci.startswith("KR") or prediction.startswith("KR")
-    of_population = bool((estimates.table["estimand"] == "population").any())
-    return "inverse_variance" if needed or of_population else "equal"
+    of_ensemble = bool(estimates.table["estimand"].isin(["model", "calibrated"]).all())
+    return "equal" if of_ensemble and not needed else "inverse_variance"
 
 
 def pool_groups(
