@@ -1,10 +1,14 @@
 """Tails and intervals: the one home of P values and confidence limits."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 from scipy import optimize, special, stats
+
+# Intervals that members of an ensemble give; `deepmr.mr.intervals` says what each is.
+MemberInterval = Literal["moderated", "members", "rubin", "mean", "jackknife", "paired_sd", "gls"]
 
 
 def quantile(level: float, df: Float[np.ndarray, "*shape"] | float = np.inf) -> Float[np.ndarray, "*shape"]:
@@ -153,12 +157,13 @@ def _common_variance(variance: Float[np.ndarray, "units"], df: float, *, alike: 
 
     Parameters
     ----------
-    alike : mean correlation of the variances of two units; by as much less do their logarithms scatter by chance.
+    alike : mean correlation of the variances of two units. By as much less do their logarithms scatter by chance, and
+        by as much less is their mean off that of the logarithm of the truth in a way that more units make up for.
     """
     positive = variance[variance > 0]
     if len(positive) < 3:
         return 0.0, 0.0
-    logs = np.log(positive) - special.digamma(df / 2) + np.log(df / 2)
+    logs = np.log(positive) - (1 - alike) * float(special.digamma(df / 2) - np.log(df / 2))
     excess = float(np.var(logs, ddof=1) - (1 - alike) * special.polygamma(1, df / 2))
     if excess <= special.polygamma(1, 1e6):
         return float(np.exp(logs.mean())), np.inf
@@ -223,3 +228,16 @@ def moderate_members(factors: Float[np.ndarray, "factors units"]) -> Moderated:
         prior_df=prior,
         correlation=alike,
     )
+
+
+def share_of_members(kind: MemberInterval, n_members: int) -> float:
+    """Return the variance over members that a kind of interval takes, as a share of (1 + 1/K) B, which factors carry.
+
+    Parameters
+    ----------
+    kind : of the interval.
+    n_members : K; B has the denominator K - 1.
+    """
+    if kind in ("mean", "jackknife"):
+        return 1 / (n_members + 1)
+    return (n_members - 1) / (n_members + 1) if kind == "paired_sd" else 1.0
