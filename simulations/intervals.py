@@ -1,4 +1,4 @@
-"""What do intervals from ensemble members hold? Ensembles drawn around a known truth, as `deepmr.simulate.members` does.
+"""What do intervals from ensemble members hold? Ensembles drawn around a known truth (`deepmr.simulate.members`).
 
     python simulations/intervals.py --out results/intervals [--rounds 400] [--members 2 3 5 10]
 
@@ -100,7 +100,9 @@ def markdown(setting: str, members: int, found: pd.DataFrame) -> str:
     lines = [f"\n{setting}, {members} members\n", "| kind | " + " | ".join(found.columns) + " |"]
     lines.append("|---|" + "--:|" * len(found.columns))
     for kind, row in found.iterrows():
-        cells = [f"{value:.3g}" if "width" in name or name == "bias" else f"{100 * value:.1f}" for name, value in row.items()]
+        cells = [
+            f"{value:.3g}" if "width" in name or name == "bias" else f"{100 * value:.1f}" for name, value in row.items()
+        ]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -14,8 +14,10 @@ from cyclopts import Parameter
 from deepmr import checks
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
+from deepmr.commands.mr_intervals import check_interval, estimates_with_intervals, resampled_pairs
 from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError, TooFewInstruments
+from deepmr.inference import MemberInterval
 from deepmr.instruments.matching import Match
 from deepmr.instruments.strands import Palindromes
 from deepmr.instruments.strength import Rule, Selection, effect_scales, select_pairs
@@ -24,7 +26,7 @@ from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import skipped_path, write_estimates, write_table
 from deepmr.ism.calibration import Calibration, sequence_digests
-from deepmr.mr import METHODS, estimate_effects
+from deepmr.mr import METHODS
 from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
 from deepmr.types import Estimates, Instruments
 
@@ -44,7 +46,7 @@ COMMON = {
 }
 OF_EFFECTS = Parameter(group="For an effects file")
 OF_GWAS = Parameter(group="For files of GWAS results")
-FOR_EFFECTS = {"rule", "threshold", "significance", "calibration", "scaling", "allow_overlap"}
+FOR_EFFECTS = {"rule", "threshold", "significance", "calibration", "scaling", "allow_overlap", "interval", "bootstrap"}
 
 MODEL = "intervals are of the effect in the model: an error that all its members share is in none of them"
 UNCALIBRATED = "; nor were standard errors checked against data (deepmr calibrate, --calibration)"
@@ -64,6 +66,8 @@ def mr(
     calibration: Annotated[Path | None, OF_EFFECTS] = None,
     scaling: Annotated[Literal["variance", "isotonic"], OF_EFFECTS] = "variance",
     allow_overlap: Annotated[bool, OF_EFFECTS] = False,
+    interval: Annotated[MemberInterval, OF_EFFECTS] = "moderated",
+    bootstrap: Annotated[Path | None, OF_EFFECTS] = None,
     level: float = 0.95,
     save_instruments: Path | None = None,
     p_threshold: Annotated[float, OF_GWAS] = 5e-8,
@@ -118,6 +122,12 @@ def mr(
         Correction to use: one factor of the variance, or isotonic at the level.
     allow_overlap
         Accept loci that the calibration was fitted to.
+    interval
+        Intervals of the effect in the model: moderated, members and rubin hold what one more network would show; mean
+        and jackknife what endlessly many would show on average; paired_sd, the article's, and gls are to compare with.
+    bootstrap
+        Effects of the same edits by as many networks trained with --resample; their spread is used where it gives the
+        mean over loci a larger error.
     level
         Level of the confidence intervals.
     save_instruments
@@ -171,7 +181,8 @@ def mr(
     """
     options = {name: value for name, value in locals().items() if name != "overwrite"}
     _refuse_options_of_the_other(options)
-    methods = list(dict.fromkeys(method or ([] if effects is None else ["ivw", "egger", "wald"])))
+    default = ["ivw_gls", "debiased_gls"] if interval == "gls" else ["ivw", "egger", "wald"]
+    methods = list(dict.fromkeys(method or ([] if effects is None else default)))
     for name in methods:
         if name in MULTIVARIABLE and not multivariable:
             raise InputError(f"method {name!r} is for several exposures in one model: add --multivariable")
@@ -200,6 +211,7 @@ def mr(
             save_instruments=save_instruments or instruments_path(out),
             options=options,
         )
+    check_interval(interval, methods, bootstrap=bootstrap is not None)
     selection = Selection(rule=rule, threshold=threshold, significance=significance)
     calibrated = None if calibration is None else read_calibration(calibration)
     with open_source(effects) as source:
@@ -214,8 +226,17 @@ def mr(
         blocks = stats(description="instruments")
         chosen = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
         instruments = list(chosen)
-    estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
+        if not source.has_members and interval != "moderated":
+            raise InputError(f"{effects}: has no members, and interval {interval} is made from them")
+        resampled = None
+        if bootstrap is not None:
+            with open_source(bootstrap) as other:
+                resampled = resampled_pairs(instruments, source, other, path=bootstrap, calibration=calibrated)
+    estimates, intervals = estimates_with_intervals(
+        instruments, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
+    )
     inputs = {"effects": effects} | ({} if calibration is None else {"calibration": calibration})
+    inputs |= {} if bootstrap is None else {"bootstrap": bootstrap}
     record = provenance("mr", options=options, inputs=inputs)
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
@@ -226,9 +247,9 @@ def mr(
             f"{skipped_path(out)} says why"
         )
     estimand = str(estimates.table["estimand"].iloc[0])
-    written = {} if save_instruments is None else {"instruments": str(save_instruments)}
+    written: dict[str, object] = {} if save_instruments is None else {"instruments": str(save_instruments)}
     if estimand == "model":
-        written = {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
+        written = intervals | {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
     return _summary(estimates, instruments, methods) | {"estimand": estimand, "estimates": str(out)} | written
 
 

@@ -13,19 +13,23 @@ from deepmr.inference import MemberInterval, TotalError, add_errors, moderate_me
 from deepmr.mr.resampling import sampling_df
 from deepmr.types import Estimates
 
-# What a table made with each of them says; the first half of the sentence is "95 % intervals hold ...".
+_ANOTHER = "hold what one more network, trained as these were, would show: "
+_LIMIT = "hold what endlessly many such networks would show on average: "
+# What the intervals of each kind are, as a table's summary says it.
 MEANINGS: dict[str, str] = {
-    "moderated": "the effect that one more network, trained as these were, would show: scatter of the instruments, and "
-    "(1 + 1/K) times the variance between members, moderated over loci",
-    "members": "the effect that one more network, trained as these were, would show: (1 + 1/K) times the variance "
-    "between members, each locus by itself",
-    "rubin": "the effect that one more network, trained as these were, would show: scatter of the instruments and "
-    "(1 + 1/K) times the variance between members, as for multiple imputations",
-    "mean": "the effect that endlessly many such networks would show on average: variance between members / K",
-    "jackknife": "the effect that endlessly many such networks would show on average: leaving out a member at a time",
-    "paired_sd": "nothing in particular: the standard deviation over members as if it were a standard error, no t",
-    "gls": "what the estimator says of itself, its weights made from what members share",
+    "moderated": _ANOTHER + "scatter of the instruments, and (1 + 1/K) times the variance between K members, moderated "
+    "over loci",
+    "members": _ANOTHER + "(1 + 1/K) times the variance between K members, each locus by itself",
+    "rubin": _ANOTHER + "scatter of the instruments, and (1 + 1/K) times the variance between K members, with the "
+    "degrees of freedom of multiple imputation",
+    "mean": _LIMIT + "the variance between K members over K",
+    "jackknife": _LIMIT + "leaving out one member at a time",
+    "paired_sd": "are the standard deviation over members taken for a standard error, for comparison: they promise no "
+    "coverage",
+    "gls": "are the estimator's own, its weights made from what members share",
 }
+WITH_BOOTSTRAP: tuple[MemberInterval, ...] = ("moderated", "members", "rubin")
+_GROUP = ["method", "exposure", "outcome", "estimand"]
 _SAME = 1e-9  # ends of an interval, relative to its half width
 
 
@@ -122,7 +126,7 @@ def _error(
         error = add_errors(sampling, np.inf, member, float(k - 1))
         return error, error.df
     member_df = np.full_like(member, k - 1.0)
-    for _, index in table.groupby(["method", "exposure", "outcome", "estimand"], sort=False).indices.items():
+    for _, index in table.groupby(_GROUP, sort=False).indices.items():
         moderated = moderate_members(factors[:, index])
         member[index], member_df[index] = moderated.variance, moderated.df
     error = add_errors(sampling, sampling_df(estimates, k), member, member_df)

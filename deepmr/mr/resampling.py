@@ -174,7 +174,7 @@ def member_slopes(instruments: Instruments, estimate: Estimator, *, level: float
 
     Returns
     -------
-    Estimates as `estimate` gives them from the mean effects, with the members' part of `se`, and what hangs on it, anew.
+    Estimates as `estimate` gives them from the mean effects, with the members' part of `se`, and what hangs on it, new.
 
     Notes
     -----
