@@ -100,9 +100,8 @@ def markdown(setting: str, members: int, found: pd.DataFrame) -> str:
     lines = [f"\n{setting}, {members} members\n", "| kind | " + " | ".join(found.columns) + " |"]
     lines.append("|---|" + "--:|" * len(found.columns))
     for kind, row in found.iterrows():
-        cells = [
-            f"{value:.3g}" if "width" in name or name == "bias" else f"{100 * value:.1f}" for name, value in row.items()
-        ]
+        shares = [str(name).endswith(("limit", "another")) for name in row.index]
+        cells = [f"{100 * v:.1f}" if share else f"{v:.3g}" for v, share in zip(row, shares, strict=True)]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -20,6 +20,7 @@ from deepmr.mr.gls import egger_gls, ivw_gls
 from deepmr.mr.intervals import MEANINGS, WITH_BOOTSTRAP, member_intervals
 from deepmr.mr.resampled_members import larger_errors, resampled_instruments
 from deepmr.mr.resampling import Estimator, jackknife_members
+from deepmr.report.words import percent
 from deepmr.types import Estimates, Instruments, SummaryStats, concat_estimates
 
 # Methods whose weights are made from what members share, by what runs them so.
@@ -67,21 +68,22 @@ def estimates_with_intervals(
     methods, min_instruments, level : as for `estimate_effects`.
     interval : see `deepmr.mr.intervals.member_intervals`.
     """
-    common = {"min_instruments": min_instruments, "level": level}
+    estimate = partial(estimate_effects, methods=methods, min_instruments=min_instruments, level=level)
     if all(packed.error_factors is None for packed in instruments):
-        return estimate_effects(instruments, methods=methods, **common), {}
-    said: dict[str, object] = {"interval": f"{interval}: {level:.0%} intervals {MEANINGS[interval]}"}
+        return estimate(instruments), {}
+    said: dict[str, object] = {"interval": f"{interval}: {percent(level)} intervals {MEANINGS[interval]}"}
     if interval in ("gls", "jackknife"):
         found = []
         for packed in instruments:
             for name in methods:
-                run = partial(GLS.get(name, METHODS[name]) if interval == "gls" else METHODS[name], **common)
+                method = GLS.get(name, METHODS[name]) if interval == "gls" else METHODS[name]
+                run = partial(method, min_instruments=min_instruments, level=level)
                 found.append(run(packed) if interval == "gls" else jackknife_members(packed, run, level=level))
         estimates = concat_estimates(found)
     else:
-        estimates = estimate_effects(instruments, methods=methods, **common)
+        estimates = estimate(instruments)
     if resampled is not None:
-        estimates, choices = larger_errors(estimates, estimate_effects(resampled, methods=methods, **common))
+        estimates, choices = larger_errors(estimates, estimate(resampled))
         said["bootstrap"] = [asdict(choice) for choice in choices]
     return member_intervals(estimates, kind=interval, level=level), said
 

@@ -73,12 +73,12 @@ def larger_errors(seeds: Estimates, bootstrap: Estimates) -> tuple[Estimates, li
     at = pd.MultiIndex.from_frame(bootstrap.table[key]).get_indexer(pd.MultiIndex.from_frame(seeds.table[key]))
     moved = np.where(at >= 0, other[:, at], np.nan)
     chosen, choices = own.copy(), []
-    for name, index in seeds.table.groupby(_GROUP, sort=False).indices.items():
+    for index in seeds.table.groupby(_GROUP, sort=False).indices.values():
         sizes = [float(np.sqrt(np.sum(factors[:, index].mean(axis=1) ** 2))) for factors in (own, moved)]
         larger = sizes[1] > sizes[0]  # never where a locus lacks its resampled errors: NaN
         if larger:
             chosen[:, index] = moved[:, index]
-        method, exposure, outcome = (str(part) for part in name[:3])
+        method, exposure, outcome = seeds.table.iloc[index[0]][_GROUP[:3]].astype(str)
         used: Literal["seeds", "bootstrap"] = "bootstrap" if larger else "seeds"
         choices.append(
             Choice(
