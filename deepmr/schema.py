@@ -31,8 +31,8 @@ ESTIMATES = {
     "estimand": "model: what the ensemble has learned; calibrated: the data-generating effect; population: GWAS",
     "beta": "causal effect: change of the outcome per unit change of the exposure",
     "se": "standard error of beta for the estimand",
-    "ci_low": "lower end of the confidence interval of beta",
-    "ci_high": "upper end of the confidence interval of beta",
+    "ci_low": "lower end of the confidence interval of beta, for the estimand",
+    "ci_high": "upper end of the confidence interval of beta, for the estimand",
     "pvalue": "two-sided P value of beta = 0",
     "n": "number of instruments, or of loci for a pooled row",
 }

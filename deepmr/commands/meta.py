@@ -10,8 +10,9 @@ from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import read_estimates, write_estimates
 from deepmr.meta import Interval, Prediction, Tau2, Weighting, pool_estimates, pool_robust
+from deepmr.meta.kernel import chosen_weights
 
-SHOWN = ("exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "i2")
+SHOWN = ("exposure", "outcome", "method", "estimand", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "i2")
 
 
 def meta(
@@ -81,8 +82,8 @@ def meta(
     Returns
     -------
     dict
-        Per pair and method the number of loci and the mean effect with its intervals; what else was found, in words;
-        the file, which has tau2, Q, I2 and more.
+        Per pair, method and estimand the number of loci and the mean effect with its intervals; the weights; what else
+        was found, in words; the file, which has tau2, Q, I2 and more.
 
     Raises
     ------
@@ -139,6 +140,8 @@ def meta(
     ]
     files = [*beside, *([] if save_leave_one_out is None else [save_leave_one_out]), *figures.values()]
     also = {"also_written": [str(path) for path in files]} if files else {}
+    if model == "normal":
+        summary["weights"] = chosen_weights(weights, loci, ci=ci, prediction=prediction)
     return summary | {"findings": said, "estimates": str(out)} | also
 
 

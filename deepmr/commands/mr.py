@@ -315,6 +315,7 @@ def _summary(estimates: Estimates, instruments: Sequence[Instruments], methods: 
                     **here,
                     "loci": len(packed.loci),
                     "used": len(mine),
+                    "estimand": packed.estimand,
                     "skipped": int(_matches(skipped, here).sum()),
                     "median_instruments": float(mine["n"].median()) if len(mine) else 0.0,
                     "median_beta": float(mine["beta"].median()) if len(mine) else None,
