@@ -12,7 +12,20 @@ from deepmr.io.tables import read_estimates, write_estimates
 from deepmr.meta import Interval, Prediction, Tau2, Weighting, pool_estimates, pool_robust
 from deepmr.meta.kernel import chosen_weights
 
-SHOWN = ("exposure", "outcome", "method", "estimand", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "i2")
+SHOWN = (
+    "exposure",
+    "outcome",
+    "method",
+    "estimand",
+    "n",
+    "beta",
+    "ci_low",
+    "ci_high",
+    "pi_low",
+    "pi_high",
+    "tau2",
+    "i2",
+)
 
 
 def meta(
