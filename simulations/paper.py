@@ -10,24 +10,39 @@ import argparse
 import logging
 import multiprocessing
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from paper_rounds import SCENARIOS, Round, run_round
+
+from deepmr.simulate.options import Scenario
 
 log = logging.getLogger(__name__)
 N_ROUNDS = 50
 
 
-def arms(names: list[str], n_rounds: int) -> list[Round]:
-    """Return the rounds of these arms, every scenario's first round before any second one."""
-    found = {
-        "main": [Round(scenario=scenario, number=k) for k in range(n_rounds) for scenario in SCENARIOS],
+# As the published networks were trained, but for AMSGrad and the order of the batches.
+PUBLISHED_TRAINING = {"learning_rate": 1e-3, "weight_decay": 0.0, "epochs": 100, "batch_size": 1000, "patience": 10}
+
+
+def rounds(n: int, like: Round, scenarios: Sequence[Scenario] = SCENARIOS) -> list[Round]:
+    """Return the first rounds of some scenarios, every scenario's first before any second one."""
+    return [replace(like, scenario=scenario, number=k) for k in range(n) for scenario in scenarios]
+
+
+def arms(n_rounds: int) -> dict[str, list[Round]]:
+    """Return the rounds of every arm; `n_rounds` is of the main one."""
+    first = Round(scenario=SCENARIOS[0], number=0)
+    pairs = replace(first, kinds=("both",))
+    return {
+        "main": rounds(n_rounds, first),
+        "members": rounds(2, replace(pairs, arm="members", n_members=50)),
+        "bootstrap": rounds(10, replace(pairs, arm="bootstrap", training={"resample": True})),
+        "published_training": rounds(5, replace(pairs, arm="published_training", training=PUBLISHED_TRAINING)),
+        "n_train": rounds(3, replace(pairs, arm="n_train", setting="40000", n_train=40_000)),
     }
-    unknown = sorted(set(names) - set(found))
-    if unknown:
-        raise SystemExit(f"no arm is called {', '.join(unknown)}; there are {', '.join(found)}")
-    return [unit for name in names for unit in found[name]]
 
 
 def compute_rounds(units: list[Round], out: Path, *, processes: int) -> None:
@@ -52,7 +67,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    compute_rounds(arms(arguments.arms, arguments.rounds), arguments.out, processes=arguments.processes)
+    known = arms(arguments.rounds)
+    unknown = sorted(set(arguments.arms) - set(known))
+    if unknown:
+        parser.error(f"no arm is called {', '.join(unknown)}; there are {', '.join(known)}")
+    units = [unit for name in arguments.arms for unit in known[name]]
+    compute_rounds(units, arguments.out, processes=arguments.processes)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ class Round:
     arm : what is varied; `main` is the comparison with the published numbers.
     setting : the value it has, for the name of the file.
     number : the round; seeds follow from it and the scenario, so that arms of one round share their data.
+    training : fields of `TrainOptions` other than the defaults.
     changes : fields of `SimulationOptions` other than the scenario's.
     kinds : loci whose effects are kept, by the motifs they have.
     """
@@ -52,8 +54,8 @@ class Round:
     setting: str = ""
     n_train: int = 10_000
     n_members: int = 5
-    resample: bool = False
-    changes: dict[str, float] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
     kinds: tuple[str, ...] = ("both", "exposure")
 
     @property
@@ -82,7 +84,7 @@ class Round:
         loci = simulate_loci(n, options=self.options(), split=split, seed=self.seed)
         return loci.take(np.isin(loci.kind.astype(str), kinds))
 
-    def training(self) -> tuple[SimulatedLoci, Int[np.ndarray, "loci 2"]]:
+    def training_set(self) -> tuple[SimulatedLoci, Int[np.ndarray, "loci 2"]]:
         """Return the training sequences with their variants, and their counts."""
         options = self.options()
         loci = simulate_loci(self.n_train, options=options, split="train", seed=self.seed)
@@ -115,14 +117,14 @@ def run_round(unit: Round, out: Path) -> None:
     if path.exists():
         return
     torch.set_num_threads(1)
-    loci, counts = unit.training()
+    loci, counts = unit.training_set()
     trained = train_ensemble(
         loci.sequences,
         counts.astype(float),
         tasks=[TaskSpec(name=name, kind="anscombe") for name in TASKS],
         n_members=unit.n_members,
         seed=unit.seed,
-        options=TrainOptions(resample=unit.resample),
+        options=TrainOptions(**unit.training),
         device="cpu",
         n_workers=1,
     )
