@@ -24,6 +24,42 @@ class Binding:
     confounder: Float[np.ndarray, "loci"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factors:
+    """How each of the three factors reads a sequence.
+
+    Attributes
+    ----------
+    scores : log odds of every base at every position of its motif, in nats.
+    shifts : chemical potential, added to every window.
+    used : False for a factor that the scenario leaves out: it binds nothing.
+    """
+
+    scores: tuple[Float[np.ndarray, "_ 4"], Float[np.ndarray, "_ 4"], Float[np.ndarray, "_ 4"]]
+    shifts: tuple[float, float, float]
+    used: tuple[bool, bool, bool]
+
+
+def factors_of(options: SimulationOptions, *, background: tuple[float, ...] = BACKGROUND) -> Factors:
+    """Return how the factors of a simulation read a sequence.
+
+    Parameters
+    ----------
+    options : motifs, their smoothing, and the scale and shift of binding.
+    background : probabilities of A C G T that windows are scored against.
+    """
+    exposure, outcome, confounder = (
+        options.motif_scale * log_odds(smooth(matrix, share=options.smoothing), background=background)
+        for matrix in options.motifs.matrices
+    )
+    shift = options.binding_shift
+    return Factors(
+        scores=(exposure, outcome, confounder),
+        shifts=(shift, shift, shift),
+        used=(True, True, options.sequence_confounder),
+    )
+
+
 def binding_probabilities(
     codes: UInt8[np.ndarray, "loci length"],
     *,
@@ -38,16 +74,21 @@ def binding_probabilities(
     options : motifs, their smoothing, and the scale and shift of binding.
     background : probabilities of A C G T that windows are scored against.
     """
+    return bind(codes, factors_of(options, background=background))
+
+
+def bind(codes: UInt8[np.ndarray, "loci length"], factors: Factors) -> Binding:
+    """Return how likely each factor binds somewhere on each sequence.
+
+    Parameters
+    ----------
+    codes : sequences, planted or not.
+    factors : how they read a sequence.
+    """
     absent = np.zeros(len(codes))
     exposure, outcome, confounder = (
-        occupancy(
-            codes,
-            options.motif_scale * log_odds(smooth(matrix, share=options.smoothing), background=background),
-            shift=options.binding_shift,
-        )
-        if used
-        else absent
-        for matrix, used in zip(options.motifs.matrices, (True, True, options.sequence_confounder), strict=True)
+        occupancy(codes, scores, shift=shift) if used else absent
+        for scores, shift, used in zip(factors.scores, factors.shifts, factors.used, strict=True)
     )
     return Binding(exposure=exposure, outcome=outcome, confounder=confounder)
 
@@ -94,7 +135,23 @@ def expected_targets(
     E[A(count) | sequence] over Poisson noise, which is less than A of the expected count, and over z, which the
     sequence does not determine.
     """
-    binding = binding_probabilities(codes, options=options)
+    return targets_of(binding_probabilities(codes, options=options), options=options, z=z)
+
+
+def targets_of(
+    binding: Binding,
+    *,
+    options: SimulationOptions,
+    z: UInt8[np.ndarray, "loci"] | Int[np.ndarray, "loci"] | int | None = None,
+) -> Float[np.ndarray, "loci 2"]:
+    """Return the expected Anscombe-transformed counts of sequences that the factors bind so strongly.
+
+    Parameters
+    ----------
+    binding : of each factor.
+    options : the simulation.
+    z : value of the sequence-independent confounder; by default its distribution is averaged over.
+    """
     if z is not None or not options.random_confounder:
         return anscombe_mean(expected_counts(binding, options=options, z=0 if z is None else z))
     off, on = (anscombe_mean(expected_counts(binding, options=options, z=value)) for value in (0, 1))

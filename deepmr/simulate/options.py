@@ -11,7 +11,7 @@ from deepmr.simulate.motifs import MotifSet
 
 Scenario = Literal["unconfounded", "random", "sequence", "both"]
 Split = Literal["train", "test", "calibration"]
-Purpose = Literal["gamma", "alpha", "sequences", "variants", "noise", "edits"]
+Purpose = Literal["gamma", "alpha", "sequences", "variants", "noise", "edits", "oracle"]
 ROLES = ("exposure", "outcome")  # what the first two factors are in the simulation
 TASKS = ("GATA", "TAL1")  # and what their marks are called in every table
 
