@@ -51,6 +51,19 @@ def smooth(matrix: Float[np.ndarray, "width 4"], *, share: float) -> Float[np.nd
     return matrix * (1 - share) + share / 4
 
 
+def sharpen(matrix: Float[np.ndarray, "width 4"], *, power: float) -> Float[np.ndarray, "width 4"]:
+    """Raise base probabilities to a power and scale them to sum to 1: above 1 what is likely becomes more so.
+
+    Parameters
+    ----------
+    matrix : base probabilities.
+    power : above 0; 1 changes nothing.
+    """
+    raised = matrix**power
+    sharp: np.ndarray = raised / raised.sum(axis=1, keepdims=True)
+    return sharp
+
+
 def log_odds(
     matrix: Float[np.ndarray, "width 4"], *, background: tuple[float, ...] = BACKGROUND
 ) -> Float[np.ndarray, "width 4"]:
@@ -127,3 +140,17 @@ def window_energies(
         of_word = (a[:, None, None] + b[:, None] + c).ravel()
         energy += of_word[words[:, 3 * step : 3 * step + windows]]
     return energy
+
+
+def gap_of(
+    start: Int[np.ndarray, "*first"], other: Int[np.ndarray, "*second"], *, widths: tuple[int, int]
+) -> Int[np.ndarray, "*both"]:
+    """Return the bases between two sites, from nearest end to nearest end; 0 where they touch or overlap.
+
+    Parameters
+    ----------
+    start, other : where the sites begin; arrays that broadcast against each other.
+    widths : of the first and of the other sites.
+    """
+    gap: np.ndarray = np.maximum(np.maximum(other - (start + widths[0]), start - (other + widths[1])), 0)
+    return gap

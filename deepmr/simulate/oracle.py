@@ -173,6 +173,8 @@ def oracle_edits(codes: UInt8[np.ndarray, "loci length"], *, member: OracleMembe
 def _edits(codes: UInt8[np.ndarray, "loci length"], member: OracleMember) -> OracleEdits:
     """Bind every edited sequence of a few loci, then ask for the targets of all at once."""
     loci, length = codes.shape
+    if member.factors.distance is not None:
+        return _edits_one_by_one(codes, member)
     absent = np.zeros((loci, 1 + 3 * length))
     factors = member.factors
     exposure, outcome, confounder = (
@@ -183,6 +185,17 @@ def _edits(codes: UInt8[np.ndarray, "loci length"], member: OracleMember) -> Ora
     targets = targets_of(binding, options=member.options).reshape(loci, 1 + 3 * length, 2)
     reference = targets[:, 0]
     return OracleEdits(reference=reference, delta=(targets[:, 1:] - reference[:, None]).reshape(loci, length, 3, 2))
+
+
+def _edits_one_by_one(codes: UInt8[np.ndarray, "loci length"], member: OracleMember) -> OracleEdits:
+    """Predict every edited sequence: where two factors interact by their distance, every window matters."""
+    loci, length = codes.shape
+    edit, place = np.arange(3 * length), np.repeat(np.arange(length), 3)
+    edited = np.repeat(codes[:, None], 3 * length, axis=1)
+    edited[:, edit, place] = _OTHERS[codes].reshape(loci, -1)
+    reference = member.predict(codes)
+    delta = member.predict(edited.reshape(-1, length)).reshape(loci, -1, 2) - reference[:, None]
+    return OracleEdits(reference=reference, delta=delta.reshape(loci, length, 3, 2))
 
 
 def _occupancies(
