@@ -1,0 +1,19 @@
+"""Tables of diagnostics: exactly the columns that `schema.DIAGNOSTICS` declares."""
+
+import pandas as pd
+
+from deepmr import checks, schema
+
+
+def declared(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that are declared for a table, in their order.
+
+    Parameters
+    ----------
+    name : of the diagnostic, a key of `schema.DIAGNOSTICS`.
+    frame : its rows; a column that is missing is an error, a further one is left out.
+    """
+    checks.one_of("diagnostic", name, schema.DIAGNOSTICS)
+    columns = list(schema.DIAGNOSTICS[name])
+    checks.columns(name, frame.columns, columns)
+    return frame[columns].reset_index(drop=True)
