@@ -315,7 +315,7 @@ DIAGNOSTICS = {
         "beta": "mean over loci of the slopes",
         "null_mean": "mean of the same under permutation",
         "null_sd": "its standard deviation under permutation",
-        "pvalue": "share of permutations at least as far from 0, the data counted as one of them",
+        "pvalue": "share of permutations at least as far from null_mean, the data counted as one of them",
         "false_positives": "share of permutations whose nominal 95 % interval leaves 0 out",
     },
     "shuffled": {

@@ -59,7 +59,9 @@ def curvature(instruments: Instruments) -> pd.DataFrame:
         "slope_large": large.beta,
         "difference": difference,
         "difference_se": se,
-        "difference_pvalue": two_sided(difference, se, df=max(len(moves) - 1.0, 1.0)) if len(moves) else np.ones(len(c)),
+        "difference_pvalue": two_sided(difference, se, df=max(len(moves) - 1.0, 1.0))
+        if len(moves)
+        else np.ones(len(c)),
         "bend": np.where(line.beta != 0, c * size / np.where(line.beta == 0, 1.0, line.beta), 0.0),
         "spread": spread,
         "egger": egger.beta,
@@ -76,7 +78,11 @@ def curvature(instruments: Instruments) -> pd.DataFrame:
     row |= {"difference": whole.value, "difference_se": whole.se, "difference_pvalue": whole.pvalue}
     slope = row["slope"]
     row["bend"] = float((c * size)[good].mean() / slope) if good.any() and slope else np.nan
-    ends = {"locus": "*", "n": int(counts[good].sum()), "reason": "" if good.any() else "no locus has enough instruments"}
+    ends = {
+        "locus": "*",
+        "n": int(counts[good].sum()),
+        "reason": "" if good.any() else "no locus has enough instruments",
+    }
     frame = pd.concat([frame, pd.DataFrame([row | ends])], ignore_index=True)
     return declared("curvature", frame.assign(exposure=turned.exposure, outcome=turned.outcome))
 

@@ -151,9 +151,7 @@ def _additivity(
     return divide(segment_sum(total * whole, doubles.offsets), segment_sum(total**2, doubles.offsets), otherwise=0.0)
 
 
-def _matched(
-    instruments: Instruments, doubles: SummaryStats, pairs: pd.DataFrame
-) -> tuple[Instruments, Instruments]:
+def _matched(instruments: Instruments, doubles: SummaryStats, pairs: pd.DataFrame) -> tuple[Instruments, Instruments]:
     """Return the parts, two rows a double edit, and the double edits, as instruments of the loci that have any."""
     checks.columns("pairs", pairs.columns, ("variant_id", "locus", "first", "second"))
     ours = len(instruments.error_factors) if instruments.error_factors is not None else 0

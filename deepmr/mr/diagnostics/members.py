@@ -85,9 +85,7 @@ def _columns() -> list[str]:
             "flagged"]  # fmt: skip
 
 
-def _pooled(
-    instruments: Instruments, shift: Float[np.ndarray, "members rows 2"]
-) -> Float[np.ndarray, "members"]:
+def _pooled(instruments: Instruments, shift: Float[np.ndarray, "members rows 2"]) -> Float[np.ndarray, "members"]:
     """Return the mean over loci of the slopes of shifted effects."""
     mean, _ = exposure_of(instruments)
     x, y = mean + shift[:, :, 0], instruments.beta_outcome + shift[:, :, 1]

@@ -1,7 +1,7 @@
 """Sums over all edits of every locus, gathered block by block: what instruments are a part of."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -68,3 +68,36 @@ def locus_totals(blocks: Iterable[SummaryStats], *, loci: Sequence[str]) -> Tota
     if squares is None or moves is None or largest is None:
         raise InputError("there are no edits to sum over")
     return Totals(loci=tuple(loci), traits=traits, squares=squares, moves=moves, largest=largest)
+
+
+def sample_edits(blocks: Iterable[SummaryStats], *, loci: Collection[str]) -> SummaryStats:
+    """Put all edits of some loci together, for controls that need every edit.
+
+    Parameters
+    ----------
+    blocks : all edits, every locus whole in one block.
+    loci : which to keep.
+
+    Raises
+    ------
+    InputError : when no edit is of one of them.
+    """
+    wanted = set(loci)
+    parts = []
+    for block in blocks:
+        rows = block.variants["locus"].astype(str).isin(wanted).to_numpy(bool)
+        if rows.any():
+            parts.append((block, rows))
+    if not parts:
+        raise InputError("none of the loci has an edit")
+    first, _ = parts[0]
+    factors = [block.error_factors[:, rows] for block, rows in parts if block.error_factors is not None]
+    return replace(
+        first,
+        variants=pd.concat([block.variants[rows] for block, rows in parts], ignore_index=True),
+        beta=np.concatenate([block.beta[rows] for block, rows in parts]),
+        se=np.concatenate([block.se[rows] for block, rows in parts]),
+        spread=None,
+        error_factors=np.concatenate(factors, axis=1) if factors else None,
+        n=None,
+    )

@@ -38,9 +38,7 @@ class SpreadTrend:
     df: float
 
 
-def spread_trend(
-    beta: Float[np.ndarray, "edits"], se: Float[np.ndarray, "edits"], *, df: float
-) -> SpreadTrend | None:
+def spread_trend(beta: Float[np.ndarray, "edits"], se: Float[np.ndarray, "edits"], *, df: float) -> SpreadTrend | None:
     """Learn from many edits how the disagreement of members depends on the size of an effect.
 
     Parameters
