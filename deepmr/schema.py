@@ -240,7 +240,7 @@ DIAGNOSTICS = {
         "difference": "slope_double - slope_single",
         "difference_se": "its standard error, over loci and members",
         "difference_pvalue": "its two-sided P value",
-        "additivity_exposure": "effect of the double edits on the exposure per sum of those of their parts; 1 is additive",
+        "additivity_exposure": "exposure effect of double edits per sum of those of their parts; 1 is additive",
         "additivity_outcome": "the same of the outcome",
         "reason": _REASON,
     },

@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from deepmr.inference import two_sided
 from deepmr.linalg import divide, segment_sum
 from deepmr.mr.diagnostics.declared import declared
-from deepmr.mr.diagnostics.slopes import locus_slopes, mean_over_loci
+from deepmr.mr.diagnostics.slopes import locus_slopes, mean_over_loci, member_pvalue
 from deepmr.mr.lines import exposure_of, oriented
 from deepmr.mr.sensitivity.findings import home
 from deepmr.types import Instruments
@@ -59,9 +58,7 @@ def curvature(instruments: Instruments) -> pd.DataFrame:
         "slope_large": large.beta,
         "difference": difference,
         "difference_se": se,
-        "difference_pvalue": two_sided(difference, se, df=max(len(moves) - 1.0, 1.0))
-        if len(moves)
-        else np.ones(len(c)),
+        "difference_pvalue": member_pvalue(difference, moves),
         "bend": np.where(line.beta != 0, c * size / np.where(line.beta == 0, 1.0, line.beta), 0.0),
         "spread": spread,
         "egger": egger.beta,
@@ -78,11 +75,8 @@ def curvature(instruments: Instruments) -> pd.DataFrame:
     row |= {"difference": whole.value, "difference_se": whole.se, "difference_pvalue": whole.pvalue}
     slope = row["slope"]
     row["bend"] = float((c * size)[good].mean() / slope) if good.any() and slope else np.nan
-    ends = {
-        "locus": "*",
-        "n": int(counts[good].sum()),
-        "reason": "" if good.any() else "no locus has enough instruments",
-    }
+    why = "" if good.any() else "no locus has enough instruments of more than one size"
+    ends = {"locus": "*", "n": int(counts[good].sum()), "reason": why}
     frame = pd.concat([frame, pd.DataFrame([row | ends])], ignore_index=True)
     return declared("curvature", frame.assign(exposure=turned.exposure, outcome=turned.outcome))
 
@@ -90,9 +84,7 @@ def curvature(instruments: Instruments) -> pd.DataFrame:
 def _halves(
     x: Float[np.ndarray, "rows"], instruments: Instruments
 ) -> tuple[Bool[np.ndarray, "rows"], Bool[np.ndarray, "rows"]]:
-    """Say which instruments have the smaller and the larger effects of their locus; the middle one of an odd number
-    has neither.
-    """
+    """Say which instruments have the smaller and the larger effects of their locus; a middle one has neither."""
     place, offsets = home(instruments), instruments.offsets
     rank = np.empty(len(x), dtype=int)
     rank[np.lexsort((instruments.beta_outcome, x, place))] = np.arange(len(x)) - offsets[place]

@@ -1,5 +1,7 @@
 """Tables of diagnostics: exactly the columns that `schema.DIAGNOSTICS` declares."""
 
+from typing import Any
+
 import pandas as pd
 
 from deepmr import checks, schema
@@ -17,3 +19,13 @@ def declared(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     columns = list(schema.DIAGNOSTICS[name])
     checks.columns(name, frame.columns, columns)
     return frame[columns].reset_index(drop=True)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as dictionaries.
+
+    Parameters
+    ----------
+    frame : with names of columns that are texts.
+    """
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]

@@ -5,10 +5,9 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from deepmr.errors import InputError
-from deepmr.inference import two_sided
 from deepmr.linalg import divide, segment_sum
 from deepmr.mr.diagnostics.declared import declared
-from deepmr.mr.diagnostics.slopes import locus_slopes, mean_over_loci, shared_errors
+from deepmr.mr.diagnostics.slopes import locus_slopes, mean_over_loci, member_pvalue, shared_errors
 from deepmr.mr.diagnostics.totals import Totals
 from deepmr.mr.lines import exposure_of
 from deepmr.types import Instruments
@@ -63,7 +62,7 @@ def effect_direction(instruments: Instruments, totals: Totals) -> pd.DataFrame:
     difference, factors = shares[0] - shares[1], moves[0] - moves[1]
     known = instruments.counts > 0
     se = np.sqrt(np.sum(factors**2, axis=0))
-    pvalue = two_sided(difference, se, df=max(len(factors) - 1.0, 1.0)) if len(factors) else np.zeros(len(se))
+    pvalue = member_pvalue(difference, factors) if len(factors) else np.zeros(len(se))
     mean = mean_over_loci(difference, factors, known)
     whole_row = {
         "locus": "*",
@@ -161,7 +160,7 @@ def asymmetry(forward: Instruments, backward: Instruments) -> pd.DataFrame:
         "difference_se": np.where(compared, se, 0.0),
         "product": slopes[""].beta * back_beta,
     }
-    pvalue = two_sided(difference, se, df=max(len(moves) - 1.0, 1.0)) if len(moves) else np.ones(len(se))
+    pvalue = member_pvalue(difference, moves)
     known = forward.counts > 0
     frame = pd.DataFrame(
         {

@@ -8,10 +8,9 @@ from jaxtyping import Float, Int
 
 from deepmr import checks, schema
 from deepmr.errors import InputError
-from deepmr.inference import two_sided
 from deepmr.linalg import divide, segment_sum
 from deepmr.mr.diagnostics.declared import declared
-from deepmr.mr.diagnostics.slopes import locus_slopes, mean_over_loci
+from deepmr.mr.diagnostics.slopes import locus_slopes, mean_over_loci, member_pvalue
 from deepmr.mr.lines import exposure_of
 from deepmr.mr.sensitivity.findings import home
 from deepmr.types import Instruments, SummaryStats
@@ -25,8 +24,8 @@ class DoubleEdits:
 
     Attributes
     ----------
-    edits : two rows a double edit, as `deepmr ism --edits` reads them: variant_id, locus, offset (or pos), other_allele,
-        effect_allele.
+    edits : two rows a double edit, as `deepmr ism --edits` reads them: variant_id, locus, offset (or pos),
+        other_allele, effect_allele.
     pairs : one row a double edit: variant_id, locus, and `first` and `second`, the variant_id of its parts.
     """
 
@@ -131,9 +130,7 @@ def double_edits(instruments: Instruments, doubles: SummaryStats, pairs: pd.Data
         "additivity_outcome": _additivity(singles.beta_outcome, twos.beta_outcome, twos),
     }
     columns = {"slope_single": one.beta, "slope_double": two.beta, "difference": difference, "difference_se": se}
-    columns["difference_pvalue"] = (
-        two_sided(difference, se, df=max(len(moves) - 1.0, 1.0)) if len(moves) else np.ones(len(se))
-    )
+    columns["difference_pvalue"] = member_pvalue(difference, moves)
     columns |= added
     mean = mean_over_loci(difference, moves, known)
     row: dict[str, object] = {name: float(values[known].mean()) for name, values in columns.items()}

@@ -22,6 +22,7 @@ TWICE = 2.0  # times the nominal rate that rejections must exceed, with the whol
 NARROW = 3.0  # effective positions below which a locus rests on next to nothing
 ODD = 0.05  # share of instruments that may be unusual
 OVERLAP = 0.5  # share of the slope that chance overlap may give
+MOST = 0.5  # share of MR-Egger's difference that a bend must explain
 SITELESS = 0.5  # ratio of effects in shuffled to those in real sequences
 
 
@@ -150,19 +151,22 @@ def _permutation(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[F
             )
 
 
+_DIRECTION_WORDS: dict[str, tuple[Severity, str]] = {
+    "forward": ("fine", ""),
+    "reversed": ("against", ": they are rather instruments of the outcome"),
+    "undecided": ("undecided", ": as much those of the one as of the other"),
+}
+
+
 def _direction(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Finding]:
     row = _whole(table)
-    words = (
+    severity, tail = _DIRECTION_WORDS[row["direction"]]
+    yield _of(
+        "direction",
+        severity,
         f"the instruments have {share(row['share_exposure'])} of the squared effects on {exposure} and "
-        f"{share(row['share_outcome'])} of those on {outcome}"
+        f"{share(row['share_outcome'])} of those on {outcome}{tail}",
     )
-    kind = {"forward": "fine", "reversed": "against", "undecided": "undecided"}[row["direction"]]
-    tail = {
-        "forward": "",
-        "reversed": f": they are rather instruments of {outcome}",
-        "undecided": ": as much those of the one as of the other",
-    }[row["direction"]]
-    yield _of("direction", kind, words + tail)  # type: ignore[arg-type]
 
 
 def contradicts(row: Any) -> bool:
@@ -196,8 +200,12 @@ def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Fin
             f"do not move {outcome}",
         )
     else:
-        yield _of("asymmetry", "note", f"{row['n_exclusive']:,} of the instruments of {exposure} are none of {outcome}, "
-                  f"and nothing tells that they leave the line (slope {number(row['beta_exclusive'])})")  # fmt: skip
+        yield _of(
+            "asymmetry",
+            "note",
+            f"{row['n_exclusive']:,} of the instruments of {exposure} are none of {outcome}, and nothing tells that "
+            f"they leave the line (slope {number(row['beta_exclusive'])})",
+        )
 
 
 def _rejections(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Finding]:
@@ -229,17 +237,13 @@ def _curvature(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Fin
         yield _of("curvature", "fine", f"the dose response is straight within the instruments: {slopes}")
     gap = row["egger_difference"]
     if abs(gap) > BENT * abs(row["slope"]):
-        explained = row["egger_explained"] / gap
-        size = f"sizes of exposure effects vary by {share(row['spread'])} only" if row["spread"] < 0.2 else "sizes vary"
-        yield _of(
-            "curvature",
-            "note",
-            f"MR-Egger is {number(gap)} away, and a bend explains {share(max(min(explained, 1.0), 0.0))} of that "
-            f"({size}): no sign of direct effects",
-        ) if explained > 0.5 else _of(
-            "curvature", "doubt", f"MR-Egger is {number(gap)} away, of which a bend explains only "
-            f"{share(max(explained, 0.0))}: direct effects may be at work"
-        )  # fmt: skip
+        explained = min(max(row["egger_explained"] / gap, 0.0), 1.0)
+        words = f"MR-Egger's slope differs by {number(gap)}, of which a bend explains {share(explained)}"
+        if explained > MOST:
+            level = f"exposure effects vary by {share(row['spread'])} in size"
+            yield _of("curvature", "note", f"{words} ({level}): no sign of direct effects")
+        else:
+            yield _of("curvature", "doubt", f"{words}: direct effects may be at work")
 
 
 def _doubles(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Finding]:
@@ -255,18 +259,18 @@ def _doubles(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Findi
         yield _of("doubles", "fine", f"double edits keep to the line: {slopes}; {added}")
 
 
+_THRESHOLD_WORDS: dict[str, tuple[Severity, str]] = {
+    "stable": ("fine", "the threshold for instruments hardly matters"),
+    "drifts": ("doubt", "the effect moves with the threshold for instruments"),
+    "decides": ("undecided", "whether there is an effect depends on the threshold for instruments"),
+}
+
+
 def _thresholds(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Finding]:
     for row in table[table["rule"] != "all"].to_dict("records"):
-        between = (
-            f"from {number(row['lowest'])} to {number(row['highest'])} over {row['n']} thresholds ({row['method']})"
-        )
-        severity: Severity = {"stable": "fine", "drifts": "doubt", "decides": "undecided"}[row["judgement"]]  # type: ignore[assignment]
-        words = {
-            "stable": f"the threshold for instruments hardly matters: {between}",
-            "drifts": f"the effect moves with the threshold for instruments: {between}",
-            "decides": f"whether there is an effect depends on the threshold for instruments: {between}",
-        }[row["judgement"]]
-        yield _of("thresholds", severity, words)
+        severity, words = _THRESHOLD_WORDS[row["judgement"]]
+        ends = f"from {number(row['lowest'])} to {number(row['highest'])}"
+        yield _of("thresholds", severity, f"{words}: {ends} over {row['n']} thresholds ({row['method']})")
 
 
 def _unusual(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Finding]:

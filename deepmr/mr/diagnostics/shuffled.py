@@ -48,7 +48,7 @@ def shuffled_motifs(instruments: Instruments, shuffled: SummaryStats) -> pd.Data
     owner = home(instruments)
     real = {"exposure": x, "outcome": instruments.beta_outcome.astype(float)}
     columns = {}
-    whole = {}
+    whole: dict[str, float] = {}
     for name, trait in (("exposure", instruments.exposure), ("outcome", instruments.outcome)):
         effect = shuffled.beta[here, shuffled.traits.index(trait)].astype(float)
         columns[f"rms_{name}"] = _rms(real[name], owner, n_loci)
@@ -56,7 +56,10 @@ def shuffled_motifs(instruments: Instruments, shuffled: SummaryStats) -> pd.Data
         ends = (real[name][both[owner]], effect[both[place[here]]])
         whole |= {f"rms_{name}{s}": float(np.sqrt(np.mean(v**2))) for s, v in zip(("", "_shuffled"), ends, strict=True)}
     frame = pd.DataFrame({"locus": np.asarray(instruments.loci, dtype=object), "n": n, **columns})[both]
-    frame = pd.concat([frame, pd.DataFrame([{"locus": "*", "n": int(n[both].sum()), **whole}])], ignore_index=True)
+    frame = pd.concat(
+        [frame, pd.DataFrame({"locus": ["*"], "n": [int(n[both].sum())], **{k: [v] for k, v in whole.items()}})],
+        ignore_index=True,
+    )
     for name in ("exposure", "outcome"):
         below = frame[f"rms_{name}"].to_numpy(float)
         frame[f"ratio_{name}"] = frame[f"rms_{name}_shuffled"].to_numpy(float) / np.where(below > 0, below, np.inf)

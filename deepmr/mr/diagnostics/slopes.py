@@ -68,6 +68,15 @@ def locus_slopes(instruments: Instruments, *, intercept: bool = False) -> Slopes
     return Slopes(beta=np.where(known, fit.slope, 0.0), factors=factors * known, known=known)
 
 
+def member_pvalue(
+    values: Float[np.ndarray, "loci"], factors: Float[np.ndarray, "factors loci"]
+) -> Float[np.ndarray, "loci"]:
+    """Return two-sided P values against the members' errors alone, t(K - 1); 1 where errors are not shared."""
+    if not len(factors):
+        return np.ones(len(values))
+    return two_sided(values, np.sqrt(np.sum(factors**2, axis=0)), df=max(len(factors) - 1.0, 1.0))
+
+
 def mean_over_loci(
     values: Float[np.ndarray, "loci"], factors: Float[np.ndarray, "factors loci"], known: Bool[np.ndarray, "loci"]
 ) -> Mean:

@@ -168,6 +168,5 @@ def _unusual(evidence: Evidence, background: SummaryStats) -> pd.DataFrame:
 def _permutable(instruments: Instruments, background: SummaryStats) -> bool:
     """Say whether at least two loci have instruments and are in the background."""
     known = set(background.variants["locus"].astype(str))
-    return (
-        sum(count > 0 and locus in known for locus, count in zip(instruments.loci, instruments.counts, strict=True)) > 1
-    )
+    used = [locus for locus, count in zip(instruments.loci, instruments.counts, strict=True) if count > 0]
+    return len(known.intersection(used)) > 1

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from deepmr.mr.diagnostics.declared import declared
+from deepmr import schema
+from deepmr.mr.diagnostics.declared import declared, records
 from deepmr.mr.diagnostics.findings import NARROW, NEGLIGIBLE, SIGNIFICANT, Finding, Tables, contradicts
 from deepmr.mr.lines import WEAK
 from deepmr.mr.sensitivity.phrases import number
@@ -28,6 +29,7 @@ LABELLED = (
     "members share is not visible to them."
 )
 SCATTERED = 0.01  # P value of a locus's test of scatter that counts as a doubt
+BENT_LOCUS = 0.25  # share of a locus's slope by which it may change between small and large effects
 UNUSUAL = 0.2  # share of a locus's instruments that may be unusual
 
 
@@ -155,11 +157,11 @@ def judge_loci(estimates: Estimates, tables: Tables, *, verdict: Verdict, method
     fifth unusual.
     """
     said = _by_locus(tables)
+    held = verdict.judgement.startswith("supported")
     rows = []
     mine = estimates.table[estimates.table["method"] == method]
-    for row in mine.to_dict("records"):
+    for row in records(mine):
         against, undecided, doubts = _weigh(row, said.get(str(row["locus"]), {}), unit)
-        held = verdict.judgement.startswith("supported")
         if against:
             word, why = "not supported", against
         elif undecided or len(doubts) > 1:
@@ -168,21 +170,17 @@ def judge_loci(estimates: Estimates, tables: Tables, *, verdict: Verdict, method
             word, why = "undecided", [f"over all loci it is {verdict.judgement}"]
         else:
             word, why = "supported", doubts
-        rows.append({**{c: row[c] for c in ("exposure", "outcome", "locus", "estimand", "beta", "ci_low", "ci_high", "n")},
-                     "verdict": word, "reasons": "; ".join(why)})  # fmt: skip
-    gone = estimates.skipped[estimates.skipped["method"] == method]
-    for row in gone.to_dict("records"):
-        rows.append({**{c: row[c] for c in ("exposure", "outcome", "locus")}, "estimand": verdict.estimand, "n": 0,
-                     "verdict": "undecided", "reasons": row["reason"]})  # fmt: skip
-    columns = ["exposure", "outcome", "locus", "estimand", "beta", "ci_low", "ci_high", "n", "verdict", "reasons"]
-    return declared("loci", pd.DataFrame(rows, columns=columns))
+        rows.append(row | {"verdict": word, "reasons": "; ".join(why)})
+    for row in records(estimates.skipped[estimates.skipped["method"] == method]):
+        rows.append(row | {"estimand": verdict.estimand, "n": 0, "verdict": "undecided", "reasons": row["reason"]})
+    return declared("loci", pd.DataFrame(rows).reindex(columns=list(schema.DIAGNOSTICS["loci"])))
 
 
 def _by_locus(tables: Tables) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the rows of a locus by table."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for name in ("strength", "direction", "asymmetry", "curvature", "unusual"):
-        for row in tables.get(name, pd.DataFrame()).to_dict("records"):
+        for row in records(tables.get(name, pd.DataFrame())):
             found.setdefault(str(row["locus"]), {})[name] = row
     return found
 
@@ -207,8 +205,7 @@ def _weigh(row: dict[str, Any], said: dict[str, dict[str, Any]], unit: float) ->
         doubts.append("rests on next to one position")
     bend = said.get("curvature", {})
     if bend and not bend["reason"] and bend["difference_pvalue"] < SIGNIFICANT:
-        if abs(bend["difference"]) > 0.25 * abs(bend["slope"]):
-            doubts.append("the response bends")
+        doubts += ["the response bends"] if abs(bend["difference"]) > BENT_LOCUS * abs(bend["slope"]) else []
     odd = said.get("unusual", {})
     if odd and max(odd["n_spread_exposure"], odd["n_spread_outcome"]) > UNUSUAL * odd["n"]:
         doubts.append("members disagree unusually")
