@@ -318,6 +318,17 @@ DIAGNOSTICS = {
         "pvalue": "share of permutations at least as far from null_mean, the data counted as one of them",
         "false_positives": "share of permutations whose nominal 95 % interval leaves 0 out",
     },
+    "null": {
+        **_COMMON,
+        "control": "as in permutation",
+        "beta": "mean over loci of the slopes in one permutation",
+    },
+    "double_effects": {
+        **_WHO,
+        "variant_id": "double edit",
+        "beta_exposure": "its effect on the exposure",
+        "beta_outcome": "its effect on the outcome",
+    },
     "shuffled": {
         **_COMMON,
         "locus": _MEAN_ROW,

@@ -140,6 +140,31 @@ def double_edits(instruments: Instruments, doubles: SummaryStats, pairs: pd.Data
     return declared("doubles", frame.assign(exposure=twos.exposure, outcome=twos.outcome, reason=""))
 
 
+def double_effects(instruments: Instruments, doubles: SummaryStats, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the effects of the double edits that `double_edits` compares, for a figure.
+
+    Parameters
+    ----------
+    instruments, doubles, pairs : as for `double_edits`.
+
+    Returns
+    -------
+    Table "double_effects" of `schema.DIAGNOSTICS`, a row a double edit.
+    """
+    _, twos = _matched(instruments, doubles, pairs)
+    frame = pd.DataFrame(
+        {
+            "exposure": twos.exposure,
+            "outcome": twos.outcome,
+            "locus": np.asarray(twos.loci, dtype=object)[home(twos)],
+            "variant_id": twos.variants["variant_id"].to_numpy(object),
+            "beta_exposure": twos.beta_exposure[:, 0],
+            "beta_outcome": twos.beta_outcome,
+        }
+    )
+    return declared("double_effects", frame)
+
+
 def _additivity(
     parts: Float[np.ndarray, "parts"], whole: Float[np.ndarray, "doubles"], doubles: Instruments
 ) -> Float[np.ndarray, "loci"]:

@@ -1,7 +1,7 @@
 """All diagnostics of a pair in one call, as far as there is material for them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from deepmr.mr.diagnostics.curvature import curvature
+from deepmr.mr.diagnostics.declared import declared
 from deepmr.mr.diagnostics.direction import asymmetry, effect_direction
-from deepmr.mr.diagnostics.doubles import double_edits
+from deepmr.mr.diagnostics.doubles import double_edits, double_effects
 from deepmr.mr.diagnostics.findings import findings_frame, judge, judge_effect
 from deepmr.mr.diagnostics.members import compare_members
 from deepmr.mr.diagnostics.permutation import permute_outcomes
@@ -69,12 +70,10 @@ class Diagnosis:
     ----------
     verdict : in words.
     tables : by name, as `schema.DIAGNOSTICS` declares them.
-    null : pooled slopes under permutation, by control.
     """
 
     verdict: Verdict
     tables: dict[str, pd.DataFrame]
-    null: dict[str, Float[np.ndarray, "draws"]] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the findings."""
@@ -107,17 +106,15 @@ def diagnose_pair(
     exposure, outcome = given.exposure, given.outcome
     estimand = given.estimand if pooled is None else pooled["estimand"]
     unit = evidence.sizes[1] / evidence.sizes[0] if evidence.sizes[0] > 0 else 1.0
-    tables, null = _tables(evidence, n_draws=n_draws, seed=seed, level=level)
+    tables = _tables(evidence, n_draws=n_draws, seed=seed, level=level)
     found = (judge_effect(pooled, outcome=outcome, unit=unit), *judge(tables, exposure=exposure, outcome=outcome))
     verdict = conclude(found, exposure=exposure, outcome=outcome, estimand=estimand, row=pooled)
     tables["loci"] = judge_loci(estimates, tables, verdict=verdict, method=method, unit=unit)
     tables["findings"] = findings_frame(found, exposure=exposure, outcome=outcome)
-    return Diagnosis(verdict=verdict, tables=tables, null=null)
+    return Diagnosis(verdict=verdict, tables=tables)
 
 
-def _tables(
-    evidence: Evidence, *, n_draws: int, seed: int, level: float
-) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
+def _tables(evidence: Evidence, *, n_draws: int, seed: int, level: float) -> dict[str, pd.DataFrame]:
     given = evidence.instruments
     found = {
         "strength": instrument_strength(given, totals=evidence.totals, floor=evidence.floor),
@@ -138,9 +135,9 @@ def _tables(
         )
     if evidence.doubles is not None and evidence.pairs is not None:
         found["doubles"] = double_edits(given, evidence.doubles, evidence.pairs)
+        found["double_effects"] = double_effects(given, evidence.doubles, evidence.pairs)
     if evidence.shuffled is not None:
         found["shuffled"] = shuffled_motifs(given, evidence.shuffled)
-    null: dict[str, np.ndarray] = {}
     if evidence.background is not None:
         found["unusual"] = _unusual(evidence, evidence.background)
         if _permutable(given, evidence.background):
@@ -151,8 +148,13 @@ def _tables(
                 for kind in ("loci", "within")
             }
             found["permutation"] = pd.concat([p.table for p in drawn.values()], ignore_index=True)
-            null = {kind: p.draws for kind, p in drawn.items()}
-    return found, null
+            found["null"] = pd.concat([_null(given, kind, p.draws) for kind, p in drawn.items()], ignore_index=True)
+    return found
+
+
+def _null(given: Instruments, control: str, draws: Float[np.ndarray, "draws"]) -> pd.DataFrame:
+    frame = pd.DataFrame({"control": control, "beta": draws})
+    return declared("null", frame.assign(exposure=given.exposure, outcome=given.outcome))
 
 
 def _unusual(evidence: Evidence, background: SummaryStats) -> pd.DataFrame:
