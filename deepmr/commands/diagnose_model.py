@@ -78,8 +78,8 @@ def load_model(model: Path, effects: EffectsFile, *, device: str, trust_code: bo
         raise InputError(f"{effects.path} was not made with {model}: the checksums of the ensembles differ")
     if len(ensemble.members) != len(effects.members):
         raise InputError(
-            f"{effects.path} has {len(effects.members)} members and {model} {len(ensemble.members)}: effects of members "
-            "made by dropout cannot be continued, leave out --model"
+            f"{effects.path} has {len(effects.members)} members and {model} {len(ensemble.members)}: members made by "
+            "dropout cannot be made again here, leave out --model"
         )
     return ensemble
 

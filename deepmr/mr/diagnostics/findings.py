@@ -1,12 +1,14 @@
 """What each diagnostic of a pair says, and how much that weighs: `docs/diagnostics.md` gives every limit its reason."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from deepmr import checks
+from deepmr.inference import quantile
 from deepmr.mr.lines import WEAK
 from deepmr.mr.sensitivity.phrases import number, probability, share
 
@@ -15,13 +17,15 @@ Tables = Mapping[str, pd.DataFrame]
 
 SIGNIFICANT = 0.05
 NEGLIGIBLE = 0.05  # standardised effect, in units of large effects on both traits, that does not matter
+ROOM = 0.1  # standardised effect beyond chance that permutations must rule out to speak against one
 BENT = 0.1  # share of the slope by which it may change between small and large, single and double edits
 OWN = 0.1  # share of squared effects that makes exclusive instruments worth asking
-SILENT = 0.5  # share of the shared slope below which exclusive ones contradict it
+SILENT = 0.25  # share of the whole slope below which that of exclusive instruments contradicts it
 TWICE = 2.0  # times the nominal rate that rejections must exceed, with the whole of their interval
 NARROW = 3.0  # effective positions below which a locus rests on next to nothing
 ODD = 0.05  # share of instruments that may be unusual
 OVERLAP = 0.5  # share of the slope that chance overlap may give
+ONE_LEVEL = 0.2  # coefficient of variation of exposure effects below which a bend looks like an intercept
 MOST = 0.5  # share of MR-Egger's difference that a bend must explain
 SITELESS = 0.5  # ratio of effects in shuffled to those in real sequences
 
@@ -46,17 +50,18 @@ class Finding:
         checks.one_of("severity", self.severity, get_args(Severity))
 
 
-def judge(tables: Tables, *, exposure: str, outcome: str) -> Iterator[Finding]:
+def judge(tables: Tables, *, exposure: str, outcome: str, unit: float = 1.0) -> Iterator[Finding]:
     """Yield what the tables of a pair say; a table that is not there says nothing.
 
     Parameters
     ----------
     tables : by name, as `schema.DIAGNOSTICS` declares them, of one pair.
     exposure, outcome : of the pair.
+    unit : as for `judge_effect`.
     """
-    said = (
+    said: tuple[tuple[str, Callable[[pd.DataFrame, str, str], Iterator[Finding]]], ...] = (
         ("strength", _strength),
-        ("permutation", _permutation),
+        ("permutation", partial(_permutation, unit=unit)),
         ("direction", _direction),
         ("asymmetry", _asymmetry),
         ("rejections", _rejections),
@@ -128,27 +133,34 @@ def _strength(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Find
         yield _of("strength", severity, f"{lost:,} of {len(table):,} loci have no instrument and are not spoken of")
 
 
-def _permutation(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Finding]:
+def _permutation(table: pd.DataFrame, exposure: str, outcome: str, *, unit: float) -> Iterator[Finding]:
     for row in table.to_dict("records"):
         whose = "of other loci" if row["control"] == "loci" else "from elsewhere at the locus"
         words = (
-            f"with outcome effects {whose} the slope is {number(row['null_mean'])} on average (sd "
-            f"{number(row['null_sd'])}), against {number(row['beta'])}, {probability(row['pvalue'])}"
+            f"the slope is {number(row['beta'])}, and {number(row['null_mean'])} (sd {number(row['null_sd'])}) with "
+            f"outcome effects {whose}, {probability(row['pvalue'])}"
         )
         chance = row["null_mean"] / row["beta"] if row["beta"] else 1.0
         if row["pvalue"] >= SIGNIFICANT:
-            yield _of("permutation", "against", f"{words}: no more than sites that meet by chance")
+            reach = (abs(row["beta"] - row["null_mean"]) + float(quantile(0.95)) * row["null_sd"]) / (unit or 1.0)
+            ruled = reach < ROOM
+            tail = (
+                f"no more than {share(reach)} of a large effect beyond it" if ruled else "but it leaves room for more"
+            )
+            severity: Severity = "against" if ruled else "undecided"
+            yield _of("permutation", severity, f"{words}: as sites that meet by chance, {tail}")
         elif chance > OVERLAP:
             yield _of("permutation", "doubt", f"{words}: {share(chance)} of it is what sites that meet by chance give")
         else:
             yield _of("permutation", "fine", words)
-        if row["false_positives"] > TWICE * SIGNIFICANT:
-            yield _of(
-                "permutation",
-                "note",
-                f"the nominal interval leaves 0 out in {share(row['false_positives'])} of these permutations: that it "
-                "does so for the data is no evidence by itself",
-            )
+    often = float(table["false_positives"].max())
+    if often > TWICE * SIGNIFICANT:
+        yield _of(
+            "permutation",
+            "note",
+            f"the nominal interval leaves 0 out in {share(often)} of these permutations: that it does so for the data "
+            "is no evidence by itself",
+        )
 
 
 _DIRECTION_WORDS: dict[str, tuple[Severity, str]] = {
@@ -174,7 +186,7 @@ def contradicts(row: Any) -> bool:
     return bool(
         row["n_both"] > 0
         and row["share_exclusive"] >= OWN
-        and abs(row["beta_exclusive"]) < SILENT * abs(row["beta_shared"])
+        and abs(row["beta_exclusive"]) < SILENT * abs(row["beta"])
         and row["difference_pvalue"] < SIGNIFICANT
     )
 
@@ -239,11 +251,12 @@ def _curvature(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Fin
     if abs(gap) > BENT * abs(row["slope"]):
         explained = min(max(row["egger_explained"] / gap, 0.0), 1.0)
         words = f"MR-Egger's slope differs by {number(gap)}, of which a bend explains {share(explained)}"
+        flat = row["spread"] < ONE_LEVEL
+        level = f"exposure effects vary by {share(row['spread'])} in size" + (", too little to tell" if flat else "")
         if explained > MOST:
-            level = f"exposure effects vary by {share(row['spread'])} in size"
-            yield _of("curvature", "note", f"{words} ({level}): no sign of direct effects")
+            yield _of("curvature", "note", f"{words} ({level}): by itself no sign of direct effects")
         else:
-            yield _of("curvature", "doubt", f"{words}: direct effects may be at work")
+            yield _of("curvature", "doubt", f"{words} ({level}): direct effects may be at work")
 
 
 def _doubles(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Finding]:
@@ -254,7 +267,7 @@ def _doubles(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Findi
         f"{share(row['additivity_outcome'])} on {outcome}"
     )
     if _bent(row, row["slope_single"]):
-        yield _of("doubles", "doubt", f"double edits leave the line, so the response bends: {slopes}; {added}")
+        yield _of("doubles", "doubt", f"double edits leave the line of single ones: {slopes}; {added}")
     else:
         yield _of("doubles", "fine", f"double edits keep to the line: {slopes}; {added}")
 

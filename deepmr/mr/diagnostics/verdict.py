@@ -15,6 +15,7 @@ from deepmr.types import Estimand, Estimates
 
 Judgement = Literal["supported", "supported with doubts", "undecided", "not supported"]
 
+SUPPORT = ("permutation", "direction", "asymmetry", "rejections")  # what a verdict of support names as its reasons
 MANY_DOUBTS = 3  # doubts that together leave a pair undecided
 ESTIMANDS: dict[str, str] = {
     "model": "effect in the model",
@@ -75,7 +76,7 @@ def conclude(
     weights = {kind: [f for f in findings if f.severity == kind] for kind in ("against", "undecided", "doubt", "fine")}
     doubts = {f.check for f in weights["doubt"]}
     judgement: Judgement = "supported"
-    because = [f for f in weights["fine"] if f.check in ("permutation", "direction", "asymmetry", "rejections")]
+    because = list({f.check: f for f in reversed(weights["fine"]) if f.check in SUPPORT}.values())[::-1]
     if weights["against"]:
         judgement, because = "not supported", weights["against"]
     elif weights["undecided"]:
@@ -115,7 +116,10 @@ def relate(one: Verdict, other: Verdict) -> str:
     held = [v for v in both if v.judgement.startswith("supported")]
     gone = [v for v in both if v.judgement == "not supported"]
     if len(gone) == 2:
-        return f"{name}: no effect in either direction."
+        weighty = [{f.check for f in v.findings if f.severity == "against"} for v in both]
+        mixed = all("asymmetry" in checks and "permutation" not in checks for checks in weighty)
+        tail = "; sites that move both are there, which a third mark may bind, or sites that overlap" if mixed else ""
+        return f"{name}: no effect in either direction{tail}."
     if len(held) == 2:
         return f"{name}: both directions."
     if len(held) == 1 and len(gone) == 1:
