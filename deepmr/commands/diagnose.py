@@ -331,8 +331,8 @@ def _draw(results: Sequence[Result], folder: Path, *, suffix: str) -> int:
     place = folder / "figures"
     place.mkdir()
     written = 0
-    for (exposure, outcome), given, found in {pair: (pair, *rest) for pair, *rest in results}.values():
-        tables = found.tables
+    once = {pair: (given, found.tables) for pair, given, found in results}
+    for (exposure, outcome), (given, tables) in once.items():
         drawn = {"dose_response": dose_response(given.instruments, doubles=tables.get("double_effects"))}
         if len(tables.get("thresholds", ())):
             drawn["thresholds"] = threshold_sensitivity(tables["thresholds"], used=given.threshold)

@@ -46,7 +46,7 @@ def dose_response(instruments: Instruments, *, doubles: pd.DataFrame | None = No
     if doubles is not None and len(doubles):
         mine = doubles[(doubles["exposure"] == instruments.exposure) & (doubles["outcome"] == instruments.outcome)]
         if len(mine):
-            kinds.append(("double edits", *(mine[n].to_numpy(float) for n in ("beta_exposure", "beta_outcome"))))
+            kinds.append(("double edits", mine["beta_exposure"].to_numpy(float), mine["beta_outcome"].to_numpy(float)))
     figure, (axes,) = panel_grid(1, columns=1, height=3.6)
     top = 0.0
     for k, (name, x, y) in enumerate(kinds):

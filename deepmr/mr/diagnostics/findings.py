@@ -144,11 +144,9 @@ def _permutation(table: pd.DataFrame, exposure: str, outcome: str, *, unit: floa
         if row["pvalue"] >= SIGNIFICANT:
             reach = (abs(row["beta"] - row["null_mean"]) + float(quantile(0.95)) * row["null_sd"]) / (unit or 1.0)
             ruled = reach < ROOM
-            tail = (
-                f"no more than {share(reach)} of a large effect beyond it" if ruled else "but it leaves room for more"
-            )
+            tail = f"with no more than {share(reach)} of a large effect beyond it" if ruled else "with room for more"
             severity: Severity = "against" if ruled else "undecided"
-            yield _of("permutation", severity, f"{words}: as sites that meet by chance, {tail}")
+            yield _of("permutation", severity, f"{words}: like that of sites that meet by chance, {tail}")
         elif chance > OVERLAP:
             yield _of("permutation", "doubt", f"{words}: {share(chance)} of it is what sites that meet by chance give")
         else:

@@ -98,9 +98,9 @@ def mean_over_loci(
     if n == 0:
         return Mean(value=np.nan, se=np.nan, df=0.0, pvalue=1.0, n=0)
     chosen = values[known]
-    variance = np.array(chosen.var(ddof=1) / n if n > 1 else 0.0)
-    error = total_error(variance, max(n - 1.0, 1.0), factors[:, known].mean(axis=1))
-    value, se, df = float(chosen.mean()), float(error.se), float(error.df)
+    variance = np.array([chosen.var(ddof=1) / n if n > 1 else 0.0])
+    error = total_error(variance, max(n - 1.0, 1.0), factors[:, known].mean(axis=1)[:, None])
+    value, se, df = float(chosen.mean()), float(error.se[0]), float(error.df[0])
     if not len(factors) and n == 1:
         return Mean(value=value, se=np.nan, df=0.0, pvalue=1.0, n=n)
-    return Mean(value=value, se=se, df=df, pvalue=float(two_sided(np.array(value), np.array(se), df=df)), n=n)
+    return Mean(value=value, se=se, df=df, pvalue=float(two_sided(np.array([value]), np.array([se]), df=df)[0]), n=n)

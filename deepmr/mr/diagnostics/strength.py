@@ -62,7 +62,7 @@ def _positions(
     keys, inverse = np.unique(np.stack([rows, codes.ravel()]), axis=1, return_inverse=True)
     weight = np.bincount(inverse.ravel(), weights=x**2, minlength=keys.shape[1])
     owner, n = keys[0].astype(int), len(instruments.loci)
-    total, squares = (np.bincount(owner, weights=weight**k, minlength=n) for k in (1, 2))
+    total, squares = (np.bincount(owner, weights=weight**k, minlength=n).astype(float) for k in (1, 2))
     return np.bincount(owner, minlength=n).astype(float), divide(total**2, squares, otherwise=0.0)
 
 

@@ -107,10 +107,8 @@ def diagnose_pair(
     estimand = given.estimand if pooled is None else pooled["estimand"]
     unit = evidence.sizes[1] / evidence.sizes[0] if evidence.sizes[0] > 0 else 1.0
     tables = _tables(evidence, n_draws=n_draws, seed=seed, level=level)
-    found = (
-        judge_effect(pooled, outcome=outcome, unit=unit),
-        *judge(tables, exposure=exposure, outcome=outcome, unit=unit),
-    )
+    said = judge(tables, exposure=exposure, outcome=outcome, unit=unit)
+    found = (judge_effect(pooled, outcome=outcome, unit=unit), *said)
     verdict = conclude(found, exposure=exposure, outcome=outcome, estimand=estimand, row=pooled)
     tables["loci"] = judge_loci(estimates, tables, verdict=verdict, method=method, unit=unit)
     tables["findings"] = findings_frame(found, exposure=exposure, outcome=outcome)

@@ -116,8 +116,8 @@ def relate(one: Verdict, other: Verdict) -> str:
     held = [v for v in both if v.judgement.startswith("supported")]
     gone = [v for v in both if v.judgement == "not supported"]
     if len(gone) == 2:
-        weighty = [{f.check for f in v.findings if f.severity == "against"} for v in both]
-        mixed = all("asymmetry" in checks and "permutation" not in checks for checks in weighty)
+        heavy = [{f.check for f in v.findings if f.severity in ("against", "undecided")} for v in both]
+        mixed = all("asymmetry" in names and "permutation" not in names for names in heavy)
         tail = "; sites that move both are there, which a third mark may bind, or sites that overlap" if mixed else ""
         return f"{name}: no effect in either direction{tail}."
     if len(held) == 2:
