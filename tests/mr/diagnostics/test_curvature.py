@@ -56,7 +56,7 @@ def test_a_square_root_is_flagged_and_explains_egger():
     assert row["slope_large"] < 0.9 * row["slope_small"]
     assert row["difference_pvalue"] < 1e-3
     assert row["bend"] < -0.1
-    assert row["egger"] < 0.8 * row["slope"]
+    assert row["egger"] < 0.85 * row["slope"]
     assert 0.8 < row["egger_explained"] / row["egger_difference"] < 1.2
 
 
@@ -106,9 +106,9 @@ def test_halves_and_factors_against_one_locus_at_a_time():
 
 
 def test_false_alarms_on_lines():
-    """The mean over loci tests at 5 %: 200 ensembles, of 12 loci each; a binomial gives 1.5 to 9 %."""
+    """At most 5 % of 200 ensembles (a binomial: up to 9 %); far fewer, as members' errors count with (1 + 1/K)."""
     alarms = [whole(curvature(bent(lambda v: 2 * v, seed=s, loci=12)))["difference_pvalue"] < 0.05 for s in range(200)]
-    assert 0.01 <= np.mean(alarms) <= 0.095
+    assert np.mean(alarms) <= 0.09
 
 
 # double edits
