@@ -106,9 +106,9 @@ def test_halves_and_factors_against_one_locus_at_a_time():
 
 
 def test_false_alarms_on_lines():
-    """At most 5 % of 200 ensembles (a binomial: up to 9 %); far fewer, as members' errors count with (1 + 1/K)."""
-    alarms = [whole(curvature(bent(lambda v: 2 * v, seed=s, loci=12)))["difference_pvalue"] < 0.05 for s in range(200)]
-    assert np.mean(alarms) <= 0.09
+    """At most 5 % of 100 ensembles (a binomial: up to 10 %); far fewer, as members' errors count with (1 + 1/K)."""
+    alarms = [whole(curvature(bent(lambda v: 2 * v, seed=s, loci=12)))["difference_pvalue"] < 0.05 for s in range(100)]
+    assert np.mean(alarms) <= 0.1
 
 
 # double edits

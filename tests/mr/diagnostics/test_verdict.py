@@ -57,17 +57,16 @@ def diagnosed(seed=0, **truth):
     ],
 )
 def test_the_verdict_finds_the_truth(truth, judgements, related):
-    for seed in (0, 1):
-        one, other = diagnosed(seed, **truth)
-        assert tuple(v.verdict.judgement.replace(" with doubts", "") for v in (one, other)) == judgements
-        assert related in relate(one.verdict, other.verdict)
-        assert "error that all members of the ensemble share" in one.verdict.caveat
-        assert "effect in the model" in one.verdict.sentence
+    one, other = diagnosed(**truth)
+    assert tuple(v.verdict.judgement.replace(" with doubts", "") for v in (one, other)) == judgements
+    assert related in relate(one.verdict, other.verdict)
+    assert "error that all members of the ensemble share" in one.verdict.caveat
+    assert "effect in the model" in one.verdict.sentence
 
 
 def test_no_effect_is_never_supported():
-    """10 ensembles without an effect, both ways: 20 verdicts (5 % would give one)."""
-    words = [v.verdict.judgement for seed in range(10) for v in diagnosed(100 + seed)]
+    """5 ensembles without an effect, both ways: 10 verdicts, of which 5 % may be wrong: at most one."""
+    words = [v.verdict.judgement for seed in range(5) for v in diagnosed(100 + seed)]
     assert sum(word.startswith("supported") for word in words) <= 1
 
 
@@ -119,12 +118,12 @@ def test_permutation_finds_an_effect_and_is_repeatable():
 
 
 def test_permutation_under_the_null():
-    """P values of 100 ensembles whose sites lie independently: at most 5 % below 0.05, up to binomial error."""
+    """P values of 60 ensembles whose sites lie independently: at most 5 % below 0.05, up to binomial error."""
     pvalues = []
-    for seed in range(100):
+    for seed in range(60):
         stats = effects(n_loci=8, seed=seed)
         pvalues.append(permute_outcomes(both_ways(stats)[0], stats, n_draws=59, seed=seed).table["pvalue"][0])
-    assert 0.0 <= np.mean(np.array(pvalues) < 0.05) <= 0.12
+    assert 0.0 <= np.mean(np.array(pvalues) < 0.05) <= 0.14
     assert 0.35 < np.mean(pvalues) < 0.65
 
 
