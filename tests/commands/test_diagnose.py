@@ -59,6 +59,16 @@ def test_without_the_model_and_figures(folder, tmp_path):
     run(folder, out, figures="none", overwrite=True)
 
 
+def test_each_estimand_has_its_verdict(folder, tmp_path):
+    table = pd.read_csv(folder / "mr.tsv", sep="\t")
+    both = pd.concat([table, table.assign(estimand="calibrated")])
+    both.to_csv(tmp_path / "both.tsv", sep="\t", index=False)
+    summary = run(folder, tmp_path / "out", estimates=tmp_path / "both.tsv", figures="none")
+    assert [row["estimand"] for row in summary["pairs"]] == ["model", "calibrated"] * 2
+    assert any("calibrated effect, in the data-generating process" in line for line in summary["verdict"])
+    assert any("The interval is calibrated on measured edits" in line for line in summary["verdict"])
+
+
 def test_what_does_not_belong_together_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match="no rows of method 'raps'"):
         run(folder, tmp_path / "out", method="raps")
