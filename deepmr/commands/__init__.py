@@ -22,6 +22,10 @@ COMMANDS = {
         "deepmr.commands.sensitivity:sensitivity",
         "Check what an effect rests on, and say in words what methods agree on.",
     ),
+    "diagnose": (
+        "deepmr.commands.diagnose:diagnose",
+        "Diagnose estimates: what speaks for them, what against, and a verdict in words.",
+    ),
     "report": ("deepmr.commands.report:report", "Write one self-contained HTML page of a run."),
     "run": ("deepmr.commands.run:run", "Run the steps that a TOML file lists."),
     "info": ("deepmr.commands.info:info", "Show what an effects file holds."),
