@@ -242,7 +242,9 @@ def _notes(
         yield "The estimates used a calibration that this page was not given: errors of edits are uncorrected here."
     elif calibrated and not mr_record.get("options", {}).get("calibration"):
         yield "The estimates used no calibration: errors of edits are corrected here, those of the estimates are not."
-    if other:
+    if mr_record.get("options", {}).get("split_members"):
+        yield "Halves of the members chose instruments for each other; those shown are what all members choose."
+    elif other:
         yield f"At {other} loci the instruments shown are not as many as the estimates used."
     if not calibrated:
         yield "No calibration was given: whether the ensemble's intervals hold is not shown."

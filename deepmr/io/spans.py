@@ -40,8 +40,8 @@ def read_spans(path: Path, sequences: Sequences | None, *, loci: tuple[str, ...]
 
     Notes
     -----
-    Spans of other loci and chromosomes are left out: hits of a motif are those of a whole genome. A name that is both a locus and a
-    chromosome is taken for the locus.
+    Spans of other loci and chromosomes are left out: hits of a motif are often those of a whole genome. A name that is
+    both a locus and a chromosome is taken for the locus.
     """
     found = _read(path)
     known = set(loci)
