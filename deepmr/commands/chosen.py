@@ -3,18 +3,16 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from deepmr.commands.source import Source, pooled_blocks, split_blocks
+from deepmr.commands.source import Source, mean_blocks, pooled_blocks, split_blocks
 from deepmr.errors import InputError
 from deepmr.instruments.independence import overlapping
 from deepmr.instruments.spans import Spans
 from deepmr.instruments.strength import (
     EffectScale,
     Selection,
-    effect_scales,
     scales_of_parts,
     select_pairs,
     select_split,
@@ -92,7 +90,7 @@ def _sequences(source: Source) -> Any:
 
 
 def _chroms(source: Source, exposures: Sequence[str]) -> set[str]:
-    frame = source.file.loci if source.file is not None else next(source.blocks(list(exposures)[:1])).variants
+    frame = source.file.loci if source.file is not None else next(source.blocks(list(exposures)[:1], False)).variants
     return set(frame["chrom"].astype(str))
 
 
@@ -135,22 +133,18 @@ def choose_instruments(
     split : whether one half of the members selects for the other.
     """
     tasks = sorted({task for pair in pairs for task in pair})
-    how: dict[str, Any] = {"calibration": calibration, "scaling": scaling, "level": level}
-    if not split:
-        stats = partial(pooled_blocks, source, tasks, **how)
-        scales = effect_scales(stats(description="sizes of effects"))
-        found = select_pairs(
-            stats(description="instruments"), pairs=pairs, scales=scales, loci=source.loci, selection=selection
-        )
-        return Chosen(ways=(tuple(found),), scales=scales)
-    if not source.has_members:
+    if split and not source.has_members:
         raise InputError("splitting the members needs effects of single members; these are means")
-    halves = partial(split_blocks, source, tasks, **how)
-    by_half = scales_of_parts(halves(description="sizes of effects"))
-    both = select_split(
-        halves(description="instruments"), pairs=pairs, scales=by_half, loci=source.loci, selection=selection
-    )
-    return Chosen(ways=tuple(zip(*both, strict=True)), scales=by_half[0])
+    how: dict[str, Any] = {"calibration": calibration, "scaling": scaling, "level": level}
+    sizes = mean_blocks(source, tasks, description="sizes of effects", calibration=calibration, split=split)
+    scales = scales_of_parts(sizes, traits=tasks)
+    shared: dict[str, Any] = {"pairs": pairs, "loci": source.loci, "selection": selection}
+    if split:
+        halves = split_blocks(source, tasks, description="instruments", **how)
+        ways = zip(*select_split(halves, scales=scales, **shared), strict=True)
+        return Chosen(ways=tuple(ways), scales=scales[0])
+    stats = pooled_blocks(source, tasks, description="instruments", **how)
+    return Chosen(ways=(tuple(select_pairs(stats, scales=scales[0], **shared)),), scales=scales[0])
 
 
 def warn_of_copies(instruments: Sequence[Instruments]) -> None:

@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from deepmr import schema
-from deepmr.commands.source import Source, pooled_blocks
-from deepmr.instruments.strength import Selection, effect_scales, select_pairs
+from deepmr.commands.source import Source, mean_blocks, pooled_blocks
+from deepmr.instruments.strength import Selection, scales_of_parts, select_pairs
 from deepmr.ism.calibration import Calibration
 from deepmr.meta import pool_estimates
 from deepmr.mr import estimate_effects
@@ -89,10 +88,11 @@ def scan_rules(
     for K members.
     """
     tasks = sorted({task for pair in pairs for task in pair})
-    stats = partial(pooled_blocks, source, tasks, calibration=calibration, scaling=scaling, level=level)
-    scales = effect_scales(stats(description="sizes of effects"))
+    sizes = mean_blocks(source, tasks, description="sizes of effects", calibration=calibration)
+    (scales,) = scales_of_parts(sizes, traits=tasks)
+    how: dict[str, Any] = {"calibration": calibration, "scaling": scaling, "level": level}
     points = {(i, pair): _Point() for i in range(len(selections)) for pair in pairs}
-    for block in stats(description="rules and thresholds"):
+    for block in pooled_blocks(source, tasks, description="rules and thresholds", **how):
         here = [str(name) for name in block.variants["locus"].unique()]
         for i, selection in enumerate(selections):
             for packed in select_pairs([block], pairs=pairs, scales=scales, loci=here, selection=selection):

@@ -11,7 +11,7 @@ from typing import Literal
 import h5py
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from deepmr.commands.progress import track
 from deepmr.errors import InputError
@@ -35,7 +35,7 @@ class Source:
     n_variants : edits over all loci.
     n_blocks : how many blocks there are.
     blocks : yields the effects on the named tasks, some loci at a time; means and standard errors where the file has no
-        members.
+        members. Whether variants have their names, which takes time, is the second argument.
     has_members : whether the effects are those of single members, which a calibration corrects.
     file : the open effects file; None for a table.
     network : the network of each member, where some members are the same one or one with other dropout masks: these
@@ -46,7 +46,7 @@ class Source:
     loci: tuple[str, ...]
     n_variants: int
     n_blocks: int
-    blocks: Callable[[Sequence[str]], Iterator[MemberEffects | SummaryStats]]
+    blocks: Callable[[Sequence[str], bool], Iterator[MemberEffects | SummaryStats]]
     has_members: bool = True
     file: EffectsFile | None = None
     network: Int[np.ndarray, "members"] | None = None
@@ -69,7 +69,7 @@ def open_source(path: Path) -> Iterator[Source]:
                 loci=tuple(file.loci["locus"]),
                 n_variants=file.n_variants,
                 n_blocks=math.ceil(len(file.loci) / BLOCK),
-                blocks=lambda names: file.blocks(BLOCK, tasks=names),
+                blocks=lambda tasks, named: file.blocks(BLOCK, tasks=tasks, named=named),
                 file=file,
                 network=_networks(path, next(file.blocks(BLOCK)), file.members),
             )
@@ -81,7 +81,7 @@ def open_source(path: Path) -> Iterator[Source]:
         loci=tuple(loci),
         n_variants=len(table.variants),
         n_blocks=1,
-        blocks=lambda _: iter([table]),
+        blocks=lambda *_: iter([table]),
         has_members=isinstance(table, MemberEffects),
         network=_networks(path, table, None) if isinstance(table, MemberEffects) else None,
     )
@@ -175,8 +175,38 @@ def split_blocks(
         yield [pool_members(half, calibration=calibration, scaling=scaling, level=level) for half in halves]
 
 
-def _blocks(source: Source, tasks: Sequence[str], *, description: str) -> Iterator[MemberEffects | SummaryStats]:
-    for block in track(source.blocks(tasks), description=description, total=source.n_blocks, unit="blocks"):
+def mean_blocks(
+    source: Source,
+    tasks: Sequence[str],
+    *,
+    description: str,
+    calibration: Calibration | None = None,
+    split: bool = False,
+) -> Iterator[list[Float[np.ndarray, "variants tasks"]]]:
+    """Yield the mean effects alone, by all members or by each half: quicker than `pooled_blocks`, and the same numbers.
+
+    Parameters
+    ----------
+    source : the effects.
+    tasks : names of the tasks to read.
+    description : what is being done, for the progress.
+    calibration : see `pool_members`.
+    split : whether to yield two arrays, one a half.
+    """
+    temperature = np.array([1.0 if calibration is None else calibration.temperature(name) for name in tasks])
+    for block in _blocks(source, tasks, description=description, named=False):
+        if isinstance(block, SummaryStats):
+            yield [block.beta[:, [block.traits.index(name) for name in tasks]]]
+            continue
+        columns = [[task.name for task in block.tasks].index(name) for name in tasks]
+        parts = split_members(block) if split else [block]
+        yield [part.delta[:, :, columns].mean(axis=0, dtype=np.float64) / temperature for part in parts]
+
+
+def _blocks(
+    source: Source, tasks: Sequence[str], *, description: str, named: bool = True
+) -> Iterator[MemberEffects | SummaryStats]:
+    for block in track(source.blocks(tasks, named), description=description, total=source.n_blocks, unit="blocks"):
         if source.network is not None and isinstance(block, MemberEffects):
             yield merge_members(block, source.network)
         else:
