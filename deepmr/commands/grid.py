@@ -38,7 +38,7 @@ class _Point:
     """Estimates of one choice of instruments and pair so far: a few numbers a locus."""
 
     locus: list[np.ndarray] = field(default_factory=list)
-    numbers: list[np.ndarray] = field(default_factory=list)  # beta, se, n, then the error factors
+    numbers: list[np.ndarray] = field(default_factory=list)  # beta, se, n, df, then the error factors
     reasons: Counter[str] = field(default_factory=Counter)
     estimand: str = "model"
     shared: bool = False
@@ -46,7 +46,7 @@ class _Point:
     def add(self, found: Estimates) -> None:
         table = found.table
         if len(table):
-            rows = [table[name].to_numpy(float) for name in ("beta", "se", "n")]
+            rows = [table[name].to_numpy(float) for name in ("beta", "se", "n", "df")]
             self.shared = found.error_factors is not None
             self.numbers.append(np.vstack([*rows, *([] if found.error_factors is None else found.error_factors)]))
             self.locus.append(table["locus"].to_numpy(object))
@@ -84,7 +84,7 @@ def scan_rules(
     Notes
     -----
     The effects are read twice, as for one rule: for their sizes over all loci, then for the rest. Each locus is
-    estimated under all choices while its effects are in memory; what stays of it are 3 + K numbers a choice and pair,
+    estimated under all choices while its effects are in memory; what stays of it are 4 + K numbers a choice and pair,
     for K members.
     """
     tasks = sorted({task for pair in pairs for task in pair})
@@ -123,11 +123,11 @@ def _pooled(point: _Point, about: dict[str, Any], kept: set[str] | None, *, leve
         locus, numbers = locus[rows], numbers[:, rows]
         if not len(locus):
             return {}
-    beta, se, n = numbers[:3]
+    beta, se, n, df = numbers[:4]
     pair = {name: about[name] for name in ("method", "exposure", "outcome")}
     table = pd.DataFrame({**pair, "locus": locus, "estimand": point.estimand, "beta": beta, "se": se})
-    table = table.assign(ci_low=beta - se, ci_high=beta + se, pvalue=1.0, n=n, level=level)  # pooling takes beta and se
-    pooled = pool_estimates(Estimates(table=table, error_factors=numbers[3:] if point.shared else None), level=level)
+    table = table.assign(ci_low=beta - se, ci_high=beta + se, pvalue=1.0, n=n, df=df)  # pooling takes beta, se and df
+    pooled = pool_estimates(Estimates(table=table, error_factors=numbers[4:] if point.shared else None), level=level)
     row = pooled.table.iloc[0]
     interval = {name: float(row[name]) for name in ("beta", "ci_low", "ci_high")}
     return about | interval | {"n_loci": len(locus), "n_instruments": round(n.sum()), "estimand": point.estimand}

@@ -1,6 +1,7 @@
 """How the pooled effect depends on the rule by which instruments are chosen, and on how strict it is."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,6 @@ from deepmr import checks, schema
 from deepmr.errors import InputError
 from deepmr.instruments.strength import THRESHOLDS
 from deepmr.report import words
-from deepmr.report.caterpillar import clip_limits
 from deepmr.report.style import CYCLE, GRID, INK, MUTED, WIDTH, new_figure, settle, styled, wrapped
 
 AXES = {
@@ -61,8 +61,7 @@ def threshold_figure(table: pd.DataFrame, *, exposure: str, outcome: str, truth:
             if rule in THRESHOLDS:
                 axes.axvline(THRESHOLDS[rule], color=MUTED, lw=0.8, ls=":", zorder=0, gid="default")
         panels[0, k].set_title(rule)
-    also = [] if truth is None else [truth]
-    panels[0, 0].set_ylim(clip_limits(rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float), also))
+    panels[0, 0].set_ylim(_limits(rows, truth))
     panels[0, 0].set_ylabel("effect, mean over loci")
     panels[1, 0].set_ylabel("instruments\na locus")
     panels[1, 0].set_ylim(bottom=0)
@@ -72,6 +71,17 @@ def threshold_figure(table: pd.DataFrame, *, exposure: str, outcome: str, truth:
         wrapped(f"{exposure} → {outcome}, {method}: effect ({estimand}) by the choice of instruments", width=90)
     )
     return settle(figure)
+
+
+def _limits(rows: pd.DataFrame, truth: float | None) -> tuple[float, float]:
+    """Return the range of effects: every estimate, and intervals that are not far longer than the typical one."""
+    beta, low, high = (rows[name].to_numpy(float) for name in ("beta", "ci_low", "ci_high"))
+    reach = 4 * float(np.median(high - low))
+    start, stop = max(low.min(), beta.min() - reach), min(high.max(), beta.max() + reach)
+    if truth is not None:
+        start, stop = min(start, truth), max(stop, truth)
+    margin = 0.06 * (stop - start) or 1.0
+    return float(start - margin), float(stop + margin)
 
 
 def _effects(axes: Axes, rows: pd.DataFrame, colour: str, truth: float | None) -> None:
@@ -91,12 +101,11 @@ def _numbers(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     axes.plot(at, each, color=colour, marker="o", ms=3, lw=1.0, gid="instruments")
     new = [0] + [i for i, (a, b) in enumerate(pairwise(loci.tolist()), 1) if a != b]
     for i in new:
-        axes.annotate(
-            f"{loci[i]:,}", (at[i], each[i]), textcoords="offset points", xytext=(0, 5), ha="center", fontsize=6.5,
-            color=MUTED, gid="loci",
-        )  # fmt: skip
+        text, side = (f"{loci[i]:,} loci", "left") if i == 0 else (f"{loci[i]:,}", "center")
+        where: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, 5), "ha": side}
+        axes.annotate(text, (at[i], each[i]), fontsize=6.5, color=MUTED, gid="loci", **where)
     axes.grid(axis="y", color=GRID)
-    axes.margins(y=0.25)
+    axes.margins(x=0.1, y=0.3)
 
 
 def _abscissa(axes: Axes, at: np.ndarray, rule: str) -> None:
