@@ -25,7 +25,7 @@ from deepmr.report.style import DPI
 from deepmr.report.thresholds import threshold_figure
 
 GRID = {
-    "relative": (0.05, 0.1, 0.25, 0.5, 0.75),
+    "relative": (0.05, 0.1, 0.25, 0.4, 0.75),
     "f": (3.0, 5.0, 10.0, 30.0, 100.0),
     "zscore": (0.5, 1.0, 2.0, 3.0),
     "motif": (0.0, 0.1, 0.25, 0.5),

@@ -63,7 +63,7 @@ def threshold_figure(table: pd.DataFrame, *, exposure: str, outcome: str, truth:
         panels[0, k].set_title(rule)
     panels[0, 0].set_ylim(_limits(rows, truth))
     panels[0, 0].set_ylabel("effect, mean over loci")
-    panels[1, 0].set_ylabel("instruments\na locus")
+    panels[1, 0].set_ylabel("instruments a locus\n(numbers: loci)", fontsize=7.5)
     panels[1, 0].set_ylim(bottom=0)
     method = words.method_name(str(rows["method"].iloc[0]))
     estimand = str(rows["estimand"].iloc[0])
@@ -101,9 +101,8 @@ def _numbers(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     axes.plot(at, each, color=colour, marker="o", ms=3, lw=1.0, gid="instruments")
     new = [0] + [i for i, (a, b) in enumerate(pairwise(loci.tolist()), 1) if a != b]
     for i in new:
-        text, side = (f"{loci[i]:,} loci", "left") if i == 0 else (f"{loci[i]:,}", "center")
-        where: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, 5), "ha": side}
-        axes.annotate(text, (at[i], each[i]), fontsize=6.5, color=MUTED, gid="loci", **where)
+        where: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, 5), "ha": "center"}
+        axes.annotate(f"{loci[i]:,}", (at[i], each[i]), fontsize=6.5, color=MUTED, gid="loci", **where)
     axes.grid(axis="y", color=GRID)
     axes.margins(x=0.1, y=0.3)
 

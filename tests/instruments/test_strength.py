@@ -17,6 +17,7 @@ from deepmr.instruments.strength import (
     Selection,
     effect_scales,
     is_strong,
+    scales_of_parts,
     select_instruments,
     select_pairs,
     select_split,
@@ -286,3 +287,9 @@ def test_bad_input():
         select_instruments(stats, exposure="a", outcome="b", selection=Selection(rule="motif", spans={"b": inside}))
     with pytest.raises(InputError, match="must be above 0; got 0"):
         Selection(threshold=0.0)
+
+
+def test_sizes_by_part_are_those_of_each_part():
+    one, two = member_stats(), member_stats(seed=5)
+    both = scales_of_parts([[one.beta, two.beta]], traits=("a", "b", "c"))
+    assert both == [effect_scales([one]), effect_scales([two])]

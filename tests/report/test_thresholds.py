@@ -33,7 +33,7 @@ def test_a_panel_a_rule_in_the_order_of_thresholds():
     assert line.get_xydata().tolist() == [[0.1, 1.0], [0.5, 1.1]]
     (line,) = drawn(below[1], "instruments")
     np.testing.assert_allclose(line.get_xydata(), [[3, 50], [30, 500 / 45]])
-    assert [text.get_text() for text in below[0].texts] == ["50 loci", "40"]
+    assert [text.get_text() for text in below[0].texts] == ["50", "40"]
     assert [line.get_xdata()[0] for line in drawn(top[0], "default")] == [0.25]
     low, high = top[0].get_ylim()
     assert low < 0.5 < 2.1 < high
