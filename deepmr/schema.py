@@ -97,6 +97,18 @@ EXTRA = {
     "sigma2": "variance of the residuals of invalid instruments in the mixture, in the outcome's unit squared",
 }
 
+# The pooled effect by the rule that chooses instruments and its threshold: what `deepmr thresholds` writes.
+THRESHOLDS = {
+    "rule": "rule by which instruments were chosen",
+    "threshold": "its threshold",
+    **{name: ESTIMATES[name] for name in ("exposure", "outcome", "method")},
+    "beta": "mean effect over loci",
+    **{name: ESTIMATES[name] for name in ("ci_low", "ci_high")},
+    "n_loci": "number of loci with an estimate",
+    "n_instruments": "number of their instruments",
+    "estimand": ESTIMATES["estimand"],
+}
+
 SKIPPED = {
     "method": "estimator",
     "exposure": "exposure",
