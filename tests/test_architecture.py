@@ -138,6 +138,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.robust",
         "deepmr.mr.roots",
         "deepmr.mr.simex",
+        "deepmr.mr.splitting",
     }
     files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}
     assert files - kernels == homes

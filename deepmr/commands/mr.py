@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,15 +11,16 @@ import pandas as pd
 from cyclopts import Parameter
 
 from deepmr import checks
+from deepmr.commands.chosen import choose_instruments, read_selection, warn_of_copies
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
 from deepmr.commands.mr_intervals import check_interval, estimates_with_intervals, resampled_pairs
-from deepmr.commands.source import Source, open_source, pooled_blocks
+from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.inference import MemberInterval
 from deepmr.instruments.matching import Match
 from deepmr.instruments.strands import Palindromes
-from deepmr.instruments.strength import Rule, Selection, effect_scales, select_pairs
+from deepmr.instruments.strength import Rule
 from deepmr.io.calibration import read_calibration
 from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
@@ -46,7 +46,13 @@ COMMON = {
 }
 OF_EFFECTS = Parameter(group="For an effects file")
 OF_GWAS = Parameter(group="For files of GWAS results")
-FOR_EFFECTS = {"rule", "threshold", "significance", "calibration", "scaling", "allow_overlap", "interval", "bootstrap"}
+FOR_EFFECTS = {"rule", "threshold", "significance", "spans", "motif", "split_members"} | {
+    "calibration",
+    "scaling",
+    "allow_overlap",
+    "interval",
+    "bootstrap",
+}
 
 MODEL = "intervals are of the effect in the model: an error that all its members share is in none of them"
 UNCALIBRATED = "; nor were standard errors checked against data (deepmr calibrate, --calibration)"
@@ -62,6 +68,9 @@ def mr(
     rule: Annotated[Rule, OF_EFFECTS] = "relative",
     threshold: Annotated[float | None, OF_EFFECTS] = None,
     significance: Annotated[float, OF_EFFECTS] = 0.05,
+    spans: Annotated[Path | None, OF_EFFECTS] = None,
+    motif: Annotated[list[str] | None, OF_EFFECTS] = None,
+    split_members: Annotated[bool, OF_EFFECTS] = False,
     min_instruments: int = 3,
     calibration: Annotated[Path | None, OF_EFFECTS] = None,
     scaling: Annotated[Literal["variance", "isotonic"], OF_EFFECTS] = "variance",
@@ -108,12 +117,20 @@ def mr(
         Estimators; default ivw, egger and wald (GWAS: ivw_random, egger, weighted median and mode; raps and
         debiased_ivw too where instruments are weak, mean F below 10). An unknown name lists them all.
     rule
-        How instruments are chosen: by relative size and significance, by the F statistic alone, or by the paper's
-        pooled z-score.
+        How instruments are chosen: by relative size and significance, by the F statistic alone, by the paper's
+        pooled z-score, or as by relative size within given spans (motif). deepmr thresholds shows what this matters.
     threshold
-        Share of the pooled 99th percentile (default 0.25), F (10) or z-score (1).
+        Share of the pooled 99th percentile (default 0.25; for motif, 0 drops the floor of size), F (10) or z-score (1).
     significance
-        Level of the test that the relative rule adds; 1 turns it off.
+        Level of the test that the relative and motif rules add; 1 turns it off.
+    spans
+        For rule motif: where instruments may lie, such as hits of a motif; BED, or a table with locus or chrom, start
+        and end (0-based, half-open).
+    motif
+        Names of the spans that count, * for anything: NAME for every exposure, EXPOSURE=NAME for one; default all.
+    split_members
+        Let one half of the members select instruments whose effects are from the other half, both ways round, and
+        average; needs 4 members.
     min_instruments
         Fewest instruments that a locus needs.
     calibration
@@ -211,32 +228,41 @@ def mr(
             save_instruments=save_instruments or instruments_path(out),
             options=options,
         )
-    check_interval(interval, methods, bootstrap=bootstrap is not None)
-    selection = Selection(rule=rule, threshold=threshold, significance=significance)
+    check_interval(interval, methods, bootstrap=bootstrap is not None, split=split_members)
+    if split_members and save_instruments is not None:
+        raise InputError("--save-instruments is one table; with --split-members each half has instruments of its own")
     calibrated = None if calibration is None else read_calibration(calibration)
     with open_source(effects) as source:
-        pairs = _pairs([task.name for task in source.tasks], exposure, outcome)
+        pairs = task_pairs([task.name for task in source.tasks], exposure, outcome)
         if calibrated is not None:
-            _check_calibration(calibrated, source, pairs, allow_overlap=allow_overlap)
+            check_calibration(calibrated, source, pairs, allow_overlap=allow_overlap)
             if not source.has_members:
                 raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
-        tasks = sorted({task for pair in pairs for task in pair})
-        stats = partial(pooled_blocks, source, tasks, calibration=calibrated, scaling=scaling, level=level)
-        scales = effect_scales(stats(description="sizes of effects"))
-        blocks = stats(description="instruments")
-        chosen = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
-        instruments = list(chosen)
+        chosen = choose_instruments(
+            source,
+            pairs,
+            selection=read_selection(source, [exposure for exposure, _ in pairs], options=options),
+            calibration=calibrated,
+            scaling=scaling,
+            level=level,
+            split=split_members,
+        )
+        instruments = chosen.ways[0]
         if not source.has_members and interval != "moderated":
             raise InputError(f"{effects}: has no members, and interval {interval} is made from them")
         resampled = None
         if bootstrap is not None:
             with open_source(bootstrap) as other:
                 resampled = resampled_pairs(instruments, source, other, path=bootstrap, calibration=calibrated)
+    warn_of_copies(instruments)
     estimates, intervals = estimates_with_intervals(
-        instruments, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
+        chosen, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
     )
-    inputs = {"effects": effects} | ({} if calibration is None else {"calibration": calibration})
-    inputs |= {} if bootstrap is None else {"bootstrap": bootstrap}
+    inputs = {"effects": effects} | {
+        name: path
+        for name, path in (("calibration", calibration), ("spans", spans), ("bootstrap", bootstrap))
+        if path is not None
+    }
     record = provenance("mr", options=options, inputs=inputs)
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
@@ -268,8 +294,21 @@ def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:
             )
 
 
-def _pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] | None) -> list[Pair]:
-    """Return the ordered pairs asked for."""
+def task_pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] | None) -> list[Pair]:
+    """Return the ordered pairs asked for.
+
+    Parameters
+    ----------
+    tasks
+        Those that there are.
+    exposure, outcome
+        Names; None for all.
+
+    Raises
+    ------
+    InputError
+        For an unknown task, or no pair.
+    """
     for name in (*(exposure or ()), *(outcome or ())):
         if name not in tasks:
             raise InputError(
@@ -281,7 +320,20 @@ def _pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] 
     return pairs
 
 
-def _check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:
+def check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:
+    """Raise `InputError` for a calibration of another ensemble or of the loci themselves; warn of tasks without one.
+
+    Parameters
+    ----------
+    calibration
+        What deepmr calibrate wrote.
+    source
+        The effects.
+    pairs
+        Exposure and outcome of each.
+    allow_overlap
+        Whether loci may have served the calibration.
+    """
     file = source.file
     members = set() if file is None else set(file.members["sha256"]) - {""}
     if members and any(calibration.members) and set(calibration.members) != members:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.progress import track
-from deepmr.commands.source import Source
+from deepmr.commands.chosen import Chosen
+from deepmr.commands.source import Source, member_blocks
 from deepmr.errors import InputError
 from deepmr.inference import MemberInterval
 from deepmr.ism.calibration import Calibration, sequence_digests
@@ -32,7 +32,7 @@ GLS: dict[str, Estimator] = {
 }
 
 
-def check_interval(interval: MemberInterval, methods: Sequence[str], *, bootstrap: bool) -> None:
+def check_interval(interval: MemberInterval, methods: Sequence[str], *, bootstrap: bool, split: bool) -> None:
     """Raise `InputError` for an interval that the methods, or resampled members, do not go with.
 
     Parameters
@@ -40,18 +40,23 @@ def check_interval(interval: MemberInterval, methods: Sequence[str], *, bootstra
     interval : that was asked for.
     methods : estimators.
     bootstrap : whether effects of resampled members are given.
+    split : whether one half of the members selects the instruments of the other.
     """
     checks.one_of("interval", interval, get_args(MemberInterval))
     if interval == "gls":
         for name in methods:
             if name not in GLS:
                 raise InputError(f"interval gls goes with the methods {', '.join(GLS)}; got {name}")
+    if split and bootstrap:
+        raise InputError("--split-members and --bootstrap are one or the other")
+    if split and interval not in WITH_BOOTSTRAP:
+        raise InputError(f"--split-members goes with the intervals {', '.join(WITH_BOOTSTRAP)}; got {interval}")
     if bootstrap and interval not in WITH_BOOTSTRAP:
         raise InputError(f"--bootstrap goes with the intervals {', '.join(WITH_BOOTSTRAP)}; got {interval}")
 
 
 def estimates_with_intervals(
-    instruments: Sequence[Instruments],
+    chosen: Chosen,
     resampled: Sequence[Instruments] | None,
     *,
     methods: Sequence[str],
@@ -63,14 +68,14 @@ def estimates_with_intervals(
 
     Parameters
     ----------
-    instruments : of each pair; without shared errors, the methods' own intervals are given.
+    chosen : instruments of each pair; without shared errors, the methods' own intervals are given.
     resampled : the same with the errors of resampled members, or None.
     methods, min_instruments, level : as for `estimate_effects`.
     interval : see `deepmr.mr.intervals.member_intervals`.
     """
-    estimate = partial(estimate_effects, methods=methods, min_instruments=min_instruments, level=level)
+    instruments = chosen.ways[0]
     if all(packed.error_factors is None for packed in instruments):
-        return estimate(instruments), {}
+        return chosen.estimate(methods=methods, min_instruments=min_instruments, level=level), {}
     said: dict[str, object] = {"interval": f"{interval}: {percent(level)} intervals {MEANINGS[interval]}"}
     if interval in ("gls", "jackknife"):
         found = []
@@ -81,9 +86,10 @@ def estimates_with_intervals(
                 found.append(run(packed) if interval == "gls" else jackknife_members(packed, run, level=level))
         estimates = concat_estimates(found)
     else:
-        estimates = estimate(instruments)
+        estimates = chosen.estimate(methods=methods, min_instruments=min_instruments, level=level)
     if resampled is not None:
-        estimates, choices = larger_errors(estimates, estimate(resampled))
+        others = estimate_effects(resampled, methods=methods, min_instruments=min_instruments, level=level)
+        estimates, choices = larger_errors(estimates, others)
         said["bootstrap"] = [asdict(choice) for choice in choices]
     return member_intervals(estimates, kind=interval, level=level), said
 
@@ -117,7 +123,7 @@ def resampled_pairs(
     ).unique()
     rows = np.full(len(wanted), False)
     effects: np.ndarray | None = None
-    for block in track(other.blocks(names), description="resampled members", total=other.n_blocks, unit="blocks"):
+    for block in member_blocks(other, names, description="resampled members"):
         if isinstance(block, SummaryStats):
             raise InputError(f"{path}: has no members; needed the effects of single networks")
         order = [[task.name for task in block.tasks].index(name) for name in names]

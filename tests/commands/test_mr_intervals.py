@@ -63,7 +63,7 @@ def test_every_kind_says_what_it_holds(folder, tmp_path):
 def test_gls_starts_from_its_own_methods(folder, tmp_path):
     summary = run(folder, tmp_path, interval="gls", method=None)
     assert [row["method"] for row in summary["pairs"]] == ["ivw_gls", "debiased_gls"]
-    with pytest.raises(InputError, match="interval gls goes with the methods ivw_gls, egger_gls, .*; got wald"):
+    with pytest.raises(InputError, match=r"interval gls goes with the methods ivw_gls, egger_gls, .*; got wald"):
         run(folder, tmp_path, interval="gls", method=["wald"], overwrite=True)
 
 
