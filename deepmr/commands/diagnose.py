@@ -12,7 +12,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from deepmr import checks, schema
-from deepmr.commands.diagnose_parts import Pair, evidence_of, gather, read_thresholds, selection_of
+from deepmr.commands.chosen import read_selection
+from deepmr.commands.diagnose_parts import Pair, evidence_of, gather, read_thresholds
 from deepmr.commands.record import record_beside
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError
@@ -121,9 +122,10 @@ def diagnose(
     path = calibration or _recorded(made)
     calibrated = None if path is None else read_calibration(path)
     ready = None if thresholds is None else read_thresholds(thresholds, read_table(thresholds))
-    selection, scaling = selection_of(made), made.get("scaling", "variance")
+    scaling = made.get("scaling", "variance")
     with open_source(effects) as source:
         pairs = _pairs(local, source, method, estimates)
+        selection = read_selection(source, [task for pair in pairs for task in pair], options=made)
         gathered = gather(
             source,
             pairs,

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -46,11 +46,6 @@ class Gathered:
     totals: Totals
     background: SummaryStats
     thresholds: pd.DataFrame
-
-
-def selection_of(options: Mapping[str, Any]) -> Selection:
-    """Return how `deepmr mr` chose instruments, from the options recorded beside its table, or by default."""
-    return Selection(**{f.name: options[f.name] for f in fields(Selection) if f.name in options})
 
 
 def gather(
