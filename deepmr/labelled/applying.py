@@ -42,9 +42,7 @@ def apply_labelled(estimates: Estimates, calibration: LabelledCalibration, *, le
     parts = [_of_pair(estimates, pair, level) for pair in calibration.pairs]
     parts = [part for part in parts if len(part.table)]
     if not parts:
-        return Estimates(
-            table=estimates.table.iloc[:0], skipped=estimates.skipped, error_factors=np.zeros((0, 0))
-        )
+        return Estimates(table=estimates.table.iloc[:0], skipped=estimates.skipped, error_factors=np.zeros((0, 0)))
     tables = [part.table for part in parts]
     ordered = [c for c in (*schema.ESTIMATES, *schema.EXTRA) if any(c in table.columns for table in tables)]
     return Estimates(

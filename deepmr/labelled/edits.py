@@ -25,7 +25,7 @@ class LabelledEdits:
     variance : of its error, above zero where it was measured.
     shared_variance : the part of it that all edits of the locus have in common, the error of their one reference; at
         least zero, and no more than `variance`.
-    level_residual : measured less predicted level of the reference, or None; NaN where unknown.
+    reference : measured level of the reference, or None; NaN where unknown.
     """
 
     variants: pd.DataFrame
@@ -33,13 +33,13 @@ class LabelledEdits:
     difference: Float[np.ndarray, "edits tasks"]
     variance: Float[np.ndarray, "edits tasks"]
     shared_variance: Float[np.ndarray, "edits tasks"]
-    level_residual: Float[np.ndarray, "edits tasks"] | None = None
+    reference: Float[np.ndarray, "edits tasks"] | None = None
 
     def __post_init__(self) -> None:
         checks.columns("labelled edits", self.variants.columns, PLACE)
         checks.unique("tasks of labelled edits", self.tasks)
         shape = (len(self.variants), len(self.tasks))
-        for name in ("difference", "variance", "shared_variance", "level_residual"):
+        for name in ("difference", "variance", "shared_variance", "reference"):
             if getattr(self, name) is not None:
                 checks.shape(name, getattr(self, name), shape)
         known = np.isfinite(self.difference)
@@ -59,7 +59,7 @@ class LabelledEdits:
             difference=self.difference[rows],
             variance=self.variance[rows],
             shared_variance=self.shared_variance[rows],
-            level_residual=None if self.level_residual is None else self.level_residual[rows],
+            reference=None if self.reference is None else self.reference[rows],
         )
 
     def to_frame(self) -> pd.DataFrame:

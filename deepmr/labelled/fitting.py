@@ -13,7 +13,6 @@ from deepmr.labelled.calibration import Key, LabelledCalibration, PairCalibratio
 from deepmr.labelled.components import fit_components
 from deepmr.labelled.edits import LabelledEdits
 from deepmr.labelled.misses import Misses, slope_misses
-from deepmr.linalg import segment_sum
 from deepmr.types import Estimates
 
 FEWEST, FEW = 5, 25  # labelled loci: below the first there is no calibration, below the second a warning
@@ -26,6 +25,7 @@ def fit_labelled(
     predicted: Float[np.ndarray, "edits tasks"],
     estimates: Estimates,
     *,
+    levels: Float[np.ndarray, "edits tasks"] | None = None,
     bootstrap: Estimates | None = None,
 ) -> LabelledCalibration:
     """Find how far predicted causal effects miss measured ones, and how certain each can be, from labelled edits.
@@ -36,7 +36,9 @@ def fit_labelled(
     predicted : effects that the ensemble predicts of these edits on `labels.tasks`.
     estimates : causal effects at the labelled loci in the model, with the errors that members share, made as those
         will be that the calibration is applied to.
-    bootstrap : the same from an ensemble whose members saw resampled data, at the same loci; None without.
+    levels : what the ensemble predicts for the reference of every edit; None where that, or the measured level, is not
+        known.
+    bootstrap : estimates from an ensemble whose members saw resampled data, at the same loci; None without.
 
     Returns
     -------
@@ -68,6 +70,7 @@ def fit_labelled(
     """
     checks.shape("predicted", predicted, (len(labels), len(labels.tasks)))
     checks.finite("predicted", predicted)
+    residual = None if levels is None or labels.reference is None else labels.reference - levels
     table = estimates.table
     if estimates.error_factors is None or len(estimates.error_factors) < 2:
         raise InputError("labelled edits calibrate effects of ensemble members: the estimates carry no shared errors")
@@ -77,9 +80,9 @@ def fit_labelled(
     skipped: dict[str, str] = {}
     warnings: list[str] = []
     for key, rows in _groups(table):
-        name = "{0}: {1} on {2}".format(*key)
+        name = f"{key[0]}: {key[1]} on {key[2]}"
         spread = None if bootstrap is None else _spread(bootstrap, key)
-        found = _fit_pair(key, rows, labels, predicted, estimates, spread)
+        found = _fit_pair(key, rows, labels, predicted, estimates, residual, spread)
         if isinstance(found, str):
             skipped[name] = found
             continue
@@ -114,10 +117,11 @@ def _fit_pair(
     labels: LabelledEdits,
     predicted: Float[np.ndarray, "edits tasks"],
     estimates: Estimates,
+    residual: Float[np.ndarray, "edits tasks"] | None,
     spread: float | None,
 ) -> PairCalibration | str:
     """Calibrate one method and pair, or say why not."""
-    method, exposure, outcome = key
+    _, exposure, outcome = key
     missing = [task for task in (exposure, outcome) if task not in labels.tasks]
     if missing:
         return f"no labels for {' and '.join(missing)}"
@@ -140,25 +144,28 @@ def _fit_pair(
         labels.shared_variance[np.ix_(order, columns)],
         slope,
         offsets,
-        level_residual=_level_residual(labels, order[offsets[:-1]], columns, slope),
+        level_residual=_composite(residual, order[offsets[:-1]], columns, slope),
     )
     if not misses.scale > FOLLOWS * misses.scale_se:
         return (
             f"measured changes of {exposure} do not follow the predicted ones: slope {misses.scale:.3g}, "
             f"standard error {misses.scale_se:.2g}"
         )
-    assert estimates.error_factors is not None  # noqa: S101 - checked by the caller; for the type checker
+    assert estimates.error_factors is not None
     factors = estimates.error_factors[:, taken]
     return _assemble(key, misses, slope, factors, loci[used], counts.astype(float), spread)
 
 
-def _level_residual(
-    labels: LabelledEdits, first: Int[np.ndarray, "loci"], columns: list[int], slope: Float[np.ndarray, "loci"]
+def _composite(
+    residual: Float[np.ndarray, "edits tasks"] | None,
+    first: Int[np.ndarray, "loci"],
+    columns: list[int],
+    slope: Float[np.ndarray, "loci"],
 ) -> Float[np.ndarray, "loci"] | None:
     """Return the residual of outcome less slope times exposure of the references, where levels are known."""
-    if labels.level_residual is None:
+    if residual is None:
         return None
-    of_pair = labels.level_residual[np.ix_(first, columns)]
+    of_pair = residual[np.ix_(first, columns)]
     return of_pair[:, 1] - slope * of_pair[:, 0]
 
 
