@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from deepmr import checks
 from deepmr.commands.calibrations import read_calibrations
 from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError
-from deepmr.instruments.strength import Selection, effect_scales, select_pairs
+from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs
 from deepmr.io.fasta import read_fasta
 from deepmr.io.files import atomic_path
 from deepmr.io.labelled_calibration import write_labelled_calibration
@@ -26,6 +26,7 @@ from deepmr.ism.calibration import Calibration, sequence_digests
 from deepmr.ism.members import pool_members
 from deepmr.ism.mutate import mutate
 from deepmr.labelled import LabelledCalibration, LabelledEdits, PairCalibration, fit_labelled
+from deepmr.labelled.fitting import BASE
 from deepmr.labelled.matching import match_edits
 from deepmr.labelled.worth import recommend, worth_of_labels
 from deepmr.mr import METHODS, estimate_effects
@@ -82,13 +83,17 @@ def calibrate_edits(options: Mapping[str, Any]) -> dict[str, object]:
             f"{options['labelled_edits']}: has labels for {labels.tasks[0]} only; a causal effect is calibrated on "
             "labels of the exposure and of the outcome"
         )
-    effects, reference = _of_labels(labels, predicted)
+    scales = effect_scales(predicted.stats)
+    own = _at_labelled_loci(labels, predicted.stats)
+    rows = _matched(labels, own, predicted.loci)
+    effects, reference = _of_labels(labels, own, rows, predicted)
     estimate = _Estimator(methods=methods, selection=selection, labels=labels, least=options["min_instruments"])
     bootstrap = options["bootstrap_effects"]
     calibration = fit_labelled(
         labels,
         effects,
         estimate(predicted.stats),
+        instrument=_instruments(own, labels.tasks, scales, selection)[rows],
         levels=reference,
         bootstrap=None if bootstrap is None else estimate(_bootstrap(bootstrap, levels, labels)),
     )
@@ -96,6 +101,7 @@ def calibrate_edits(options: Mapping[str, Any]) -> dict[str, object]:
     number = {locus: k for k, locus in enumerate(predicted.loci)}
     calibration = replace(
         calibration,
+        pairs=tuple(pair for pair in calibration.pairs if pair.method in methods),
         loci=tuple(used),
         digests=tuple(predicted.digests[number[locus]] for locus in used) if predicted.digests else (),
         members=predicted.members,
@@ -120,12 +126,12 @@ class _Estimator:
     def __call__(self, blocks: Sequence[SummaryStats]) -> Estimates:
         """Return the estimates of every ordered pair of labelled tasks."""
         tasks = self.labels.tasks
-        loci = set(self.labels.variants["locus"])
         pairs = [(x, y) for x in tasks for y in tasks if x != y]
-        own = [_rows(block, block.variants["locus"].astype(str).isin(loci).to_numpy()) for block in blocks]
+        own = _at_labelled_loci(self.labels, blocks)
         names = list(dict.fromkeys(locus for block in own for locus in block.variants["locus"].astype(str)))
         chosen = select_pairs(own, pairs=pairs, scales=effect_scales(blocks), loci=names, selection=self.selection)
-        return estimate_effects(chosen, methods=self.methods, min_instruments=self.least)
+        methods = tuple(dict.fromkeys((*self.methods, BASE)))
+        return estimate_effects(chosen, methods=methods, min_instruments=self.least)
 
 
 def _predicted(options: Mapping[str, Any], levels: Calibration | None) -> Predicted:
@@ -188,17 +194,35 @@ def _bootstrap(path: Path, levels: Calibration | None, labels: LabelledEdits) ->
     return predicted.stats
 
 
+def _at_labelled_loci(labels: LabelledEdits, blocks: Sequence[SummaryStats]) -> list[SummaryStats]:
+    """Return the effects at labelled loci."""
+    wanted = set(labels.variants["locus"])
+    return [_rows(block, block.variants["locus"].astype(str).isin(wanted).to_numpy()) for block in blocks]
+
+
+def _matched(labels: LabelledEdits, own: Sequence[SummaryStats], loci: Sequence[str]) -> Int[np.ndarray, "edits"]:
+    """Return the row of every labelled edit among the effects at labelled loci."""
+    variants = pd.concat([part.variants.astype({"locus": str}) for part in own], ignore_index=True)
+    return match_edits(labels.variants, variants, list(loci))
+
+
+def _instruments(
+    own: Sequence[SummaryStats], tasks: Sequence[str], scales: Mapping[str, EffectScale], selection: Selection
+) -> Bool[np.ndarray, "variants tasks"]:
+    """Return which edits are instruments for each task as exposure, by the rule of the estimates."""
+    columns = [
+        np.concatenate([is_strong(part, exposure=task, scale=scales[task], selection=selection) for part in own])
+        for task in tasks
+    ]
+    return np.column_stack(columns)
+
+
 def _of_labels(
-    labels: LabelledEdits, predicted: Predicted
+    labels: LabelledEdits, own: Sequence[SummaryStats], rows: Int[np.ndarray, "edits"], predicted: Predicted
 ) -> tuple[Float[np.ndarray, "edits tasks"], Float[np.ndarray, "edits tasks"] | None]:
     """Return predicted effects of the labelled edits, and predicted levels of their references."""
-    wanted = set(labels.variants["locus"])
-    parts = [_rows(block, block.variants["locus"].astype(str).isin(wanted).to_numpy()) for block in predicted.stats]
-    variants = pd.concat([part.variants.astype({"locus": str}) for part in parts], ignore_index=True)
-    rows = match_edits(labels.variants, variants, list(predicted.loci))
-    traits = predicted.stats[0].traits
-    columns = [traits.index(task) for task in labels.tasks]
-    effects = np.concatenate([part.beta for part in parts])[np.ix_(rows, columns)]
+    columns = [predicted.stats[0].traits.index(task) for task in labels.tasks]
+    effects = np.concatenate([part.beta for part in own])[np.ix_(rows, columns)]
     if predicted.levels is None or labels.reference is None:
         return effects, None
     home = pd.Index(predicted.loci).get_indexer(pd.Index(labels.variants["locus"]))

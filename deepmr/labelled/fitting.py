@@ -1,10 +1,11 @@
 """From labelled edits and the slopes of their loci to a calibration."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from deepmr import checks
 from deepmr.errors import InputError
@@ -13,8 +14,10 @@ from deepmr.labelled.calibration import Key, LabelledCalibration, PairCalibratio
 from deepmr.labelled.components import fit_components
 from deepmr.labelled.edits import LabelledEdits
 from deepmr.labelled.misses import Misses, slope_misses
+from deepmr.linalg import segment_sum
 from deepmr.types import Estimates
 
+BASE = "ivw"  # the estimator that is, in other words, what labels measure
 FEWEST, FEW = 5, 25  # labelled loci: below the first there is no calibration, below the second a warning
 SHARE = 0.03  # error that members share, as a share of the effect, which good ensembles had in simulations
 FOLLOWS = 3.0  # standard errors by which measured changes of the exposure must follow the predicted ones
@@ -25,6 +28,7 @@ def fit_labelled(
     predicted: Float[np.ndarray, "edits tasks"],
     estimates: Estimates,
     *,
+    instrument: Bool[np.ndarray, "edits tasks"] | None = None,
     levels: Float[np.ndarray, "edits tasks"] | None = None,
     bootstrap: Estimates | None = None,
 ) -> LabelledCalibration:
@@ -35,7 +39,9 @@ def fit_labelled(
     labels : measured edits of the labelled loci.
     predicted : effects that the ensemble predicts of these edits on `labels.tasks`.
     estimates : causal effects at the labelled loci in the model, with the errors that members share, made as those
-        will be that the calibration is applied to.
+        will be that the calibration is applied to; with those of `ivw`, see Notes.
+    instrument : whether an edit is an instrument for each task as exposure; others tell nothing of its effects. None
+        takes every edit whose predicted change is not 0.
     levels : what the ensemble predicts for the reference of every edit; None where that, or the measured level, is not
         known.
     bootstrap : estimates from an ensemble whose members saw resampled data, at the same loci; None without.
@@ -52,13 +58,16 @@ def fit_labelled(
 
     Notes
     -----
-    Per method and pair, with the misses e_i of `slope_misses` at n labelled loci:
+    Per method and pair, at n labelled loci:
 
+    - The miss e_i of `slope_misses`, against the slope that is predicted for the labelled edits themselves, so that it
+      does not matter which instruments of a locus were measured; plus what the method's estimate differs from `ivw`,
+      where both are there. Without estimates of `ivw`, against the method's estimate.
     - shift = mean(e), unweighted: loci whose labels are noisier may be those that miss more. se^2 = var(e) / n,
       t with n - 1 degrees of freedom.
     - Few labels: the shift is multiplied by k = s^2 / (s^2 + se^2) and has the variance k se^2. s^2 is the variance of
       the shared error expected without labels: that of the mean slope over (bootstrap) members, times 1 + 1/K, plus
-      (0.03 b)^2.
+      (0.03 b)^2; or shift^2 - se^2, where the labels show more than that.
     - Locally e_i ~ N(delta, v_i + a^2 B_i + h^2), see `fit_components`.
 
     Labelled loci must be like those that are analysed, and labelled edits like their instruments.
@@ -79,10 +88,13 @@ def fit_labelled(
     pairs: list[PairCalibration] = []
     skipped: dict[str, str] = {}
     warnings: list[str] = []
-    for key, rows in _groups(table):
+    by_key = dict(_groups(table))
+    for key, rows in by_key.items():
         name = f"{key[0]}: {key[1]} on {key[2]}"
         spread = None if bootstrap is None else _spread(bootstrap, key)
-        found = _fit_pair(key, rows, labels, predicted, estimates, residual, spread)
+        base = None if key[0] == BASE else by_key.get((BASE, *key[1:]))
+        data = _Labels(labels=labels, predicted=predicted, instrument=instrument, residual=residual)
+        found = _fit_pair(key, rows, base, data, estimates, spread)
         if isinstance(found, str):
             skipped[name] = found
             continue
@@ -111,49 +123,81 @@ def _spread(bootstrap: Estimates, key: Key) -> float | None:
     return None if rows is None else float(np.sum(bootstrap.error_factors[:, rows].mean(axis=1) ** 2))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labels:
+    """Labelled edits with all that is predicted of them; see `fit_labelled`."""
+
+    labels: LabelledEdits
+    predicted: Float[np.ndarray, "edits tasks"]
+    instrument: Bool[np.ndarray, "edits tasks"] | None
+    residual: Float[np.ndarray, "edits tasks"] | None
+
+    def usable(self, columns: list[int]) -> Bool[np.ndarray, "edits"]:
+        """Return which edits tell of the effect of the first task on the second."""
+        measured: np.ndarray = np.isfinite(self.labels.difference[:, columns]).all(axis=1)
+        measured &= self.predicted[:, columns[0]] != 0
+        return measured if self.instrument is None else measured & self.instrument[:, columns[0]]
+
+
 def _fit_pair(
     key: Key,
     rows: Int[np.ndarray, "rows"],
-    labels: LabelledEdits,
-    predicted: Float[np.ndarray, "edits tasks"],
+    base: Int[np.ndarray, "_"] | None,
+    data: _Labels,
     estimates: Estimates,
-    residual: Float[np.ndarray, "edits tasks"] | None,
     spread: float | None,
 ) -> PairCalibration | str:
-    """Calibrate one method and pair, or say why not."""
-    _, exposure, outcome = key
+    """Calibrate one method and pair, or say why not; `base` are the rows of the same pair by inverse-variance."""
+    labels, (method, exposure, outcome) = data.labels, key
     missing = [task for task in (exposure, outcome) if task not in labels.tasks]
     if missing:
         return f"no labels for {' and '.join(missing)}"
     columns = [labels.tasks.index(exposure), labels.tasks.index(outcome)]
-    loci = pd.Index(estimates.table["locus"].to_numpy()[rows])
+    if base is not None:  # a locus needs both estimates
+        rows = rows[np.isin(_loci(estimates, rows), _loci(estimates, base))]
+    loci = pd.Index(_loci(estimates, rows))
     home = loci.get_indexer(pd.Index(labels.variants["locus"]))
-    usable = (home >= 0) & np.isfinite(labels.difference[:, columns]).all(axis=1) & (predicted[:, columns[0]] != 0)
-    order = np.flatnonzero(usable)
+    order = np.flatnonzero((home >= 0) & data.usable(columns))
     order = order[np.argsort(home[order], kind="stable")]
     used, counts = np.unique(home[order], return_counts=True)
     if len(used) < FEWEST:
-        return f"{len(used)} loci have labels for both tasks and an estimate; at least {FEWEST} needed"
+        return (
+            f"{len(used)} labelled loci have an estimate and edits measured for both tasks that are instruments for "
+            f"{exposure}; at least {FEWEST} needed"
+        )
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    taken, u = rows[used], predicted[order, columns[0]]
+    taken, predicted = rows[used], data.predicted[np.ix_(order, columns)]
     slope = estimates.table["beta"].to_numpy(float)[taken]
+    expected, gap = slope, np.zeros(len(slope))
+    if method == BASE or base is not None:
+        u, v = predicted.T
+        expected = segment_sum(u * v, offsets) / segment_sum(u**2, offsets)
+    if base is not None:
+        at = pd.Index(_loci(estimates, base)).get_indexer(loci[used])
+        gap = estimates.table["beta"].to_numpy(float)[base[at]] - slope
     misses = slope_misses(
-        u,
+        predicted[:, 0],
         labels.difference[np.ix_(order, columns)],
         labels.variance[np.ix_(order, columns)],
         labels.shared_variance[np.ix_(order, columns)],
-        slope,
+        expected,
         offsets,
-        level_residual=_composite(residual, order[offsets[:-1]], columns, slope),
+        level_residual=_composite(data.residual, order[offsets[:-1]], columns, expected),
     )
     if not misses.scale > FOLLOWS * misses.scale_se:
         return (
             f"measured changes of {exposure} do not follow the predicted ones: slope {misses.scale:.3g}, "
             f"standard error {misses.scale_se:.2g}"
         )
-    assert estimates.error_factors is not None
-    factors = estimates.error_factors[:, taken]
+    misses = replace(misses, miss=misses.miss + gap)
+    factors = np.zeros((0, 0)) if estimates.error_factors is None else estimates.error_factors[:, taken]
     return _assemble(key, misses, slope, factors, loci[used], counts.astype(float), spread)
+
+
+def _loci(estimates: Estimates, rows: Int[np.ndarray, "_"]) -> np.ndarray:
+    """Return the loci of some rows."""
+    names: np.ndarray = estimates.table["locus"].to_numpy(object)[rows]
+    return names
 
 
 def _composite(
@@ -184,13 +228,14 @@ def _assemble(
     components = fit_components(misses.miss, misses.variance, member)
     se2 = float(np.var(misses.miss, ddof=1) / n)
     shared = float(np.sum(factors.mean(axis=1) ** 2)) if spread is None else spread
-    prior2 = shared + (SHARE * float(slope.mean())) ** 2
+    shift = float(misses.miss.mean())
+    prior2 = max(shared + (SHARE * float(slope.mean())) ** 2, shift**2 - se2)
     method, exposure, outcome = key
     return PairCalibration(
         method=method,
         exposure=exposure,
         outcome=outcome,
-        shift=float(misses.miss.mean()),
+        shift=shift,
         se=float(np.sqrt(se2)),
         df=float(n - 1),
         shrink=prior2 / (prior2 + se2) if prior2 + se2 > 0 else 1.0,
