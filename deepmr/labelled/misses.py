@@ -67,7 +67,9 @@ def slope_misses(
     The stated variances may miss noise, also noise that exposure and outcome have in common. The scatter of y - b x
     among the edits of a locus, about their mean, shows all of it: `noise` is its ratio to what was stated, over all
     loci (1 where fewer than 20 degrees of freedom tell). The noise of the references does not show there; it is taken
-    as stated, or, where levels are known, from the scatter of their residuals if that is larger.
+    as stated, or, where levels are known, from the scatter of their residuals if that is larger. Residuals hold the
+    ensemble's own error of levels too, so that this factor is never let above `noise` (nor below 1): noise that is
+    overstated would make local intervals too short.
     """
     counts = np.diff(offsets).astype(float)
     b = segment_repeat(slope, offsets)
@@ -82,7 +84,7 @@ def slope_misses(
     own = np.maximum(variance[:, 1] + b**2 * variance[:, 0] - reference, 0.0)
     noise = _noise_of_edits(composite, own, offsets)
     stated = segment_sum(reference, offsets) / counts  # one reference a locus
-    factor = _noise_of_references(stated, level_residual)
+    factor = min(_noise_of_references(stated, level_residual), max(noise, 1.0))
     norm = scale * square
     edits_part = divide(noise * segment_sum(predicted**2 * own, offsets), norm**2)
     reference_part = divide(factor * stated * segment_sum(predicted, offsets) ** 2, norm**2)

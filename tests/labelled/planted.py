@@ -19,6 +19,7 @@ class Planted:
 
     labels: LabelledEdits
     predicted: np.ndarray
+    levels: np.ndarray
     labelled: Estimates
     target: Estimates
     truth: np.ndarray
@@ -40,13 +41,14 @@ def estimates_of(beta, factors, names, sampling=1e-3):
 
 def plant(
     rng, *, n_lab=100, n_edits=5, n_target=150, bias=0.19, beta=4.15, spread=0.36, uneven=0.1, member=0.1, common=0.05,
-    noise=1.0, correlated=0.0, dose=0.9, stated=1.0, bias_slope=0.0,
+    noise=1.0, correlated=0.0, dose=0.9, stated=1.0, bias_slope=0.0, level_error=0.3,
 ):  # fmt: skip
     """Draw one study.
 
     bias: error that all members share, `uneven` how it varies over loci, bias_slope how it goes with the slope.
     member, common: standard deviation of members' own errors, per locus and at all loci alike. noise: standard
-    deviation of a label; correlated: of noise that exposure and outcome have in common; stated: what is said of noise.
+    deviation of a label; correlated: of noise that exposure and outcome have in common; stated: what is said of
+    the variance of noise; level_error: by how much the ensemble misses the level of a reference.
     """
     n = n_lab + n_target
     truth = beta + spread * rng.normal(size=n)
@@ -62,12 +64,9 @@ def plant(
     x = dose * u + rng.normal(size=len(home))
     y = truth[home] * x
 
-    def noisy():
-        both = correlated * rng.normal(size=(n_lab * n_edits, 1)) + noise * rng.normal(size=(n_lab * n_edits, 2))
-        reference = correlated * rng.normal(size=(n_lab, 1)) + noise * rng.normal(size=(n_lab, 2))
-        return both - reference[home]
-
-    difference = np.column_stack([x, y]) + noisy()
+    both = correlated * rng.normal(size=(n_lab * n_edits, 1)) + noise * rng.normal(size=(n_lab * n_edits, 2))
+    reference = correlated * rng.normal(size=(n_lab, 1)) + noise * rng.normal(size=(n_lab, 2))
+    difference = np.column_stack([x, y]) + both - reference[home]
     said = np.full(difference.shape, stated * noise**2)
     labels = LabelledEdits(
         variants=pd.DataFrame({"locus": names[home], "effect_allele": "A"}),
@@ -75,10 +74,13 @@ def plant(
         difference=difference,
         variance=2 * said,
         shared_variance=said,
+        reference=20.0 + reference[home],
     )
+    levels = 20.0 + level_error * rng.normal(size=(n_lab, 2))
     return Planted(
         labels=labels,
         predicted=np.column_stack([u, mean[home] * u]),
+        levels=levels[home],
         labelled=estimates_of(mean[lab], factors[:, lab], names[lab]),
         target=estimates_of(mean[n_lab:], factors[:, n_lab:], names[n_lab:]),
         truth=truth[n_lab:],
