@@ -58,28 +58,22 @@ def read_calibrations(
     return (None if of_levels is None else of_levels[0]), (None if labelled is None else labelled[0])
 
 
-def check_apart(
-    source: Source,
-    *,
-    loci: Sequence[str],
-    digests: Sequence[str],
-    members: Sequence[str],
-    allow_overlap: bool,
-) -> None:
+def check_apart(source: Source, calibration: Calibration | LabelledCalibration, *, allow_overlap: bool) -> None:
     """Raise `InputError` when a calibration was made with other members, or on loci that are to be analysed.
 
     Parameters
     ----------
     source : effects to analyse.
-    loci, digests, members : of the calibration.
+    calibration : of either kind.
     allow_overlap : accept loci that it was fitted to.
     """
+    loci, digests, members = calibration.loci, calibration.digests, calibration.members
     file = source.file
     found = set() if file is None else set(file.members["sha256"]) - {""}
     if found and any(members) and set(members) != found:
         raise InputError("the calibration was made with another ensemble: the checksums of the members differ")
     # Bases tell more than names; a table of effects has names only.
-    keys, used = (source.loci, loci) if file is None or not digests else (sequence_digests(file.sequences), digests)
+    keys, used = (source.loci, loci) if file is None else (sequence_digests(file.sequences), digests)
     known = set(used)
     shared = [locus for locus, key in zip(source.loci, keys, strict=True) if key in known]
     if shared and not allow_overlap:

@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,19 +12,22 @@ from cyclopts import Parameter
 
 from deepmr import checks
 from deepmr.commands.calibrations import check_apart, read_calibrations, warn_of_pairs
+from deepmr.commands.chosen import choose_instruments, read_selection, warn_of_copies
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
-from deepmr.commands.source import open_source, pooled_blocks
+from deepmr.commands.mr_intervals import check_interval, estimates_with_intervals, resampled_pairs
+from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError, TooFewInstruments
+from deepmr.inference import MemberInterval
 from deepmr.instruments.matching import Match
 from deepmr.instruments.strands import Palindromes
-from deepmr.instruments.strength import Rule, Selection, effect_scales, select_pairs
+from deepmr.instruments.strength import Rule, Selection
 from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import skipped_path, write_estimates, write_table
 from deepmr.ism.calibration import Calibration
 from deepmr.labelled import LabelledCalibration, apply_labelled, with_calibrated
-from deepmr.mr import METHODS, estimate_effects
+from deepmr.mr import METHODS
 from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
 from deepmr.types import Estimates, Instruments
 
@@ -45,7 +47,13 @@ COMMON = {
 }
 OF_EFFECTS = Parameter(group="For an effects file")
 OF_GWAS = Parameter(group="For files of GWAS results")
-FOR_EFFECTS = {"rule", "threshold", "significance", "calibration", "scaling", "allow_overlap"}
+FOR_EFFECTS = {"rule", "threshold", "significance", "spans", "motif", "split_members"} | {
+    "calibration",
+    "scaling",
+    "allow_overlap",
+    "interval",
+    "bootstrap",
+}
 
 MODEL = "intervals are of the effect in the model: an error that all its members share is in none of them"
 UNCALIBRATED = "; nor were standard errors checked against data (deepmr calibrate, --calibration)"
@@ -61,10 +69,15 @@ def mr(
     rule: Annotated[Rule, OF_EFFECTS] = "relative",
     threshold: Annotated[float | None, OF_EFFECTS] = None,
     significance: Annotated[float, OF_EFFECTS] = 0.05,
+    spans: Annotated[Path | None, OF_EFFECTS] = None,
+    motif: Annotated[list[str] | None, OF_EFFECTS] = None,
+    split_members: Annotated[bool, OF_EFFECTS] = False,
     min_instruments: int = 3,
     calibration: Annotated[Path | list[Path] | None, OF_EFFECTS] = None,
     scaling: Annotated[Literal["variance", "isotonic"], OF_EFFECTS] = "variance",
     allow_overlap: Annotated[bool, OF_EFFECTS] = False,
+    interval: Annotated[MemberInterval, OF_EFFECTS] = "moderated",
+    bootstrap: Annotated[Path | None, OF_EFFECTS] = None,
     level: float = 0.95,
     save_instruments: Path | None = None,
     p_threshold: Annotated[float, OF_GWAS] = 5e-8,
@@ -105,12 +118,20 @@ def mr(
         Estimators; default ivw, egger and wald (GWAS: ivw_random, egger, weighted median and mode; raps and
         debiased_ivw too where instruments are weak, mean F below 10). An unknown name lists them all.
     rule
-        How instruments are chosen: by relative size and significance, by the F statistic alone, or by the paper's
-        pooled z-score.
+        How instruments are chosen: by relative size and significance, by the F statistic alone, by the paper's
+        pooled z-score, or as by relative size within given spans (motif). deepmr thresholds shows what this matters.
     threshold
-        Share of the pooled 99th percentile (default 0.25), F (10) or z-score (1).
+        Share of the pooled 99th percentile (default 0.25; for motif, 0 drops the floor of size), F (10) or z-score (1).
     significance
-        Level of the test that the relative rule adds; 1 turns it off.
+        Level of the test that the relative and motif rules add; 1 turns it off.
+    spans
+        For rule motif: where instruments may lie, such as hits of a motif; BED, or a table with locus or chrom, start
+        and end (0-based, half-open).
+    motif
+        Names of the spans that count, * for anything: NAME for every exposure, EXPOSURE=NAME for one; default all.
+    split_members
+        Let one half of the members select instruments whose effects are from the other half, both ways round, and
+        average; needs 4 members.
     min_instruments
         Fewest instruments that a locus needs.
     calibration
@@ -120,6 +141,12 @@ def mr(
         Correction to use: one factor of the variance, or isotonic at the level.
     allow_overlap
         Accept loci that the calibration was fitted to.
+    interval
+        Intervals of the effect in the model: moderated, members and rubin hold what one more network would show; mean
+        and jackknife what endlessly many would show on average; paired_sd, the article's, and gls are to compare with.
+    bootstrap
+        Effects of the same edits by as many networks trained with --resample; their spread is used where it gives the
+        mean over loci a larger error.
     level
         Level of the confidence intervals.
     save_instruments
@@ -173,7 +200,8 @@ def mr(
     """
     options = {name: value for name, value in locals().items() if name != "overwrite"}
     _refuse_options_of_the_other(options)
-    methods = list(dict.fromkeys(method or ([] if effects is None else ["ivw", "egger", "wald"])))
+    default = ["ivw_gls", "debiased_gls"] if interval == "gls" else ["ivw", "egger", "wald"]
+    methods = list(dict.fromkeys(method or ([] if effects is None else default)))
     for name in methods:
         if name in MULTIVARIABLE and not multivariable:
             raise InputError(f"method {name!r} is for several exposures in one model: add --multivariable")
@@ -202,32 +230,50 @@ def mr(
             save_instruments=save_instruments or instruments_path(out),
             options=options,
         )
-    selection = Selection(rule=rule, threshold=threshold, significance=significance)
+    check_interval(interval, methods, bootstrap=bootstrap is not None, split=split_members)
+    if split_members and save_instruments is not None:
+        raise InputError("--save-instruments is one table; with --split-members each half has instruments of its own")
     calibrated, labelled = read_calibrations(calibration)
     with open_source(effects) as source:
-        pairs = _pairs([task.name for task in source.tasks], exposure, outcome)
-        for one in (calibrated, labelled):
-            if one is None:
-                continue
-            check_apart(source, loci=one.loci, digests=one.digests, members=one.members, allow_overlap=allow_overlap)
-            if not source.has_members:
-                raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
+        pairs = task_pairs([task.name for task in source.tasks], exposure, outcome)
         if calibrated is not None:
-            _warn_of_tasks(calibrated, pairs)
+            check_calibration(calibrated, source, pairs, allow_overlap=allow_overlap)
+        if labelled is not None:
+            check_apart(source, labelled, allow_overlap=allow_overlap)
+        if (calibrated is not None or labelled is not None) and not source.has_members:
+            raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
+        selection = read_selection(source, [exposure for exposure, _ in pairs], options=options)
         if labelled is not None:
             _warn_of_selection(labelled, selection, min_instruments)
-        tasks = sorted({task for pair in pairs for task in pair})
-        stats = partial(pooled_blocks, source, tasks, calibration=calibrated, scaling=scaling, level=level)
-        scales = effect_scales(stats(description="sizes of effects"))
-        blocks = stats(description="instruments")
-        chosen = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
-        instruments = list(chosen)
-    estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
+        chosen = choose_instruments(
+            source,
+            pairs,
+            selection=selection,
+            calibration=calibrated,
+            scaling=scaling,
+            level=level,
+            split=split_members,
+        )
+        instruments = chosen.ways[0]
+        if not source.has_members and interval != "moderated":
+            raise InputError(f"{effects}: has no members, and interval {interval} is made from them")
+        resampled = None
+        if bootstrap is not None:
+            with open_source(bootstrap) as other:
+                resampled = resampled_pairs(instruments, source, other, path=bootstrap, calibration=calibrated)
+    warn_of_copies(instruments)
+    estimates, intervals = estimates_with_intervals(
+        chosen, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
+    )
     both = estimates
     if labelled is not None:
-        warn_of_pairs(estimates, labelled)
-        both = with_calibrated(estimates, apply_labelled(estimates, labelled, level=level))
-    inputs = {"effects": effects, **_named(calibration)}
+        # With the members' own errors, as the labels were fitted with, whichever interval the model has.
+        plain = chosen.estimate(methods=methods, min_instruments=min_instruments, level=level)
+        warn_of_pairs(plain, labelled)
+        both = with_calibrated(estimates, apply_labelled(plain, labelled, level=level))
+    inputs = {"effects": effects, **_named(calibration)} | {
+        name: path for name, path in (("spans", spans), ("bootstrap", bootstrap)) if path is not None
+    }
     record = provenance("mr", options=options, inputs=inputs)
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
@@ -238,9 +284,9 @@ def mr(
             f"{skipped_path(out)} says why"
         )
     estimand = str(estimates.table["estimand"].iloc[0])
-    written = {} if save_instruments is None else {"instruments": str(save_instruments)}
+    written: dict[str, object] = {} if save_instruments is None else {"instruments": str(save_instruments)}
     if estimand == "model":
-        written = {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
+        written = intervals | {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
     summary = _summary(estimates, instruments, methods)
     if labelled is not None:
         summary |= _summary_of_calibrated(both, labelled)
@@ -263,8 +309,21 @@ def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:
             )
 
 
-def _pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] | None) -> list[Pair]:
-    """Return the ordered pairs asked for."""
+def task_pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] | None) -> list[Pair]:
+    """Return the ordered pairs asked for.
+
+    Parameters
+    ----------
+    tasks
+        Those that there are.
+    exposure, outcome
+        Names; None for all.
+
+    Raises
+    ------
+    InputError
+        For an unknown task, or no pair.
+    """
     for name in (*(exposure or ()), *(outcome or ())):
         if name not in tasks:
             raise InputError(
@@ -282,7 +341,21 @@ def _named(calibration: Path | list[Path] | None) -> dict[str, Path]:
     return {"calibration" if k == 0 else f"calibration_{k + 1}": path for k, path in enumerate(files)}
 
 
-def _warn_of_tasks(calibration: Calibration, pairs: Sequence[Pair]) -> None:
+def check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:
+    """Raise `InputError` for a calibration of another ensemble or of the loci themselves; warn of tasks without one.
+
+    Parameters
+    ----------
+    calibration
+        What deepmr calibrate wrote.
+    source
+        The effects.
+    pairs
+        Exposure and outcome of each.
+    allow_overlap
+        Whether loci may have served the calibration.
+    """
+    check_apart(source, calibration, allow_overlap=allow_overlap)
     for task in sorted({task for pair in pairs for task in pair}):
         if calibration.find(task) is None:
             reason = calibration.skipped.get(task, "it is not in the calibration")
@@ -329,6 +402,7 @@ def _summary(estimates: Estimates, instruments: Sequence[Instruments], methods: 
                     **here,
                     "loci": len(packed.loci),
                     "used": len(mine),
+                    "estimand": packed.estimand,
                     "skipped": int(_matches(skipped, here).sum()),
                     "median_instruments": float(mine["n"].median()) if len(mine) else 0.0,
                     "median_beta": float(mine["beta"].median()) if len(mine) else None,
