@@ -84,6 +84,8 @@ def total_error(
     sampling_var: Float[np.ndarray, "*shape"],
     sampling_df: Float[np.ndarray, "*shape"] | float,
     factors: Float[np.ndarray, "factors *shape"],
+    *,
+    padded: bool = False,
 ) -> TotalError:
     """Add the error that ensemble members share to a sampling variance.
 
@@ -92,6 +94,7 @@ def total_error(
     sampling_var : variance from the scatter over instruments or loci.
     sampling_df : its degrees of freedom; infinite for a known variance. Ignored where the variance is 0.
     factors : one a member; their squares sum to the variance over members, which has members - 1 degrees of freedom.
+    padded : whether a factor of exactly 0 only fills up a table in which others have more factors, and does not count.
 
     Notes
     -----
@@ -103,6 +106,9 @@ def total_error(
     https://doi.org/10.2307/3002019
     """
     member_var = np.sum(np.square(factors, dtype=float), axis=0)
+    if padded:
+        df = np.maximum(np.count_nonzero(factors, axis=0) - 1.0, 1.0)
+        return add_errors(sampling_var, sampling_df, member_var, df)
     return add_errors(sampling_var, sampling_df, member_var, float(max(len(factors) - 1, 1)))
 
 

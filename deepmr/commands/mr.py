@@ -11,6 +11,7 @@ import pandas as pd
 from cyclopts import Parameter
 
 from deepmr import checks
+from deepmr.commands.calibrations import check_apart, read_calibrations, warn_of_pairs
 from deepmr.commands.chosen import choose_instruments, read_selection, warn_of_copies
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
@@ -20,12 +21,12 @@ from deepmr.errors import InputError, TooFewInstruments
 from deepmr.inference import MemberInterval
 from deepmr.instruments.matching import Match
 from deepmr.instruments.strands import Palindromes
-from deepmr.instruments.strength import Rule
-from deepmr.io.calibration import read_calibration
+from deepmr.instruments.strength import Rule, Selection
 from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import skipped_path, write_estimates, write_table
-from deepmr.ism.calibration import Calibration, sequence_digests
+from deepmr.ism.calibration import Calibration
+from deepmr.labelled import LabelledCalibration, apply_labelled, with_calibrated
 from deepmr.mr import METHODS
 from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
 from deepmr.types import Estimates, Instruments
@@ -72,7 +73,7 @@ def mr(
     motif: Annotated[list[str] | None, OF_EFFECTS] = None,
     split_members: Annotated[bool, OF_EFFECTS] = False,
     min_instruments: int = 3,
-    calibration: Annotated[Path | None, OF_EFFECTS] = None,
+    calibration: Annotated[Path | list[Path] | None, OF_EFFECTS] = None,
     scaling: Annotated[Literal["variance", "isotonic"], OF_EFFECTS] = "variance",
     allow_overlap: Annotated[bool, OF_EFFECTS] = False,
     interval: Annotated[MemberInterval, OF_EFFECTS] = "moderated",
@@ -134,7 +135,8 @@ def mr(
     min_instruments
         Fewest instruments that a locus needs.
     calibration
-        What deepmr calibrate wrote; corrects standard errors.
+        What deepmr calibrate wrote: of levels, it corrects standard errors; on labelled edits, it adds calibrated
+        effects to those in the model. One of each may be given.
     scaling
         Correction to use: one factor of the variance, or isotonic at the level.
     allow_overlap
@@ -231,17 +233,22 @@ def mr(
     check_interval(interval, methods, bootstrap=bootstrap is not None, split=split_members)
     if split_members and save_instruments is not None:
         raise InputError("--save-instruments is one table; with --split-members each half has instruments of its own")
-    calibrated = None if calibration is None else read_calibration(calibration)
+    calibrated, labelled = read_calibrations(calibration)
     with open_source(effects) as source:
         pairs = task_pairs([task.name for task in source.tasks], exposure, outcome)
         if calibrated is not None:
             check_calibration(calibrated, source, pairs, allow_overlap=allow_overlap)
-            if not source.has_members:
-                raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
+        if labelled is not None:
+            check_apart(source, labelled, allow_overlap=allow_overlap)
+        if (calibrated is not None or labelled is not None) and not source.has_members:
+            raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
+        selection = read_selection(source, [exposure for exposure, _ in pairs], options=options)
+        if labelled is not None:
+            _warn_of_selection(labelled, selection, min_instruments)
         chosen = choose_instruments(
             source,
             pairs,
-            selection=read_selection(source, [exposure for exposure, _ in pairs], options=options),
+            selection=selection,
             calibration=calibrated,
             scaling=scaling,
             level=level,
@@ -258,15 +265,19 @@ def mr(
     estimates, intervals = estimates_with_intervals(
         chosen, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
     )
-    inputs = {"effects": effects} | {
-        name: path
-        for name, path in (("calibration", calibration), ("spans", spans), ("bootstrap", bootstrap))
-        if path is not None
+    both = estimates
+    if labelled is not None:
+        # With the members' own errors, as the labels were fitted with, whichever interval the model has.
+        plain = chosen.estimate(methods=methods, min_instruments=min_instruments, level=level)
+        warn_of_pairs(plain, labelled)
+        both = with_calibrated(estimates, apply_labelled(plain, labelled, level=level))
+    inputs = {"effects": effects, **_named(calibration)} | {
+        name: path for name, path in (("spans", spans), ("bootstrap", bootstrap)) if path is not None
     }
     record = provenance("mr", options=options, inputs=inputs)
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
-    write_estimates(estimates, out, provenance=record)
+    write_estimates(both, out, provenance=record)
     if not len(estimates):
         raise TooFewInstruments(
             f"none of {len(source.loci)} loci has an estimate for any of {len(pairs)} pairs; "
@@ -276,7 +287,11 @@ def mr(
     written: dict[str, object] = {} if save_instruments is None else {"instruments": str(save_instruments)}
     if estimand == "model":
         written = intervals | {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
-    return _summary(estimates, instruments, methods) | {"estimand": estimand, "estimates": str(out)} | written
+    summary = _summary(estimates, instruments, methods)
+    if labelled is not None:
+        summary |= _summary_of_calibrated(both, labelled)
+        estimand = "model, and calibrated beside it" if len(both) > len(estimates) else estimand
+    return summary | {"estimand": estimand, "estimates": str(out)} | written
 
 
 def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:
@@ -320,6 +335,12 @@ def task_pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[s
     return pairs
 
 
+def _named(calibration: Path | list[Path] | None) -> dict[str, Path]:
+    """Name the files of calibrations for the record; the first as ever."""
+    files = [calibration] if isinstance(calibration, Path) else list(calibration or ())
+    return {"calibration" if k == 0 else f"calibration_{k + 1}": path for k, path in enumerate(files)}
+
+
 def check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:
     """Raise `InputError` for a calibration of another ensemble or of the loci themselves; warn of tasks without one.
 
@@ -334,25 +355,39 @@ def check_calibration(calibration: Calibration, source: Source, pairs: Sequence[
     allow_overlap
         Whether loci may have served the calibration.
     """
-    file = source.file
-    members = set() if file is None else set(file.members["sha256"]) - {""}
-    if members and any(calibration.members) and set(calibration.members) != members:
-        raise InputError("the calibration was made with another ensemble: the checksums of the members differ")
-    # Bases tell more than names; a table of effects has names only.
-    keys, used = (
-        (source.loci, calibration.loci) if file is None else (sequence_digests(file.sequences), calibration.digests)
-    )
-    known = set(used)
-    shared = [locus for locus, key in zip(source.loci, keys, strict=True) if key in known]
-    if shared and not allow_overlap:
-        raise InputError(
-            f"{len(shared)} of {len(source.loci)} loci were used for the calibration, first {shared[0]}; calibrate on "
-            "other held-out sequences, or accept it with --allow-overlap"
-        )
+    check_apart(source, calibration, allow_overlap=allow_overlap)
     for task in sorted({task for pair in pairs for task in pair}):
         if calibration.find(task) is None:
             reason = calibration.skipped.get(task, "it is not in the calibration")
             log.warning("standard errors of task %s are the ensemble's own: %s", task, reason)
+
+
+def _warn_of_selection(labelled: LabelledCalibration, selection: Selection, min_instruments: int) -> None:
+    """Warn where instruments are chosen otherwise than at the labelled loci: their shift is that of other slopes."""
+    here = {"rule": selection.rule, "threshold": selection.cut, "significance": selection.significance}
+    here["min_instruments"] = min_instruments
+    for name, value in here.items():
+        if name in labelled.selection and labelled.selection[name] != value:
+            log.warning(
+                "%s is %s here and was %s when the labelled edits calibrated: make both alike",
+                name,
+                value,
+                labelled.selection[name],
+            )
+
+
+def _summary_of_calibrated(both: Estimates, labelled: LabelledCalibration) -> dict[str, object]:
+    """Return a row a pair and method of the calibrated effects."""
+    table = both.table[both.table["estimand"] == "calibrated"]
+    rows: list[dict[str, object]] = []
+    for pair in labelled.pairs:
+        here = dict(zip(("method", "exposure", "outcome"), pair.key, strict=True))
+        mine = table[_matches(table, here)]
+        if len(mine):
+            medians = {"median_in_the_model": mine["beta_raw"].median(), "median_calibrated": mine["beta"].median()}
+            shift = {"shift": pair.shift, "shrink": pair.shrink, "applied": pair.applied}
+            rows.append({**here, "labelled_loci": len(pair.loci), **shift, **medians})
+    return {"calibrated": rows} if rows else {}
 
 
 def _summary(estimates: Estimates, instruments: Sequence[Instruments], methods: Sequence[str]) -> dict[str, object]:

@@ -183,5 +183,8 @@ def locus_specific(
     variance[variance <= _ROUNDING * np.sum(factors**2, axis=0)] = 0.0  # members who move all loci alike
     if len(factors) < 2:
         return variance
-    parts = [moderate_variances(variance[a:b], len(factors) - 1.0) for a, b in pairwise(offsets)]
+    # Rows of zeros only fill up a table in which other groups have more factors.
+    counts = [int(np.any(factors[:, a:b] != 0, axis=1).sum()) for a, b in pairwise(offsets)]
+    groups = zip(pairwise(offsets), counts, strict=True)
+    parts = [moderate_variances(variance[a:b], max(n - 1.0, 1.0)) for (a, b), n in groups]
     return np.concatenate(parts) if parts else variance

@@ -84,7 +84,7 @@ def pool_groups(
     # Effects that are equal by rounding leave nothing for Hartung and Knapp's variance, and no error is not the answer.
     knapp = np.where(knapp > _NONE * classic, knapp, classic)
     variance, df = _mean_variance(ci, classic, knapp, evidence, at, level)
-    error = total_error(variance, df, at.moved)
+    error = total_error(variance, df, at.moved, padded=True)
     mean = evidence.origin + at.centre
     low, high = interval(mean, error.se, df=error.df, level=level)
     columns = {"beta": mean, "se": error.se, "ci_low": low, "ci_high": high}
@@ -99,7 +99,7 @@ def pool_groups(
         columns |= {"tau2_low": evidence.solve(upper), "tau2_high": evidence.solve(lower)}
         around, new_df = _prediction_variance(prediction, ci, classic, knapp, k, at)
         known = new_df > 0
-        new = total_error(between + around, np.where(known, new_df, 1.0), at.moved)
+        new = total_error(between + around, np.where(known, new_df, 1.0), at.moved, padded=True)
         low, high = interval(mean, new.se, df=new.df, level=level)
         if len(at.moved):  # more variance can mean more degrees of freedom, hence a shorter interval
             low, high = np.minimum(low, columns["ci_low"]), np.maximum(high, columns["ci_high"])
