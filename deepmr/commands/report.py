@@ -203,7 +203,7 @@ def _true_effects(path: Path, local: Estimates, pooled: Estimates) -> tuple[pd.D
     if not by_locus:
         return frame[[*keys, "beta"]].reset_index(drop=True), ()
     leading = Run(tasks=(), pooled=pooled, local=local).leading
-    used = local.table.loc[local.table["method"] == leading, keys].astype(str)
+    used = local.table.loc[local.table["method"] == leading, keys].astype(str).drop_duplicates()
     joined = used.merge(frame.astype(dict.fromkeys(keys, str)), on=keys, validate="one_to_one")
     means = joined.groupby(keys[:2], sort=False)["beta"].agg(["mean", "size"]).reset_index()
     notes = []
