@@ -96,7 +96,7 @@ EXTRA = {
     "pi0": "share of valid instruments in the mixture",
     "sigma2": "variance of the residuals of invalid instruments in the mixture, in the outcome's unit squared",
     "n_seqlets": "number of seqlets that the effect rests on",
-    "q_seqlets": "Q between seqlets: scatter of their slopes about that of the locus over its expectation, times the df",
+    "q_seqlets": "Q between seqlets: scatter of slopes about that of the locus over its expectation, times the df",
     "q_seqlets_df": "degrees of freedom of Q between seqlets",
     "q_seqlets_pvalue": "P value of Q between seqlets; small where seqlets act on the outcome in different ways",
 }

@@ -22,6 +22,10 @@ COMMANDS = {
         "deepmr.commands.sensitivity:sensitivity",
         "Check what an effect rests on, and say in words what methods agree on.",
     ),
+    "seqlets": (
+        "deepmr.commands.seqlets:seqlets",
+        "Find the motif-sized parts of each locus, and say which carries the effect and which contradicts it.",
+    ),
     "report": ("deepmr.commands.report:report", "Write one self-contained HTML page of a run."),
     "run": ("deepmr.commands.run:run", "Run the steps that a TOML file lists."),
     "info": ("deepmr.commands.info:info", "Show what an effects file holds."),

@@ -9,9 +9,7 @@ from deepmr.instruments.seqlets import Seqlets
 SHIFT = 12  # most positions that two patterns are moved against each other
 
 
-def group_seqlets(
-    seqlets: Seqlets, *, similarity: float = 0.6, most: int = 200
-) -> Int[np.ndarray, "seqlets"]:
+def group_seqlets(seqlets: Seqlets, *, similarity: float = 0.6, most: int = 200) -> Int[np.ndarray, "seqlets"]:
     """Group seqlets whose patterns of effects on the exposure are alike, on either strand.
 
     Parameters
@@ -60,7 +58,7 @@ def _units(pattern: Float[np.ndarray, "seqlets window 4"]) -> Float[np.ndarray, 
 def _compare(
     units: Float[np.ndarray, "seqlets window 4"], lead: Float[np.ndarray, "window 4"]
 ) -> tuple[Float[np.ndarray, "seqlets"], Float[np.ndarray, "seqlets window 4"]]:
-    """Return the largest cosine with the lead over shifts and strands, and each pattern moved to where it is reached."""
+    """Return the largest cosine with the lead over shifts and strands, and each pattern moved to where that is."""
     window = lead.shape[0]
     padded = np.pad(lead, ((SHIFT, SHIFT), (0, 0)))
     shifts = np.arange(2 * SHIFT + 1)

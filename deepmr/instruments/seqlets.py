@@ -264,9 +264,7 @@ def concat_seqlets(parts: Sequence[Seqlets]) -> Seqlets:
     if not parts:
         raise InputError("there are no seqlets to put together")
     filled = [part.table for part in parts if len(part)] or [parts[0].table]
-    return Seqlets(
-        table=pd.concat(filled, ignore_index=True), pattern=np.concatenate([part.pattern for part in parts])
-    )
+    return Seqlets(table=pd.concat(filled, ignore_index=True), pattern=np.concatenate([part.pattern for part in parts]))
 
 
 def assign_seqlets(instruments: Instruments, seqlets: Seqlets) -> Int[np.ndarray, "instruments"]:

@@ -1,7 +1,6 @@
 """Loci with a second pathway: a motif that raises the exposure, and the outcome also by a route of its own."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,29 @@ from deepmr import checks
 from deepmr.anscombe import anscombe_mean
 from deepmr.errors import InputError
 from deepmr.simulate.labels import OFFSET, binding_probabilities
+from deepmr.simulate.motifs import MotifSet
 from deepmr.simulate.options import SimulationOptions, make_generator
 from deepmr.simulate.sequences import ABSENT, SimulatedLoci
 from deepmr.simulate.truth import MotifEdits, edit_motifs
+from deepmr.types import ALPHABET
+
+SECOND = "AP1"
+# TGACTCA, as JUN and FOS bind it, with loose ends: rare by chance, so that an edit of a planted site is not made up for
+# by another site. The confounder's motif of the paper has sites by chance in most loci, and hardly varies.
+_CORE = "TGACTCA"
+_END = (0.32, 0.2, 0.28, 0.2)
+
+
+def pathway_motifs(motifs: MotifSet) -> MotifSet:
+    """Return the motifs with the second pathway's in the place of the confounder's.
+
+    Parameters
+    ----------
+    motifs : of exposure and outcome; the third is replaced.
+    """
+    core = np.eye(4)[[ALPHABET.index(base) for base in _CORE]]
+    matrix = np.concatenate([[_END], core, [_END[::-1]]])
+    return MotifSet(names=(*motifs.names[:2], SECOND), matrices=(*motifs.matrices[:2], matrix))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +42,7 @@ class Pathways:
     Attributes
     ----------
     options : the simulation; its scenario must be "sequence", whose third motif, in half of the loci, is the second
-        motif here.
+        motif here; `pathway_motifs` has one that suits.
     through : exposure counts of the bound second motif, in units of those of the exposure's own.
     direct : outcome counts that it adds by its own route, in the same units (alpha, not alpha gamma); 0 leaves it a
         second, valid way to move the exposure.

@@ -2,7 +2,7 @@
 
 from deepmr.mr.seqlets.between import Between, compare_seqlets
 from deepmr.mr.seqlets.collapse import Collapsed, collapse
-from deepmr.mr.seqlets.families import Families, judge_families
+from deepmr.mr.seqlets.families import Families, judge_families, usable
 from deepmr.mr.seqlets.plurality import over_seqlets, seqlet_plurality, seqlet_slopes
 from deepmr.mr.seqlets.verdicts import judge_seqlets
 
@@ -17,4 +17,5 @@ __all__ = [
     "over_seqlets",
     "seqlet_plurality",
     "seqlet_slopes",
+    "usable",
 ]

@@ -56,10 +56,10 @@ def compare_seqlets(seqlets: Collapsed, *, level: float = 0.95) -> Between:
     Notes
     -----
     The slope of a seqlet is Y / X = sum(x y) / sum(x^2). Its error, and that of the difference to the slope of the
-    others, has two parts: what members share, whose moves of both slopes are subtracted before they are squared, so that
-    an error common to both costs nothing; and the scatter of instruments within seqlets.
-    Q between seqlets is the scatter of Y about b X, b the locus' slope, over its expectation under both parts, times its
-    degrees of freedom, with the reference of `deepmr.mr.scatter.member_scatter`; with independent errors it is
+    others, has two parts: what members share, whose moves of both slopes are subtracted before they are squared, so
+    that an error common to both costs nothing; and the scatter of instruments within seqlets.
+    Q between seqlets is the scatter of Y about b X, b the locus' slope, over its expectation under both parts, times
+    its degrees of freedom, with the reference of `deepmr.mr.scatter.member_scatter`; with independent errors it is
     Cochran's Q. A significant Q says that seqlets move the outcome by different amounts per unit of exposure: one of
     them acts by another route, or the dose response bends. With two seqlets it cannot say which.
     """

@@ -1,4 +1,4 @@
-"""Clusters of instruments as one instrument each, which keeps slopes, their heterogeneity and shared errors as they are."""
+"""Clusters of instruments as one instrument each, which keeps slopes, heterogeneity and shared errors as they are."""
 
 from dataclasses import dataclass, replace
 
@@ -68,8 +68,8 @@ def collapse(instruments: Instruments, label: Int[np.ndarray, "instruments"]) ->
 
     Notes
     -----
-    X = sqrt(sum x^2) and Y = sum(x y) / X over the instruments of a cluster. Then Y / X is the equal-weight slope of the
-    cluster; sum(X Y) / sum(X^2) over clusters is that of all their instruments; and sum (Y - b X)^2 is the part between
+    X = sqrt(sum x^2) and Y = sum(x y) / X over the instruments of a cluster. Then Y / X is the equal-weight slope of
+    the cluster; sum(X Y) / sum(X^2) over clusters is that of all their instruments; and sum (Y - b X)^2 is the part between
     clusters of sum (y - b x)^2. Shared errors f of x and g of y move X by sum(x f) / X and Y by
     (sum(x g + y f) - Y dX) / X, to first order, whence they move slopes as they would move those of the instruments.
     What each instrument's error has to itself is carried on in the same way; the scatter of instruments about the line
