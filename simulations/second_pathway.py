@@ -20,10 +20,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepmr.commands.ism import ism
+from deepmr.commands.seqlet_parts import SeqletAnalysis, analyse_seqlets
+from deepmr.commands.seqlets import most_discordant
 from deepmr.commands.train import train
-from deepmr.instruments.families import group_seqlets
-from deepmr.instruments.seqlets import Seqlets, assign_seqlets, find_seqlets, lay_out
-from deepmr.instruments.strength import effect_scales, select_instruments
+from deepmr.instruments.seqlets import Seqlets, lay_out
+from deepmr.instruments.strength import effect_scales
 from deepmr.io.effects import open_effects
 from deepmr.io.fasta import write_fasta
 from deepmr.io.motifs import paper_motifs
@@ -32,24 +33,13 @@ from deepmr.ism.members import pool_members
 from deepmr.ism.variants import single_edits, variants_of
 from deepmr.meta import pool_estimates
 from deepmr.mr import METHODS, estimate_effects
-from deepmr.mr.seqlets import (
-    Between,
-    Collapsed,
-    Families,
-    collapse,
-    compare_seqlets,
-    judge_families,
-    judge_seqlets,
-    over_seqlets,
-    seqlet_plurality,
-    seqlet_slopes,
-    usable,
-)
+from deepmr.mr.seqlets import over_seqlets
+from deepmr.report.seqlets import family_view, seqlet_view
 from deepmr.report.style import CYCLE, MUTED
 from deepmr.simulate.options import TASKS, SimulationOptions
 from deepmr.simulate.pathways import Pathways, draw_pathway_counts, pathway_effects, pathway_motifs, pathway_targets
 from deepmr.simulate.sequences import SimulatedLoci, add_variants, simulate_loci
-from deepmr.types import Estimates, Instruments, MemberEffects, Task
+from deepmr.types import Estimates, Instruments, MemberEffects, SummaryStats, Task
 
 WIDTH = 6.0  # positions over which a member's error stays alike (standard deviation of the kernel)
 RELATIVE, COMMON, FLOOR = 0.05, 0.02, 0.02  # errors: by locus and position, of a member at all loci, and additive
@@ -84,7 +74,8 @@ def main() -> None:
                 )
             else:
                 effects = oracle_effects(loci, pathways, members=arguments.members, seed=seed)
-            one, other = analyse(effects, pathway_effects(loci, pathways=pathways), loci)
+            figures = arguments.out if number == 0 and direct == arguments.direct[len(arguments.direct) // 2] else None
+            one, other = analyse(effects, pathway_effects(loci, pathways=pathways), loci, figures=figures)
             local.append(one.assign(direct=direct, round=number))
             tests.append({**other, "direct": direct, "round": number})
     rounds, found = pd.concat(local, ignore_index=True), pd.DataFrame(tests)
@@ -157,28 +148,25 @@ def trained_effects(loci: SimulatedLoci, pathways: Pathways, *, n_train: int, me
     return effects
 
 
-def analyse(effects: MemberEffects, truth: pd.DataFrame, loci: SimulatedLoci) -> tuple[pd.DataFrame, dict[str, float]]:
+def analyse(
+    effects: MemberEffects, truth: pd.DataFrame, loci: SimulatedLoci, *, figures: Path | None = None
+) -> tuple[pd.DataFrame, dict[str, float]]:
     """Estimate by every method; return bias and coverage of each, and how the tests did."""
     stats = pool_members(effects)
-    scales = effect_scales([stats])
     exposure, outcome = TASKS
-    given = select_instruments(stats, exposure=exposure, outcome=outcome, scales=scales, loci=list(loci.names))
-    tracks = lay_out(stats, trait=exposure, loci=list(loci.names))
-    seqlets = find_seqlets(tracks, scale=scales[exposure])
-    label, family = assign_seqlets(given, seqlets), group_seqlets(seqlets)
-    collapsed = collapse(given, label)
-    mine = family[collapsed.label]
-    between, families = compare_seqlets(collapsed), judge_families(collapsed, mine)
-    words = judge_seqlets(collapsed, between, families=families, family=mine)
+    found = analyse_seqlets(
+        [stats], exposure=exposure, outcome=outcome, scales=effect_scales([stats]), loci=list(loci.names)
+    )
+    if figures is not None:
+        illustrate(found, stats, figures)
     parts = [
-        estimate_effects(given, methods=["ivw", "median_weighted", "mode_weighted"]),
-        seqlet_slopes(given, label),
-        seqlet_plurality(given, label, valid=usable(families, family)),
+        estimate_effects(found.instruments, methods=["ivw", "median_weighted", "mode_weighted"]),
+        found.estimates,
     ]
     rows = [score(part, truth, method) for part in parts for method in part.table["method"].unique()]
-    whole = over_seqlets(collapsed)
+    whole = over_seqlets(found.collapsed)
     rows += [one_effect(whole, truth, method) for method in ALL_LOCI]
-    return pd.DataFrame(rows), _tests(loci, seqlets, collapsed, between, families, words)
+    return pd.DataFrame(rows), _tests(loci, found)
 
 
 def score(part: Estimates, truth: pd.DataFrame, method: str) -> dict[str, object]:
@@ -210,27 +198,31 @@ def one_effect(whole: Instruments, truth: pd.DataFrame, method: str) -> dict[str
     return {"method": f"{method} of all seqlets", "global_bias": row["beta"] - mean, "global_covers": covers}
 
 
-def _tests(
-    loci: SimulatedLoci,
-    seqlets: Seqlets,
-    collapsed: Collapsed,
-    between: Between,
-    families: Families,
-    words: np.ndarray,
-) -> dict[str, float]:
+def _tests(loci: SimulatedLoci, found: SeqletAnalysis) -> dict[str, float]:
     """Say how often the tests reject, and whether the words name the planted second motif."""
-    two = between.n_seqlets == 2
-    second = _over_second(loci, seqlets)[collapsed.label]
-    contradicts, leader = words == "contradicts", families.verdict
+    rows = found.collapsed.label
+    second = _over_second(loci, found.seqlets)[rows]
+    contradicts = found.table["verdict"].to_numpy(str)[rows] == "contradicts"
+    two, pvalue = found.between.n_seqlets == 2, found.between.q_pvalue
     return {
         "loci_with_2_seqlets": float(two.sum()),
-        "q_rejects": float(np.mean(between.q_pvalue[two] < 0.05)),
-        "seqlets": float(len(words)),
+        "q_rejects": float(np.mean(pvalue[two] < 0.05)),
+        "seqlets": float(len(rows)),
         "second_named": float(np.mean(contradicts[second])) if second.any() else np.nan,
         "other_named": float(np.mean(contradicts[~second])),
-        "families": float(len(leader)),
-        "families_contradicting": float(np.sum(leader == "contradicts")),
+        "families": float(len(found.family_table)),
+        "families_contradicting": float((found.family_table["verdict"] == "contradicts").sum()),
     }
+
+
+def illustrate(found: SeqletAnalysis, stats: SummaryStats, folder: Path) -> None:
+    """Draw the locus whose seqlets differ most, and all seqlets by family."""
+    name, (exposure, outcome) = most_discordant(found), TASKS
+    tracks = [lay_out(stats, trait=trait, loci=[name]) for trait in TASKS]
+    figure = seqlet_view(tracks, found.table, found.instruments, found.label, locus=name)
+    figure.savefig(folder / "locus.png", dpi=120)
+    figure = family_view(found.table, found.family_table, exposure=exposure, outcome=outcome)
+    figure.savefig(folder / "families.png", dpi=120)
 
 
 def _over_second(loci: SimulatedLoci, seqlets: Seqlets) -> np.ndarray:

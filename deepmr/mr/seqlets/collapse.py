@@ -69,8 +69,8 @@ def collapse(instruments: Instruments, label: Int[np.ndarray, "instruments"]) ->
     Notes
     -----
     X = sqrt(sum x^2) and Y = sum(x y) / X over the instruments of a cluster. Then Y / X is the equal-weight slope of
-    the cluster; sum(X Y) / sum(X^2) over clusters is that of all their instruments; and sum (Y - b X)^2 is the part between
-    clusters of sum (y - b x)^2. Shared errors f of x and g of y move X by sum(x f) / X and Y by
+    the cluster; sum(X Y) / sum(X^2) over clusters is that of all their instruments; and sum (Y - b X)^2 is the part
+    between clusters of sum (y - b x)^2. Shared errors f of x and g of y move X by sum(x f) / X and Y by
     (sum(x g + y f) - Y dX) / X, to first order, whence they move slopes as they would move those of the instruments.
     What each instrument's error has to itself is carried on in the same way; the scatter of instruments about the line
     of their own cluster, pooled over the locus, is added to the variance of Y, so that clusters are compared with how
