@@ -250,8 +250,25 @@ def draw(table: pd.DataFrame, tests: pd.DataFrame, out: Path) -> None:
     first, second, third = figure.subplots(1, 3)
     local = table[table["bias_second"].notna()]
     for colour, (method, rows) in zip(CYCLE, local.groupby("method", sort=False), strict=False):
-        first.plot(rows["direct"], rows["bias_second"], "o-", ms=4, color=colour, label=method)
-        second.plot(rows["direct"], rows["coverage_second"], "o-", ms=4, color=colour, label=method)
+        dash = "o--" if method == "ivw" else "o-"  # the line of seqlet_ivw lies on it
+        first.plot(
+            rows["direct"],
+            rows["bias_second"],
+            dash,
+            ms=4,
+            color=colour,
+            label=method,
+            zorder=3 if method == "ivw" else 2,
+        )
+        second.plot(
+            rows["direct"],
+            rows["coverage_second"],
+            dash,
+            ms=4,
+            color=colour,
+            label=method,
+            zorder=3 if method == "ivw" else 2,
+        )
     second.axhline(0.95, color=MUTED, lw=0.8, ls="--")
     first.axhline(0, color=MUTED, lw=0.8, ls="--")
     rejected = tests.groupby("direct")[["q_rejects", "second_named", "other_named"]].mean()

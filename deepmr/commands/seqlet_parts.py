@@ -97,11 +97,9 @@ def analyse_seqlets(
     between = compare_seqlets(collapsed, level=level)
     families = judge_families(collapsed, mine, level=level)
     words = judge_seqlets(collapsed, between, families=families, family=mine, level=level)
-    options = {"min_instruments": min_instruments, "level": level}
     valid = usable(families, family)
-    estimates = concat_estimates(
-        [seqlet_slopes(given, label, **options), seqlet_plurality(given, label, valid=valid, **options)]
-    )
+    whole = seqlet_slopes(given, label, min_instruments=min_instruments, level=level)
+    chosen = seqlet_plurality(given, label, valid=valid, min_instruments=min_instruments, level=level)
     return SeqletAnalysis(
         seqlets=seqlets,
         family=family,
@@ -112,7 +110,7 @@ def analyse_seqlets(
         families=families,
         table=_seqlet_table(seqlets, family, collapsed, between, words, level),
         family_table=_family_table(seqlets, family, collapsed, families),
-        estimates=estimates,
+        estimates=concat_estimates([whole, chosen]),
     )
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from deepmr import checks
 from deepmr.commands.mr import MODEL, UNCALIBRATED
@@ -157,8 +158,8 @@ def most_discordant(found: SeqletAnalysis) -> str:
     table = found.table
     names = list(found.instruments.loci)
     words = table["verdict"].isin(["contradicts", "disputed"]).groupby(table["locus"]).sum().reindex(names).fillna(0)
-    several = found.between.n_seqlets > 1
-    order = np.lexsort((-found.between.n_seqlets, found.between.q_pvalue, -words.to_numpy(), ~several))
+    count = found.between.n_seqlets
+    order = np.lexsort((-count, found.between.q_pvalue, -words.to_numpy(float), count < 2))
     return names[int(order[0])]
 
 
@@ -189,9 +190,9 @@ def _write(found: SeqletAnalysis, out: Path, record: dict[str, object]) -> None:
         sidecar.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _save(drawn: object, path: Path) -> None:
+def _save(drawn: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
-        drawn.savefig(temporary, format=path.suffix[1:] or "png", dpi=DPI)  # type: ignore[attr-defined]
+        drawn.savefig(temporary, format=path.suffix[1:] or "png", dpi=DPI)
 
 
 def _summary(found: SeqletAnalysis) -> dict[str, object]:

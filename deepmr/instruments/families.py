@@ -33,18 +33,22 @@ def group_seqlets(seqlets: Seqlets, *, similarity: float = 0.6, most: int = 200)
     checks.positive("similarity", np.array([similarity]))
     checks.at_least("most", most, 1)
     units = _units(seqlets.pattern)
+    # The other strand of a pattern is its reverse: bases in reverse order are their complements.
+    strands = np.stack([units, units[:, ::-1, ::-1]], axis=1)
     family = np.full(len(seqlets), -1)
     strength = np.sqrt(np.sum(seqlets.pattern**2, axis=(1, 2)))
     for number in range(most):
         free = np.flatnonzero((family < 0) & (strength > 0))
         if not len(free):
             break
-        lead = free[np.argmax(strength[free])]
-        cosine, aligned = _compare(units[free], units[lead])
+        here = strands[free]
+        cosine, best = _compare(here, units[free[np.argmax(strength[free])]])
         joined = cosine >= similarity
-        mean = np.average(aligned[joined], axis=0, weights=strength[free][joined])
-        again, _ = _compare(units[free], mean / np.linalg.norm(mean))
-        family[free[joined | (again >= similarity)]] = number
+        if joined.sum() > 1:
+            moved = _aligned(here[joined], best[joined])
+            mean = np.average(moved, axis=0, weights=strength[free][joined])
+            joined |= _compare(here, mean / np.linalg.norm(mean))[0] >= similarity
+        family[free[joined]] = number
     return family
 
 
@@ -56,20 +60,23 @@ def _units(pattern: Float[np.ndarray, "seqlets window 4"]) -> Float[np.ndarray, 
 
 
 def _compare(
-    units: Float[np.ndarray, "seqlets window 4"], lead: Float[np.ndarray, "window 4"]
-) -> tuple[Float[np.ndarray, "seqlets"], Float[np.ndarray, "seqlets window 4"]]:
-    """Return the largest cosine with the lead over shifts and strands, and each pattern moved to where that is."""
-    window = lead.shape[0]
+    strands: Float[np.ndarray, "seqlets 2 window 4"], lead: Float[np.ndarray, "window 4"]
+) -> tuple[Float[np.ndarray, "seqlets"], Int[np.ndarray, "seqlets"]]:
+    """Return the largest cosine with the lead over strands and shifts, and the number of both where it is reached."""
+    window, count = lead.shape[0], len(strands)
     padded = np.pad(lead, ((SHIFT, SHIFT), (0, 0)))
-    shifts = np.arange(2 * SHIFT + 1)
-    moved = np.stack([padded[s : s + window] for s in shifts])  # the lead, moved; patterns stay
-    turned = units[:, ::-1, ::-1]  # the other strand: bases in reverse order are their complements
-    cosines = np.stack([np.einsum("nwb,swb->ns", u, moved, optimize=True) for u in (units, turned)], axis=1)
-    best = cosines.reshape(len(units), 2 * len(shifts)).argmax(axis=1)
-    strand, shift = best // len(shifts), best % len(shifts)
-    chosen = np.where(strand[:, None, None] == 0, units, turned)
-    wide = np.pad(chosen, ((0, 0), (SHIFT, SHIFT), (0, 0)))
-    # The lead moved by SHIFT - s fits the pattern, so the pattern moved by s - SHIFT fits the lead.
-    cells = (2 * SHIFT - shift)[:, None] + np.arange(window)
-    aligned = wide[np.arange(len(units))[:, None], cells]
-    return cosines.reshape(len(units), 2 * len(shifts)).max(axis=1), aligned
+    moved = np.stack([padded[s : s + window].ravel() for s in range(2 * SHIFT + 1)], axis=1)
+    cosines = (strands.reshape(2 * count, 4 * window) @ moved).reshape(count, 2 * moved.shape[1])
+    best = cosines.argmax(axis=1)
+    return cosines[np.arange(count), best], best
+
+
+def _aligned(
+    strands: Float[np.ndarray, "seqlets 2 window 4"], best: Int[np.ndarray, "seqlets"]
+) -> Float[np.ndarray, "seqlets window 4"]:
+    """Move each pattern to where it fits the lead best, on the strand that fits."""
+    strand, shift = np.divmod(best, 2 * SHIFT + 1)
+    row = np.arange(len(best))
+    wide = np.pad(strands[row, strand], ((0, 0), (SHIFT, SHIFT), (0, 0)))
+    # The lead moved by shift - SHIFT fits the pattern, so the pattern moved the other way fits the lead.
+    return wide[row[:, None], (2 * SHIFT - shift)[:, None] + np.arange(strands.shape[2])]

@@ -151,7 +151,7 @@ def lay_out(
 
 def offsets_in_locus(variants: pd.DataFrame) -> Int[np.ndarray, "variants"]:
     """Return the 0-based position of each variant in its locus: `offset`, or the distance from the first position."""
-    if "offset" in variants:
+    if "offset" in variants and (variants["offset"] >= 0).all():
         return variants["offset"].to_numpy(np.int64)
     first = variants.groupby("locus", sort=False)["pos"].transform("min")
     return (variants["pos"] - first).to_numpy(np.int64)

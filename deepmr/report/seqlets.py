@@ -52,7 +52,7 @@ def seqlet_view(
         axes = figure.add_subplot(grid[k])
         _track(axes, given, locus)
         _shade(axes, rows, colours, named=k == 0)
-        axes.set_title(wrapped(name), loc="left")
+        axes.set_title(wrapped(name), pad=14 if k == 0 else None)  # numbers of the seqlets lie below the first
         axes.tick_params(axis="x", labelbottom=k == 1)
     axes.set_xlabel("position in the locus")
     _slopes(figure.add_subplot(grid[2]), rows, colours, instruments, label, locus)
@@ -63,7 +63,8 @@ def seqlet_view(
 def _colours(rows: pd.DataFrame) -> dict[int, str]:
     """Give every seqlet of a locus a colour; what contradicts is vermillion."""
     free = iter(OTHERS * (1 + len(rows) // len(OTHERS)))
-    return {i: VERMILLION if word == "contradicts" else next(free) for i, word in rows["verdict"].items()}
+    words_of = zip(rows.index.tolist(), rows["verdict"], strict=True)
+    return {i: VERMILLION if word == "contradicts" else next(free) for i, word in words_of}
 
 
 def _track(axes: Axes, tracks: Tracks, locus: str) -> None:
@@ -84,7 +85,7 @@ def _track(axes: Axes, tracks: Tracks, locus: str) -> None:
 
 def _shade(axes: Axes, rows: pd.DataFrame, colours: dict[int, str], *, named: bool) -> None:
     """Shade the spans of the seqlets, and number them above."""
-    for i, row in rows.iterrows():
+    for i, row in zip(rows.index.tolist(), rows.to_dict("records"), strict=True):
         axes.axvspan(row["start"] + 0.5, row["end"] + 0.5, color=colours[i], alpha=SHADE, lw=0, gid="seqlet")
         if named:
             middle = (row["start"] + row["end"] + 1) / 2
@@ -111,11 +112,11 @@ def _slopes(
     ends = np.array([0.0, 1.06 * float(np.max(x, initial=0.0)) or 1.0])
     if np.any(at < 0):
         axes.plot(x[at < 0], y[at < 0], "o", ms=3.5, mfc=PAPER, mec=MUTED, mew=0.8, label="in no seqlet", gid="none")
-    for i, row in rows.iterrows():
+    for i, row in zip(rows.index.tolist(), rows.to_dict("records"), strict=True):
         here = at == i
         if not here.any():
             continue
-        name = f"{row['seqlet']}  {_short(row['sequence'])}: {words.estimate(row.to_dict())}, {row['verdict']}"
+        name = f"{row['seqlet']}  {_short(row['sequence'])}: {words.estimate(row)}, {row['verdict']}"
         marker = MARKERS.get(row["verdict"], "o")
         axes.plot(x[here], y[here], marker, ms=4.5, mfc=colours[i], mec=PAPER, mew=0.4, ls="", gid="points", zorder=3)
         axes.plot(ends, row["beta"] * ends, color=colours[i], label=name, gid="slope", zorder=2)
