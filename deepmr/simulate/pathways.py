@@ -117,8 +117,9 @@ def pathway_effects(loci: SimulatedLoci, *, pathways: Pathways) -> pd.DataFrame:
 
     Returns
     -------
-    One row a locus: locus, kind, second (whether it has the second motif), beta, and beta_second, the ratio by the
-    second motif's edits, NaN at loci without it.
+    One row a locus: locus, kind, second (whether it has the second motif), beta, sum_dx2, and beta_second, the ratio by
+    the second motif's edits, NaN at loci without it. Where sum_dx2 is next to 0, since another site by chance makes up
+    for an edit, beta means nothing.
 
     Notes
     -----
@@ -126,9 +127,11 @@ def pathway_effects(loci: SimulatedLoci, *, pathways: Pathways) -> pd.DataFrame:
     outcome by way of the exposure alone. At a locus whose second motif is bound, counts that it adds to the outcome
     make the square root less steep, so the effect is smaller there; it is still the effect of the exposure.
     """
-    own, other = (_slopes(loci, edits, pathways) for edits in (edit_motifs(loci, mark="exposure"), _second(loci)))
+    (own, size), (other, _) = (
+        _slopes(loci, edits, pathways) for edits in (edit_motifs(loci, mark="exposure"), _second(loci))
+    )
     frame = pd.DataFrame({"locus": loci.names, "kind": loci.kind, "second": loci.starts[:, 2] != ABSENT})
-    frame = frame.assign(beta=own, beta_second=other)
+    frame = frame.assign(beta=own, sum_dx2=size, beta_second=other)
     return frame[np.isfinite(own)].reset_index(drop=True)
 
 
@@ -143,9 +146,12 @@ def _second(loci: SimulatedLoci) -> MotifEdits:
     return edit_motifs(swapped, mark="exposure")
 
 
-def _slopes(loci: SimulatedLoci, edits: MotifEdits, pathways: Pathways) -> Float[np.ndarray, "loci"]:
+def _slopes(
+    loci: SimulatedLoci, edits: MotifEdits, pathways: Pathways
+) -> tuple[Float[np.ndarray, "loci"], Float[np.ndarray, "loci"]]:
+    """Return the ratio of every locus, NaN where it has none, and its denominator."""
     reference = pathway_targets(loci.codes, pathways=pathways)
     delta = pathway_targets(edits.codes, pathways=pathways) - reference[edits.locus]
     top = np.bincount(edits.locus, delta[:, 0] * delta[:, 1], minlength=len(loci))
     bottom = np.bincount(edits.locus, delta[:, 0] ** 2, minlength=len(loci))
-    return np.divide(top, bottom, out=np.full(len(loci), np.nan), where=bottom > 0)
+    return np.divide(top, bottom, out=np.full(len(loci), np.nan), where=bottom > 0), bottom

@@ -8,7 +8,7 @@ from deepmr.types import ALPHABET, MemberEffects, Task
 
 def saturated(delta, codes, *, tasks=("X", "Y"), chrom=""):
     """Member effects of all substitutions: `delta` is (members, loci, length, 4, tasks), `codes` (loci, length)."""
-    loci, length = codes.shape
+    loci = len(codes)
     locus, offset, base = np.nonzero(np.arange(4) != codes[..., None])
     letters = np.array(list(ALPHABET))
     name = np.array([f"locus{i}" for i in range(loci)])[locus]

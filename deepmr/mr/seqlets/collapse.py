@@ -72,9 +72,10 @@ def collapse(instruments: Instruments, label: Int[np.ndarray, "instruments"]) ->
     the cluster; sum(X Y) / sum(X^2) over clusters is that of all their instruments; and sum (Y - b X)^2 is the part
     between clusters of sum (y - b x)^2. Shared errors f of x and g of y move X by sum(x f) / X and Y by
     (sum(x g + y f) - Y dX) / X, to first order, whence they move slopes as they would move those of the instruments.
-    What each instrument's error has to itself is carried on in the same way; the scatter of instruments about the line
-    of their own cluster, pooled over the locus, is added to the variance of Y, so that clusters are compared with how
-    well instruments of one cluster agree. Every method for instruments can then be run on clusters.
+    What each instrument's error has to itself is carried on in the same way. Where instruments scatter about the line
+    of their own cluster by more than both kinds of error explain, the mean square of what is left, pooled over the
+    locus, is added to the variance of Y: clusters are not expected to agree better than instruments of one cluster do. Every
+    method for instruments can then be run on clusters.
     """
     x, _ = exposure_of(instruments)
     home = np.repeat(np.arange(len(instruments.loci)), instruments.counts)
@@ -90,11 +91,12 @@ def collapse(instruments: Instruments, label: Int[np.ndarray, "instruments"]) ->
     size = np.sqrt(segment_sum(x**2, bounds))
     effect = segment_sum(x * y, bounds) / size
     residual = y - segment_repeat(effect / size, bounds) * x
-    within = np.bincount(home, residual**2, minlength=len(given.loci))
     n = np.diff(bounds)
     df = np.bincount(home[first], n - 1, minlength=len(given.loci)).astype(float)
     factors = _carried(given, bounds, size=size, effect=effect)
     own = own_covariance(given, floor=0.0) if len(first) else np.zeros((0, 2, 2))
+    excess = residual**2 - _expected(given, bounds, own, factors, size=size, effect=effect)
+    within = np.maximum(np.bincount(home, excess, minlength=len(given.loci)).astype(float), 0.0)
     own_x = segment_sum(x**2 * own[:, 0, 0], bounds) / size**2
     own_y = segment_sum(x**2 * own[:, 1, 1] + residual**2 * own[:, 0, 0], bounds) / size**2
     own_y += divide(within, df, otherwise=0.0)[home[first]]
@@ -149,3 +151,24 @@ def _carried(
     by_x = segment_sum(x * f, bounds) / size
     by_y = (segment_sum(x * g + y * f, bounds) - effect * by_x) / size
     return np.stack([by_x, by_y], axis=2)
+
+
+def _expected(
+    given: Instruments,
+    bounds: Int[np.ndarray, "clusters_plus_one"],
+    own: Float[np.ndarray, "rows 2 2"],
+    factors: Float[np.ndarray, "factors clusters 2"] | None,
+    *,
+    size: Float[np.ndarray, "clusters"],
+    effect: Float[np.ndarray, "clusters"],
+) -> Float[np.ndarray, "rows"]:
+    """What errors explain of the squared residual of each instrument about the line of its cluster, in sum over it."""
+    x = given.beta_exposure[:, 0].astype(float)
+    slope = segment_repeat(effect / size, bounds)
+    alone = own[:, 1, 1] - 2 * slope * own[:, 0, 1] + slope**2 * own[:, 0, 0]
+    expected = alone * (1 - (x / segment_repeat(size, bounds)) ** 2)
+    if factors is None or given.error_factors is None:
+        return expected
+    shift = given.error_factors[:, :, 1] - slope * given.error_factors[:, :, 0]
+    line = (factors[:, :, 1] - effect / size * factors[:, :, 0]) / size
+    return expected + np.sum((shift - segment_repeat(line, bounds) * x) ** 2, axis=0)

@@ -93,7 +93,7 @@ def judge_families(
     count = int(family.max(initial=-1)) + 1
     merged = collapse(seqlets.instruments, family)
     n_loci = np.bincount(merged.label, minlength=count)
-    size = np.bincount(merged.label, merged.x**2, minlength=count)
+    size = np.bincount(merged.label, merged.x**2, minlength=count).astype(float)
     pairs = _contrasts(merged, count)
     cut = (1 - level) / max(len(pairs.one), 1)
     apart = (pairs.pvalue < cut) & (np.abs(pairs.mean) > tolerance * pairs.size)
@@ -150,7 +150,7 @@ def _contrasts(merged: Collapsed, count: int) -> _Contrasts:
     names, at = np.unique(merged.label[one] * max(count, 1) + merged.label[other], return_inverse=True)
 
     def summed(values: np.ndarray) -> np.ndarray:
-        return np.bincount(at, values, minlength=len(names))
+        return np.bincount(at, values, minlength=len(names)).astype(float)
 
     total, n = summed(weight), summed(np.ones_like(weight))
     mean = summed(weight * gap) / total

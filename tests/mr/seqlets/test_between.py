@@ -1,5 +1,7 @@
 """Heterogeneity between seqlets, and the discordance of each."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -91,17 +93,15 @@ def test_no_instruments_at_all():
 @pytest.mark.parametrize("seqlets", [2, 3, 5])
 @pytest.mark.parametrize("common", [0.0, 0.2])
 def test_q_and_discordance_keep_their_level(seqlets, common):
-    """5 members, errors of instruments independent but for a common one: 2 to 8 % of 1,500 loci (error 0.6 %)."""
+    """5 members, errors of instruments independent but for a common one: 1.5 to 8 % of 1,500 loci (error 0.6 %)."""
     given, label = clustered([[2.0] * seqlets] * 1500, noise=0.05, common=common, members=5, seed=seqlets)
     found = compare_seqlets(collapse(given, label))
-    assert 0.02 < np.mean(found.q_pvalue < 0.05) < 0.08
+    assert 0.015 < np.mean(found.q_pvalue < 0.05) < 0.08
     assert 0.015 < np.mean(found.discordance_pvalue < 0.05) < 0.08
 
 
 def test_independent_errors_keep_the_level_too():
     given, label = clustered([[2.0, 2.0, 2.0]] * 1500, noise=0.05)
-    from dataclasses import replace
-
     # y carries the error of x: se of y - 2 x
     given = replace(given, se_outcome=np.full(len(label), 0.05 * np.sqrt(5)))
     found = compare_seqlets(collapse(given, label))
