@@ -74,8 +74,8 @@ def collapse(instruments: Instruments, label: Int[np.ndarray, "instruments"]) ->
     (sum(x g + y f) - Y dX) / X, to first order, whence they move slopes as they would move those of the instruments.
     What each instrument's error has to itself is carried on in the same way. Where instruments scatter about the line
     of their own cluster by more than both kinds of error explain, the mean square of what is left, pooled over the
-    locus, is added to the variance of Y: clusters are not expected to agree better than instruments of one cluster do. Every
-    method for instruments can then be run on clusters.
+    locus, is added to the variance of Y: clusters are not expected to agree better than instruments of one cluster do.
+    Every method for instruments can then be run on clusters.
     """
     x, _ = exposure_of(instruments)
     home = np.repeat(np.arange(len(instruments.loci)), instruments.counts)

@@ -34,7 +34,7 @@ def judge_seqlets(
     -------
     A word each: "contradicts", when its family contradicts the plurality over loci; or, at a locus that this does not
     explain, when its slope differs from that of the others (false discovery rate of 1 - level over all seqlets), and it
-    is the one of at least three that differs most, or the others belong to the plurality and it was never compared.
+    is the one of at least three without which the others scatter least, or the others belong to the plurality and it was never compared.
     "disputed" where two differ and nothing tells which is right. "carries": of the rest, the largest share.
     "agrees": others. "alone": the only seqlet of its locus.
     """
@@ -51,7 +51,9 @@ def judge_seqlets(
     explained = _any(outside, offsets)
     apart = (rate < 1 - level) & ~explained
     several = segment_repeat(seqlets.instruments.counts, offsets) >= ENOUGH
-    size = np.where(tested, np.abs(np.nan_to_num(between.discordance_z)), -1.0)
+    # How much of the scatter between seqlets goes with it, not its z: a few members say little of single errors.
+    gap = np.nan_to_num(between.discordance)
+    size = np.where(tested, between.share * (1 - between.share) * gap**2, -1.0)
     furthest = size >= _largest(size, offsets)
     stranger = (group == "untested") & _any(group != "untested", offsets)
     wrong = outside | (apart & several & furthest) | (apart & ~several & stranger)
