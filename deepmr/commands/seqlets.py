@@ -159,7 +159,7 @@ def most_discordant(found: SeqletAnalysis) -> str:
     names = list(found.instruments.loci)
     words = table["verdict"].isin(["contradicts", "disputed"]).groupby(table["locus"]).sum().reindex(names).fillna(0)
     count = found.between.n_seqlets
-    order = np.lexsort((-count, found.between.q_pvalue, -words.to_numpy(float), count < 2))
+    order = np.lexsort((-count, found.between.q_pvalue, 0.0 - words.to_numpy(float), count < 2))
     return names[int(order[0])]
 
 

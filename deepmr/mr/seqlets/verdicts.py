@@ -34,9 +34,9 @@ def judge_seqlets(
     -------
     A word each: "contradicts", when its family contradicts the plurality over loci; or, at a locus that this does not
     explain, when its slope differs from that of the others (false discovery rate of 1 - level over all seqlets), and it
-    is the one of at least three without which the others scatter least, or the others belong to the plurality and it was never compared.
-    "disputed" where two differ and nothing tells which is right. "carries": of the rest, the largest share.
-    "agrees": others. "alone": the only seqlet of its locus.
+    is the one of at least three without which the others scatter least, or the others belong to the plurality and it
+    was never compared. "disputed" where two differ and nothing tells which is right. "carries": of the rest, the
+    largest share. "agrees": others. "alone": the only seqlet of its locus.
     """
     offsets, count = seqlets.instruments.offsets, len(seqlets.n)
     if not count:
