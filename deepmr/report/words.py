@@ -53,6 +53,8 @@ METHOD_NAMES = {
     "pc_gmm": "GMM of components",
     "anderson_rubin": "Anderson-Rubin",
     "clr": "Conditional likelihood ratio",
+    "seqlet_ivw": "IVW of seqlets",
+    "seqlet_plurality": "Plurality of seqlets",
     "mv_ivw": "Multivariable IVW",
     "mv_egger": "Multivariable MR-Egger",
     "mv_debiased": "Multivariable IVW (debiased)",
