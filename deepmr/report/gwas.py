@@ -10,7 +10,7 @@ import pandas as pd
 
 from deepmr.mr.sensitivity.strength import FOR_WEAK
 from deepmr.report import words
-from deepmr.report.content import Plate, Plates
+from deepmr.report.content import Plate, Plates, Section
 from deepmr.report.forest import forest
 from deepmr.report.joint import joint_sentences
 from deepmr.report.one_by_one import Examined, examine_pair, sensitivity_plates
@@ -61,6 +61,7 @@ class GwasRun:
     min_instruments : fewest instruments of an estimate.
     provenance : how every file was made, by its name.
     estimates_name, dropped_name, instruments_name : of the files.
+    sections : further parts of the page.
     notes : what is missing and why, a sentence each.
     """
 
@@ -74,6 +75,7 @@ class GwasRun:
     estimates_name: str = "estimates"
     dropped_name: str = "dropped variants"
     instruments_name: str = "instruments"
+    sections: tuple[Section, ...] = ()
     notes: tuple[str, ...] = ()
 
     @cached_property

@@ -55,7 +55,8 @@ def locus_forest(local: Estimates, pooled: Estimates, *, exposure: str, outcome:
     axes.set_title(wrapped(title))
     level = words.percent(float(whole.get("level", 0.95)))
     line = f"; line: {level} prediction interval" if np.isfinite(whole.get("pi_low", np.nan)) else ""
-    axes.set_xlabel(f"effect with its {level} confidence interval (diamond: of the mean{line})")
+    what = words.EFFECTS[str(whole["estimand"])]
+    axes.set_xlabel(wrapped(f"{what}, {level} confidence interval (diamond: of the mean{line})", width=90))
     return settle(figure)
 
 
