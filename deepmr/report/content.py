@@ -16,6 +16,8 @@ from deepmr.report import words
 from deepmr.report.svg import inline_svg
 from deepmr.types import Estimates, Instruments, Task
 
+PREFERRED = ("calibrated", "population", "model")  # estimands, those first that say more of cells
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocusEffects:
@@ -94,9 +96,9 @@ class Run:
 
     @property
     def estimand(self) -> str:
-        """What the effects are effects in."""
+        """What the answer is an effect in: calibrated where there are such rows."""
         table = self.pooled.table if len(self.pooled) else self.local.table
-        return str(table["estimand"].iloc[0]) if len(table) else "model"
+        return min(map(str, table["estimand"]), key=PREFERRED.index, default="model")
 
     @property
     def where(self) -> str:
@@ -106,13 +108,26 @@ class Run:
     @property
     def leading(self) -> str:
         """The method that headline and matrix show."""
-        methods = list(dict.fromkeys(self.pooled.table["method"]))
-        return next((m for m in words.LEADING if m in methods), methods[0] if methods else "")
+        return leading_method(self.pooled)
+
+    @property
+    def leads(self) -> Estimates:
+        """The pooled rows of that method, of every estimand."""
+        return self.pooled.take((self.pooled.table["method"] == self.leading).to_numpy(bool))
 
     @property
     def headline(self) -> Estimates:
-        """The pooled rows of that method."""
-        return self.pooled.take((self.pooled.table["method"] == self.leading).to_numpy(bool))
+        """The answers: one of those rows a pair, the calibrated effect where there is one."""
+        leads = self.leads
+        rank = leads.table["estimand"].map(PREFERRED.index)
+        best = rank.groupby([leads.table["exposure"], leads.table["outcome"]]).transform("min")
+        return leads.take((rank == best).to_numpy(bool))
+
+
+def leading_method(estimates: Estimates) -> str:
+    """Return the method that a page leads with: the first of `words.LEADING` that there is, or the first of all."""
+    methods = list(dict.fromkeys(estimates.table["method"]))
+    return next((name for name in words.LEADING if name in methods), methods[0] if methods else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

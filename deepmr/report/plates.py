@@ -40,7 +40,7 @@ def global_effects(run: Run, plates: Plates) -> list[Plate]:
             reading=words.READING["forest"],
         )
     ]
-    lead = run.headline
+    lead = run.leads
     for estimand in dict.fromkeys(lead.table["estimand"]):
         mine = lead.take((lead.table["estimand"] == estimand).to_numpy(bool))
         if len(mine) > 1:
@@ -159,12 +159,13 @@ def _scatters(run: Run, plates: Plates, locus: str) -> list[Plate]:
     cut = f" The first {len(pairs)} of {len(usable)} pairs with instruments." if len(usable) > len(pairs) else ""
     alt = ", ".join(f"{pair.exposure} to {pair.outcome}" for pair in pairs)
     predicted = "" if run.estimand == "population" else ", as the ensemble predicts them"
+    own = run.local.take((run.local.table["estimand"] == pairs[0].estimand).to_numpy(bool))  # points are predictions
     effects = f"effects on exposure and outcome{predicted}"
     return [
         plates.plate(
-            mr_scatter(pairs, run.local, locus=locus),
+            mr_scatter(pairs, own, locus=locus),
             alt=f"Effects of the instruments of locus {locus} on exposure and outcome, with fitted slopes: {alt}.",
-            caption=f"Instruments of {locus}: {effects}, and the slope of each method, {where_of(run.local.table)}.",
+            caption=f"Instruments of {locus}: {effects}, and the slope of each method, {where_of(own.table)}.",
             detail=cut,
             reading=words.READING["scatter_population" if run.estimand == "population" else "scatter"],
         )

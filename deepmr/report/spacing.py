@@ -257,10 +257,10 @@ def _sentence(spacing: Spacing, pair: tuple[str, str, str]) -> str:
     same = (spacing.tests[["exposure", "outcome", "estimand"]] == list(pair)).all(axis=1)
     test = spacing.tests[same].iloc[0]
     rows = spacing.table[(spacing.table[["exposure", "outcome", "estimand"]] == list(pair)).all(axis=1)]
-    least, most = rows.loc[rows["beta"].idxmin()], rows.loc[rows["beta"].idxmax()]
+    least, most = (rows.iloc[int(place)] for place in (rows["beta"].argmin(), rows["beta"].argmax()))
     of = f"of {exposure} on {outcome} {words.WHERE[estimand]}"
     if test["q_df"] < 1:
-        return f"The effect {of} is known at one distance only: {words.estimate(most)}."
+        return f"The effect {of} is known at one distance only: {words.estimate(most.to_dict())}."
     chance = f"P = {words.pvalue(float(test['q_pvalue']))}".replace("= <", "<")
     spread = (
         f"from {words.number(least['beta'])} at {_bucket(least['low'], least['high'])} to "

@@ -4,6 +4,7 @@ import html
 import io
 import re
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from deepmr.report.style import PALETTE, styled
@@ -32,9 +33,10 @@ def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
     if len(svg) > LARGEST:
         for axes in figure.axes:
             for line in axes.lines:
-                line.set_rasterized(len(line.get_xydata()) > MARKS)
+                line.set_rasterized(np.asarray(line.get_xydata()).shape[0] > MARKS)
             for marks in axes.collections:
-                size = len(marks.get_offsets()) + sum(len(path.vertices) for path in marks.get_paths())
+                size = np.asarray(marks.get_offsets()).shape[0]
+                size += sum(np.asarray(path.vertices).shape[0] for path in marks.get_paths())
                 marks.set_rasterized(size > MARKS)
         svg = _drawn(figure, prefix, dpi=RASTER_DPI)
     width, height = (72 * side * POINT for side in figure.get_size_inches())

@@ -24,13 +24,14 @@ GRADES: dict[Grade, str] = {
 CHANCE = 0.05  # share of loci whose scatter or sign stands out when nothing is wrong
 SURE = 0.01  # P value below which a share is more than that
 SCATTERED = 0.1  # least share of loci that makes scatter a reason for doubt
+FAR = 0.1  # share of the effect by which methods must differ to be a reason for doubt: tight intervals differ by less
 FEW = 10  # loci below which an answer rests on few
 DOUBTS = {
     "weak": "instruments are weak",
     "few": "few loci",
     "methods": "methods contradict each other",
     "scatter": "edits scatter within loci",
-    "sign": "the sign differs between loci",
+    "sign": "at a new locus the sign may be the other",
     "fdr": "it is not clear among so many pairs",
     "echo": "it may be an echo of the reverse effect",
 }
@@ -77,12 +78,12 @@ def pair_verdicts(run: Run) -> tuple[Verdict, ...]:
 
     Notes
     -----
-    Reasons for doubt: another method's interval leaves the estimate out; edits scatter about the line of their locus
-    more than their errors explain (Cochran's Q, P < 0.05) at more loci than chance allows (binomial, P < 0.01) and at a
-    tenth of them at least; the prediction interval of a new locus holds 0 where that of the mean does not; mean F below
-    10; fewer than ten loci; a false-discovery rate above 0.05 where the table has one. Where the reverse pair has no
-    such scatter, the effect may be its echo: sites of the cause move both marks. An error that all members share shows
-    in none of these.
+    Reasons for doubt: another method's interval leaves the estimate out, by a tenth of it at least; edits scatter about
+    the line of their locus more than their errors explain (Cochran's Q, P < 0.05) at more loci than chance allows
+    (binomial, P < 0.01) and at a tenth of them at least; the prediction interval of a new locus holds 0 where that of
+    the mean does not; mean F below 10; fewer than ten loci; a false-discovery rate above 0.05 where the table has one.
+    Where the reverse pair has no such scatter, the effect may be its echo: sites of the cause move both marks. An error
+    that all members share shows in none of these.
     """
     judged = [_judge(run, row) for row in run.headline.table.to_dict("records")]
     known = {(one.exposure, one.outcome, one.estimand): one for one in judged}
@@ -95,14 +96,16 @@ def pair_verdicts(run: Run) -> tuple[Verdict, ...]:
 def _judge(run: Run, row: Mapping[Any, Any]) -> Verdict:
     local = run.local.table
     mine = local[(local["exposure"] == row["exposure"]) & (local["outcome"] == row["outcome"])]
-    lead = mine[(mine["method"] == row["method"]) & (mine["estimand"] == row["estimand"])]
+    of_method = mine[mine["method"] == row["method"]]
+    lead = of_method[of_method["estimand"] == row["estimand"]]
     doubts: list[str] = []
     reasons = (
+        *_in_model(row, run.pooled.table),
         *_coverage(run, row, lead, doubts),
         *_agreement(run, row, doubts),
         *_signs(row, lead, doubts),
-        *_scatter(row, lead, doubts),
-        *_strength(lead, doubts),
+        *_scatter(row, of_method, doubts),
+        *_strength(of_method, doubts),
         *_discovery(row, doubts),
     )
     clear = row["ci_low"] > 0 or row["ci_high"] < 0
@@ -165,8 +168,10 @@ def _agreement(run: Run, row: Mapping[Any, Any], doubts: list[str]) -> Iterator[
     if "imprecise" in named:
         yield f"Too imprecise to confirm or contradict it: {named['imprecise']}."
     if "differs" in named:
-        doubts.append("methods")
-        yield f"Against it, their intervals leave {words.number(row['beta'])} out: {named['differs']}."
+        apart = (against["beta"] - row["beta"]).abs()[against["verdict"] == "differs"].max() > FAR * abs(row["beta"])
+        doubts += ["methods"] if apart else []
+        little = "" if apart else f", but by less than {words.percent(FAR)}"
+        yield f"Against it, their intervals leave {words.number(row['beta'])} out{little}: {named['differs']}."
 
 
 def _signs(row: Mapping[Any, Any], lead: pd.DataFrame, doubts: list[str]) -> Iterator[str]:
@@ -182,6 +187,24 @@ def _signs(row: Mapping[Any, Any], lead: pd.DataFrame, doubts: list[str]) -> Ite
     clear = row["ci_low"] > 0 or row["ci_high"] < 0
     if clear and low <= 0 <= high:
         doubts.append("sign")
+
+
+def _in_model(row: Mapping[Any, Any], pooled: pd.DataFrame) -> Iterator[str]:
+    """Yield what the effect in the model is where the answer is the calibrated one."""
+    same = [
+        other
+        for other in pooled.to_dict("records")
+        if all(other[name] == row[name] for name in ("method", "exposure", "outcome")) and other["estimand"] == "model"
+    ]
+    if row["estimand"] != "calibrated" or not same:
+        return
+    other = same[0]
+    inside = row["ci_low"] <= other["beta"] <= row["ci_high"]
+    yield (
+        f"The effect in the model is {words.estimate(other)}: "
+        f"{'inside' if inside else 'outside'} the interval of the calibrated effect, "
+        f"{words.number(row['beta'] - other['beta'])} from it."
+    )
 
 
 def _scatter(row: Mapping[Any, Any], lead: pd.DataFrame, doubts: list[str]) -> Iterator[str]:

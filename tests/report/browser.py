@@ -150,7 +150,9 @@ def look(chrome: Browser, page: Path, *, width: int, dark: bool, name: str = "",
     size = {"height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     chrome.call("Emulation.setDeviceMetricsOverride", session=session, width=width, **size)
     address = page.resolve().as_uri()
-    chrome.call("Page.navigate", session=session, url=address)
+    answer = chrome.call("Page.navigate", session=session, url=address)
+    if answer.get("errorText"):
+        raise RuntimeError(f"{page}: {answer['errorText']}")
     chrome.until("Page.loadEventFired", session)
     script = LOOK.read_text().replace("SMALLEST", str(SMALLEST))
     answer = chrome.call("Runtime.evaluate", session=session, expression=script, returnByValue=True)
