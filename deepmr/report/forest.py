@@ -25,6 +25,7 @@ from deepmr.report.style import (
     new_figure,
     settle,
     styled,
+    wrapped,
 )
 from deepmr.types import Estimates
 
@@ -85,7 +86,7 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None, counted: 
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     where = " and ".join(words.EFFECTS[name] for name in dict.fromkeys(table["estimand"]))
-    axes.set_xlabel(f"{where}: change of the outcome per unit change of the exposure")
+    axes.set_xlabel(wrapped(f"{where}: change of the outcome per unit change of the exposure", width=80))
     figure.legend(
         handles=_forest_legend(table, bool(true), counted), loc="outside upper left", ncols=3, handlelength=2.4
     )
@@ -189,7 +190,7 @@ def pair_heatmap(estimates: Estimates, *, tasks: Sequence[str]) -> Figure:
                 va="center",
                 color=ON_DARK if dark else ON_LIGHT,
                 weight="bold" if clear[i, j] else "normal",
-                size=9 if n <= 6 else 7,
+                size=9 if n <= 6 else 7.8,
             )
     names = [words.shorten(task, 24) for task in tasks]
     slanted = max(map(len, names)) * n > 24
@@ -206,7 +207,7 @@ def pair_heatmap(estimates: Estimates, *, tasks: Sequence[str]) -> Figure:
     axes.tick_params(which="minor", length=0)
     bar = figure.colorbar(image, ax=axes, shrink=0.85, aspect=14, pad=0.03)
     bar.outline.set_edgecolor(GRID)
-    bar.set_label(words.EFFECTS[estimates.table["estimand"].iloc[0]])
+    bar.set_label(wrapped(words.EFFECTS[estimates.table["estimand"].iloc[0]], width=30))
     return settle(figure)
 
 

@@ -223,6 +223,11 @@ def verdicts(run: GwasRun) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
+def summaries(run: GwasRun) -> list[str]:
+    """Return what to make of each answer, in a sentence: the last of what the analyses say of it."""
+    return [f"{pair}: {sentences[-1]}" for pair, sentences in verdicts(run)]
+
+
 def title_of(one: Examined) -> str:
     """Return "exposure → outcome"."""
     return f"{one.instruments.exposure} → {one.instruments.outcome}"

@@ -58,8 +58,8 @@ def render_page(run: Run, *, title: str = "DeepMR report") -> str:
         "methods": _meanings(run.pooled),
         "global_plates": plates.global_effects(run, counter),
         "global_table": tables.global_table(run),
+        "every_locus": plates.all_loci(run, counter),
         "evidence": [counter.lay(one) for one in run.sections if one.part == "evidence"],
-        "locus_plates": plates.all_loci(run, counter),
         "loci": plates.locus_plates(run, counter),
         "single": plates.verdicts(run),
         "ensemble": plates.ensemble_plates(run, counter),
@@ -96,6 +96,7 @@ def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
         "cards": gwas.cards(run),
         "n_effects": len(run.headline),
         "verdicts": gwas.verdicts(run),
+        "summaries": gwas.summaries(run),
         "sure": [counter.lay(one) for one in run.sections if one.part == "sure"],
         "estimate_plates": gwas.estimate_plates(run, counter),
         "evidence": [counter.lay(one) for one in run.sections if one.part == "evidence"],
@@ -140,7 +141,7 @@ def _links(run: Run, content: Mapping[str, object]) -> list[tuple[str, str]]:
         ("sure", "How sure"),
         ("global", "Evidence"),
         *_of_sections(run.sections),
-        ("loci", "Loci" if content["loci"] or content["locus_plates"] else ""),
+        ("loci", "Loci" if content["loci"] else ""),
         ("local", "Local effects"),
         ("methods", "Methods"),
         ("counts", "What was used"),
@@ -159,7 +160,8 @@ def _rendered(template: str, content: Mapping[str, object]) -> str:
     html = _ENVIRONMENT.get_template(template).render(
         version=__version__, light=_variables(0), dark=_variables(1), **content
     )
-    return html.replace("SCRIPT-HASH", _script_hash(html), 1)
+    html = html.replace("SCRIPT-HASH", _script_hash(html), 1)
+    return html.replace(" %", "\u00a0%")  # the sign never begins a line
 
 
 def _meanings(estimates: Estimates) -> list[tuple[str, str]]:

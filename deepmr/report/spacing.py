@@ -167,7 +167,7 @@ def spacing_heatmap(spacing: Spacing, *, what: str = "distance (bases)") -> Figu
     axes.grid(which="minor", color=PAPER, lw=2)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.9, aspect=16, pad=0.03, format=lambda v, _: f"{100 * v:+.0f} %")
+    bar = figure.colorbar(image, ax=axes, shrink=0.9, aspect=16, pad=0.03, format=_signed)
     bar.outline.set_edgecolor(GRID)
     bar.set_label("from the mean over all distances")
     return settle(figure)
@@ -196,7 +196,7 @@ def spacing_section(spacing: Spacing, *, name: str) -> Section:
     )
     rows = [
         [
-            Cell(text=_bucket(row["low"], row["high"]), value=float(row["low"])),
+            Cell(text=_bucket(row["low"], row["high"])),
             Cell(text=row["exposure"]), Cell(text=row["outcome"]), Cell(text=words.EFFECTS[row["estimand"]]),
             Cell(text=words.estimate(row), value=float(row["beta"])), count_cell(int(row["n_loci"])),
         ]
@@ -233,6 +233,10 @@ def _where(spacing: Spacing) -> str:
 
 def _bucket(low: float, high: float) -> str:
     return words.number(low) if low == high else words.span(low, high)
+
+
+def _signed(share: float, _: int | None) -> str:
+    return f"{100 * share:+.0f} %".replace("-", "−") if round(100 * share) else "0 %"
 
 
 def _cells(

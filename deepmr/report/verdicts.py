@@ -157,9 +157,9 @@ def _agreement(run: Run, row: Mapping[Any, Any], doubts: list[str]) -> Iterator[
     mine = (table["exposure"] == row["exposure"]) & (table["outcome"] == row["outcome"])
     same = run.pooled.take((mine & (table["estimand"] == row["estimand"])).to_numpy(bool))
     against = compare_methods(same, reference=row["method"]).table
-    numbers = same.table.drop_duplicates("method").set_index("method")
+    numbers = {one["method"]: one for one in same.table.to_dict("records")}
     named = {
-        verdict: listed([f"{words.method_name(m)} {words.estimate(numbers.loc[m])}" for m in part["method"]])
+        verdict: listed([f"{words.method_name(m)} {words.estimate(numbers[m])}" for m in part["method"]])
         for verdict, part in against.groupby("verdict", sort=False)
     }
     name = words.method_name(row["method"])

@@ -64,7 +64,11 @@ def test_a_page_with_everything(folder, tmp_path):
     assert len(summary["loci_shown"]) == 2
     assert [row["method"] for row in summary["effects"]] == ["ivw", "ivw"]
     assert summary["effects"][0]["beta"] == pytest.approx(SLOPE, rel=0.05)
-    assert page.count("<figure>") == 9
+    assert page.count("<figure>") == 11
+    assert summary["estimand"] == "effect in the model"
+    assert [row["estimand"] for row in summary["effects"]] == ["model", "model"]
+    assert summary["verdict"][0].startswith("X raises Y in the model: ")
+    assert len(summary["verdict"]) == 2
     for name in summary["loci_shown"]:
         assert f"<h3>{name}</h3>" in page
     assert "true effect: 2" in page
@@ -156,7 +160,7 @@ def test_a_table_of_effects_gives_a_page_without_views(folder, tmp_path):
     assert any("no views of loci" in note for note in summary["notes"])
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert page.count("<script") == 1
-    assert page.count("<figure>") == 5  # forest, three scatters, errors
+    assert page.count("<figure>") == 6  # forest, every locus, three scatters, errors
     assert "<h3>&lt;script&gt;</h3>" in page
 
 
