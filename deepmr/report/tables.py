@@ -31,21 +31,28 @@ def headline(run: Run, verdicts: Sequence[Verdict] = ()) -> list[dict[str, str]]
         table = table.loc[strength.sort_values(ascending=False).index[:MAX_CARDS]]
     units = {task.name: words.UNITS[task.scale] for task in run.tasks}
     judged = {(one.exposure, one.outcome, one.estimand): one for one in verdicts}
+    others = {(one["exposure"], one["outcome"], one["estimand"]): one for one in run.leads.table.to_dict("records")}
     keys = table[["exposure", "outcome", "estimand"]].itertuples(index=False, name=None)
     return [
-        _card(row, units, by_pair(run.truth), judged.get(key))
+        _card(row, units, by_pair(run.truth), judged.get(key), others.get((key[0], key[1], "model")))
         for key, row in zip(keys, table.to_dict("records"), strict=True)
     ]
 
 
 def _card(
-    row: Mapping[Any, Any], units: dict[str, str], truth: dict[tuple[str, str], float], verdict: Verdict | None
+    row: Mapping[Any, Any],
+    units: dict[str, str],
+    truth: dict[tuple[str, str], float],
+    verdict: Verdict | None,
+    in_model: Mapping[Any, Any] | None,
 ) -> dict[str, str]:
     level = words.percent(row.get("level", 0.95))
     notes = [f"{words.method_name(row['method'])}, {words.count(int(row['n']), 'locus')}"]
     if np.isfinite(row.get("pi_low", np.nan)):
         span = words.span(row["pi_low"], row["pi_high"])
         notes.append(f"at a new locus: {span} ({level} prediction interval)")
+    if in_model is not None and row["estimand"] == "calibrated":
+        notes.append(f"{words.EFFECTS['model']}: {words.estimate(in_model)}")
     if (row["exposure"], row["outcome"]) in truth:
         true = truth[row["exposure"], row["outcome"]]
         notes.append(f"true effect: {words.number(0.0 if abs(true) < NOTHING else true)}")

@@ -98,14 +98,15 @@ def _judge(run: Run, row: Mapping[Any, Any]) -> Verdict:
     mine = local[(local["exposure"] == row["exposure"]) & (local["outcome"] == row["outcome"])]
     of_method = mine[mine["method"] == row["method"]]
     lead = of_method[of_method["estimand"] == row["estimand"]]
+    edits = of_method[of_method["estimand"] == "model"] if row["estimand"] == "calibrated" else lead  # as predicted
     doubts: list[str] = []
     reasons = (
         *_in_model(row, run.pooled.table),
         *_coverage(run, row, lead, doubts),
         *_agreement(run, row, doubts),
         *_signs(row, lead, doubts),
-        *_scatter(row, of_method, doubts),
-        *_strength(of_method, doubts),
+        *_scatter(row, edits, doubts),
+        *_strength(edits, doubts),
         *_discovery(row, doubts),
     )
     clear = row["ci_low"] > 0 or row["ci_high"] < 0
