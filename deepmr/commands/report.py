@@ -141,7 +141,7 @@ def report(
             sample=selected.sample,
             predictions=_predictions(source, names),
             counts=_counts(source, local),
-            sections=extra_sections(files, local=local, leading=leading_method(pooled)),
+            sections=extra_sections(files, local=local, pooled=pooled),
             provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
             local_name=estimates.name,
             pooled_name=meta.name,

@@ -1,72 +1,87 @@
 """The parts of a page that have files of their own: what `deepmr report` shows where they are given."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from deepmr import checks
 from deepmr.errors import InputError
+from deepmr.io.files import read_bytes
 from deepmr.io.tables import numbers, read_table
-from deepmr.report.content import Section
-from deepmr.report.sections import table_section
+from deepmr.report.content import Section, leading_method
+from deepmr.report.judged import diagnostics_section, labelled_section
+from deepmr.report.sections import seqlet_section, table_section, threshold_section
 from deepmr.report.spacing import spacing_effects, spacing_section
 from deepmr.types import Estimates
 
 MAX_DISTANCES = 6  # buckets of distance
+VERDICT = "verdict.json"  # in the folder of deepmr diagnose
 
 
-def extra_sections(files: Mapping[str, Path | None], *, local: Estimates, leading: str) -> tuple[Section, ...]:
+def extra_sections(files: Mapping[str, Path | None], *, local: Estimates, pooled: Estimates) -> tuple[Section, ...]:
     """Read the files that were given and return their parts of the page, in the order in which a reader asks.
 
     Parameters
     ----------
     files : by option; None for one that was not given.
     local : effects at single loci.
-    leading : the method that the page leads with.
+    pooled : global effects.
     """
-    found = []
-    for name, build in _BUILDERS.items():
-        path = files.get(name)
-        if path is not None:
-            found.append(build(path, local, leading))
-    return tuple(found)
+    return tuple(
+        build(path, local, pooled) for name, build in _BUILDERS.items() if (path := files.get(name)) is not None
+    )
 
 
-def _spacing(path: Path, local: Estimates, leading: str) -> Section:
+def _diagnostics(path: Path, local: Estimates, pooled: Estimates) -> Section:
+    if not path.is_dir():
+        raise InputError(f"{path}: needed the folder that deepmr diagnose wrote")
+    content = _json(path / VERDICT)
+    loci = path / "loci.tsv"
+    try:
+        return diagnostics_section(content, loci=read_table(loci) if loci.is_file() else None, name=path.name)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path / VERDICT}: not what deepmr diagnose writes: lacks {error}") from error
+
+
+def _labelled(path: Path, local: Estimates, pooled: Estimates) -> Section:
+    content = _json(path)
+    if "pairs" not in content:
+        raise InputError(f"{path}: not a calibration on labelled edits; give one of levels as --calibration")
+    try:
+        return labelled_section(content, pooled, name=path.name)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a calibration on labelled edits: lacks {error}") from error
+
+
+def _spacing(path: Path, local: Estimates, pooled: Estimates) -> Section:
     frame = _columns(path, "distances", ("locus", "distance"))
     frame = frame.assign(distance=numbers(path, frame, "distance", missing="unknown")).dropna(subset="distance")
     try:
-        return spacing_section(spacing_effects(local, frame, method=leading, n_buckets=MAX_DISTANCES), name=path.name)
+        found = spacing_effects(local, frame, method=leading_method(pooled), n_buckets=MAX_DISTANCES)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return spacing_section(found, name=path.name)
 
 
-def _thresholds(path: Path, local: Estimates, leading: str) -> Section:
+def _thresholds(path: Path, local: Estimates, pooled: Estimates) -> Section:
     needed = ("rule", "threshold", "exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n_loci", "estimand")
-    return table_section(
-        _columns(path, "thresholds", needed),
-        anchor="thresholds",
-        title="Other rules for the instruments",
-        caption=f"Effects by the rule that chooses instruments and its threshold ({path.name}).",
-    )
+    return threshold_section(_numeric(path, _columns(path, "thresholds", needed)), name=path.name)
 
 
-def _seqlets(path: Path, local: Estimates, leading: str) -> Section:
-    return table_section(
-        _columns(path, "seqlets", ("exposure", "outcome", "locus", "start", "end", "beta", "verdict", "estimand")),
-        anchor="seqlets",
-        title="Which sites carry the effect",
-        caption=f"Effects of single sites, seqlets ({path.name}).",
-    )
+def _seqlets(path: Path, local: Estimates, pooled: Estimates) -> Section:
+    needed = ("exposure", "outcome", "locus", "start", "end", "beta", "verdict", "estimand")
+    return seqlet_section(_numeric(path, _columns(path, "seqlets", needed)), name=path.name)
 
 
-def _network(path: Path, local: Estimates, leading: str) -> Section:
+def _network(path: Path, local: Estimates, pooled: Estimates) -> Section:
     return table_section(
         _columns(path, "network", ("exposure", "outcome", "estimand")),
         anchor="network",
         title="Direct and total effects",
-        caption=f"Direct effects of each mark on each other ({path.name}).",
+        caption=f"Effects of each mark on each other, by themselves and by way of others ({path.name}).",
     )
 
 
@@ -79,8 +94,26 @@ def _columns(path: Path, what: str, needed: tuple[str, ...]) -> pd.DataFrame:
     return frame
 
 
-Builder = Callable[[Path, Estimates, str], Section]
-_BUILDERS: dict[str, Builder] = {
+def _numeric(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose effects and thresholds are numbers, NaN where they are empty."""
+    names = [name for name in ("threshold", "beta", "ci_low", "ci_high", "n_loci", "share") if name in frame]
+    return frame.assign(**{name: numbers(path, frame, name, missing="not given") for name in names})
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: needed a JSON object")
+    return content
+
+
+Builder = Callable[[Path, Estimates, Estimates], Section]
+_BUILDERS: dict[str, Builder] = {  # what says how sure the answer is comes first
+    "labelled": _labelled,
+    "diagnostics": _diagnostics,
     "network": _network,
     "seqlets": _seqlets,
     "spacing": _spacing,

@@ -97,3 +97,63 @@ def _written(name: str, text: str) -> str:
 
 def _whole(value: float) -> str:
     return f"{value:,.0f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def threshold_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, ...] = ()) -> Section:
+    """Return how effects move with the choice of instruments as a part of the page.
+
+    Parameters
+    ----------
+    frame : a row a rule, threshold, pair and method, with estimand, beta, ci_low, ci_high and n_loci.
+    name : of the file.
+    drawings : figures that go with it.
+    """
+    said = []
+    for (exposure, outcome, estimand), part in frame.groupby(["exposure", "outcome", "estimand"], sort=False):
+        beta = part["beta"].to_numpy(float)
+        known = beta[np.isfinite(beta)]
+        if len(known):
+            said.append(
+                f"Over {words.count(len(known), 'choice')} of instruments, the effect of {exposure} on {outcome} "
+                f"{words.WHERE[str(estimand)]} lies between {words.number(known.min())} and "
+                f"{words.number(known.max())}."
+            )
+    return table_section(
+        frame,
+        anchor="thresholds",
+        title="Other choices of instruments",
+        caption=f"Effects by the rule that chooses instruments and its threshold ({name}).",
+        sentences=tuple(said),
+        drawings=drawings,
+    )
+
+
+def seqlet_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, ...] = ()) -> Section:
+    """Return which sites carry or contradict the effect as a part of the page.
+
+    Parameters
+    ----------
+    frame : a row a site: exposure, outcome, locus, start, end, beta, ci_low, ci_high, verdict, estimand and what else
+        `deepmr seqlets` writes; those that contradict are listed first.
+    name : of the file.
+    drawings : figures that go with it.
+    """
+    said = []
+    for (exposure, outcome, estimand), part in frame.groupby(["exposure", "outcome", "estimand"], sort=False):
+        counts = part["verdict"].value_counts()
+        against = part.loc[part["verdict"].isin(["contradicts", "disputed"]), "locus"].nunique()
+        listed = ", ".join(f"{verdict} {n:,}" for verdict, n in counts.items())
+        said.append(
+            f"{exposure} → {outcome} {words.WHERE[str(estimand)]}: {words.count(len(part), 'site')} at "
+            f"{words.count(part['locus'].nunique(), 'locus')} ({listed}); at {words.count(against, 'locus')} a site "
+            "acts on the outcome otherwise than the rest."
+        )
+    first = frame["verdict"].map({"contradicts": 0, "disputed": 1}).fillna(2)
+    return table_section(
+        frame.loc[first.sort_values(kind="stable").index],
+        anchor="seqlets",
+        title="Which sites carry the effect",
+        caption=f"Effects of single sites, seqlets ({name}).",
+        sentences=tuple(said),
+        drawings=drawings,
+    )

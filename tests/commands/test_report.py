@@ -231,3 +231,30 @@ def test_without_any_estimate_the_page_says_why(folder, tmp_path):
     page = out.read_text(encoding="utf-8")
     assert "No pair has a global effect" in page
     assert "needs 50 instruments" in page
+
+
+def test_parts_with_files_of_their_own(folder, tmp_path):
+    loci = loci_of(folder)
+    (tmp_path / "spacing.tsv").write_text("locus\tdistance\n" + "".join(f"{n}\t{i}\n" for i, n in enumerate(loci)))
+    row = "relative\t0.25\tX\tY\tivw\t2\t1.9\t2.1\t12\tmodel\n"
+    header = "rule\tthreshold\texposure\toutcome\tmethod\tbeta\tci_low\tci_high\tn_loci\testimand\n"
+    (tmp_path / "thresholds.tsv").write_text(header + row)
+    (tmp_path / "network.tsv").write_text("exposure\toutcome\testimand\tbeta\nX\tY\tmodel\t2\n")
+    files = {name: tmp_path / f"{name}.tsv" for name in ("spacing", "thresholds", "network")}
+    make(folder, tmp_path / "report.html", n_loci=0, **files)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    places = [page.index(f'<section id="{name}"') for name in ("network", "spacing", "thresholds")]
+    assert places == sorted(places)
+    assert page.count('href="#spacing"') == 1
+    assert "by distance (spacing.tsv)" in page
+
+
+def test_parts_that_cannot_be_read_are_one_line(folder, tmp_path):
+    (tmp_path / "bad.tsv").write_text("locus\tfar\na\t1\n")
+    with pytest.raises(InputError, match=r"bad\.tsv: distances needs the column\(s\) distance"):
+        make(folder, tmp_path / "r.html", spacing=tmp_path / "bad.tsv")
+    with pytest.raises(InputError, match="needed the folder that deepmr diagnose wrote"):
+        make(folder, tmp_path / "r.html", diagnostics=tmp_path / "bad.tsv")
+    with pytest.raises(InputError, match="not a calibration on labelled edits"):
+        make(folder, tmp_path / "r.html", labelled=folder / "calibration.json")
+    assert not (tmp_path / "r.html").exists()

@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 
 from deepmr.report.content import Drawing, Section
+from deepmr.report.judged import diagnostics_section, labelled_section
 from deepmr.report.page import render_page
-from deepmr.report.sections import frame_grid, table_section
+from deepmr.report.sections import frame_grid, seqlet_section, table_section, threshold_section
 from deepmr.report.style import new_figure
+from deepmr.types import Estimates
 from tests.report.test_page import EVIL, Outline, text_of
 from tests.report.toy import toy_run
 
@@ -65,3 +67,65 @@ def test_sections_stand_in_their_part_of_the_page_and_in_its_contents(run):
     order = ["How sure, and why", "It is sure.", "Figure 1. A line", "The evidence", "Figure 2. Global", "Late."]
     assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)
     assert EVIL[1] in text
+
+
+def test_choices_of_instruments_in_words_and_as_a_table():
+    frame = pd.DataFrame(
+        {
+            "rule": "relative", "threshold": [0.1, 0.25, 0.5], "exposure": "X", "outcome": "Y", "method": "ivw",
+            "estimand": "model", "beta": [1.1, 1.0, float("nan")], "ci_low": [0.9, 0.8, float("nan")],
+            "ci_high": [1.3, 1.2, float("nan")], "n_loci": [30, 20, 0],
+        }
+    )  # fmt: skip
+    section = threshold_section(frame, name="t.tsv")
+    assert section.sentences == (
+        "Over 2 choices of instruments, the effect of X on Y in the model lies between 1 and 1.1.",
+    )
+    assert [row[-1].text for row in section.tables[0].rows] == ["30", "20", "0"]
+
+
+def test_sites_that_contradict_come_first():
+    frame = pd.DataFrame(
+        {
+            "exposure": "X", "outcome": "Y", "locus": ["a", "a", "b"], "start": [1, 9, 4], "end": [5, 14, 9],
+            "beta": [1.0, 5.0, 1.1], "ci_low": 0.5, "ci_high": 6.0, "verdict": ["carries", "contradicts", "alone"],
+            "estimand": "model",
+        }
+    )  # fmt: skip
+    section = seqlet_section(frame, name="s.tsv")
+    assert "3 sites at 2 loci (" in section.sentences[0]
+    assert "at 1 locus a site acts on the outcome otherwise than the rest." in section.sentences[0]
+    rows = section.tables[0].rows
+    assert [row[2].text for row in rows] == ["a", "a", "b"]
+    assert rows[0][-2].text == "contradicts"
+
+
+def test_what_labels_changed_and_what_more_are_worth(run):
+    pair = {"exposure": "GATA1", "outcome": "TAL1", "method": "ivw", "shift": -0.1, "se": 0.02, "shrink": 0.8,
+            "applied": -0.08, "scale": 1.1, "floor": 0.05, "loci": ["a", "b"], "n_edits": 10}  # fmt: skip
+    design = {"n_loci": 200, "n_edits": 5, "repeats": 1, "half_width": 0.03, "shrink": 0.9}
+    table = run.pooled.table
+    both = Estimates(table=pd.concat([table, table.assign(estimand="calibrated", beta=table["beta"] - 0.08)]))
+    content = {"pairs": [pair], "worth": {"GATA1 on TAL1": [design]}, "warnings": ["Few labels."]}
+    section = labelled_section(content, both, name="labels.json")
+    assert section.part == "sure"
+    first = section.sentences[0]
+    assert first.startswith("GATA1 → TAL1: 10 labelled edits at 2 loci say that effects in the model miss by −0.1 ")
+    assert "80 % of it is applied: 3." in first
+    assert first.endswith("calibrated.")
+    assert section.sentences[-1] == "Few labels."
+    assert [cell.text for cell in section.tables[1].rows[0]] == ["GATA1 on TAL1", "200", "5", "1", "0.03"]
+
+
+def test_diagnostics_say_the_worst_first():
+    findings = [
+        {"check": "strength", "severity": "fine", "sentence": "instruments are strong"},
+        {"check": "rejections", "severity": "against", "sentence": "slopes scatter"},
+    ]
+    verdict = {"exposure": "X", "outcome": "Y", "estimand": "model", "findings": findings}
+    content = {"verdicts": [verdict], "said": ["X -> Y: not supported, because ivw scatters."]}
+    loci = pd.DataFrame({"exposure": "X", "outcome": "Y", "estimand": "model", "verdict": ["supported", "supported"]})
+    section = diagnostics_section(content, loci=loci, name="diagnosis")
+    assert section.sentences == ("X → Y: not supported, because IVW scatters.",)
+    assert [row[4].text for row in section.tables[0].rows] == ["speaks against it", "fine"]
+    assert section.tables[1].rows[0][-1].text == "2"
