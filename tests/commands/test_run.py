@@ -73,7 +73,7 @@ def test_a_flow_from_two_files_of_gwas_results_to_a_page(flow, tmp_path):
         '[report]\nestimates = "r.tsv"\nout = "r.html"\n'
     )
     summary = run(path)
-    assert list(summary) == ["steps", "effects", "estimand", "verdict", "estimates", "report", "manifest"]
+    assert {"effects", "estimand", "verdict", "estimates", "report"} <= set(summary)
     assert summary["estimand"] == "effect in the population"
     assert summary["report"] == str(tmp_path / "r.html")
     manifest = json.loads((tmp_path / "flow.manifest.json").read_text())
