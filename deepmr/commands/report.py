@@ -13,7 +13,7 @@ from deepmr import checks
 from deepmr.commands.record import record_beside
 from deepmr.commands.report_gwas import report_gwas
 from deepmr.commands.report_parts import differing, locus_effects, select, strongest
-from deepmr.commands.report_sections import extra_sections
+from deepmr.commands.report_sections import extra_sections, judgements
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError
 from deepmr.io.calibration import read_calibration
@@ -142,11 +142,12 @@ def report(
             predictions=_predictions(source, names),
             counts=_counts(source, local),
             sections=extra_sections(files, local=local, pooled=pooled),
+            judgements=judgements(diagnostics),
             provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
             local_name=estimates.name,
             pooled_name=meta.name,
             notes=(
-                *_notes(source, true, mr_record, calibrated is not None, other),
+                *_notes(source, true, mr_record, (calibration, labelled), other),
                 *_stale(record_beside(meta), estimates),
             ),
         )
@@ -257,22 +258,31 @@ def _stale(meta_record: Mapping[str, Any], estimates: Path) -> Iterator[str]:
 
 
 def _notes(
-    source: Source, run_truth: pd.DataFrame | None, mr_record: Mapping[str, Any], calibrated: bool, other: int
+    source: Source,
+    run_truth: pd.DataFrame | None,
+    mr_record: Mapping[str, Any],
+    calibrations: tuple[Path | None, Path | None],
+    other: int,
 ) -> Iterator[str]:
     """Yield what a reader should know is missing or doubtful, a sentence each."""
+    levels, labelled = calibrations
+    recorded = mr_record.get("options", {}).get("calibration") or []
+    used = {Path(str(one)).name for one in ([recorded] if isinstance(recorded, str) else recorded)}
+    unseen = used - {path.name for path in calibrations if path is not None}
+    calibrated = levels is not None
     if source.file is None:
         yield "The effects come from a table: there are no sequences, hence no views of loci and no predictions."
     elif source.file.layout != "saturation":
         yield "The effects are of a list of edits, not of every edit: there are no views of loci."
     if not mr_record:
         yield "Nothing is recorded beside the estimates: the instruments shown were selected by the default rule."
-    elif mr_record.get("options", {}).get("calibration") and not calibrated:
+    elif unseen and not calibrated:
         yield "The estimates used a calibration that this page was not given: errors of edits are uncorrected here."
-    elif calibrated and not mr_record.get("options", {}).get("calibration"):
+    elif calibrated and not used:
         yield "The estimates used no calibration: errors of edits are corrected here, those of the estimates are not."
     if other:
         yield f"At {other} loci the instruments shown are not as many as the estimates used."
-    if not calibrated:
+    if not calibrated and labelled is None:
         yield "No calibration was given: whether the ensemble's intervals hold is not shown."
     if run_truth is not None and run_truth.empty:
         yield "The table of true effects has none for these pairs at loci with an estimate."

@@ -35,6 +35,21 @@ def extra_sections(files: Mapping[str, Path | None], *, local: Estimates, pooled
     )
 
 
+def judgements(folder: Path | None) -> dict[tuple[str, str, str], str]:
+    """Return what `deepmr diagnose` judged, by exposure, outcome and estimand.
+
+    Parameters
+    ----------
+    folder : that it wrote; None for none.
+    """
+    if folder is None or not (folder / VERDICT).is_file():
+        return {}
+    found = _json(folder / VERDICT).get("verdicts", [])
+    return {
+        (one["exposure"], one["outcome"], one["estimand"]): str(one["judgement"]) for one in found if "judgement" in one
+    }
+
+
 def _diagnostics(path: Path, local: Estimates, pooled: Estimates) -> Section:
     if not path.is_dir():
         raise InputError(f"{path}: needed the folder that deepmr diagnose wrote")

@@ -67,6 +67,7 @@ class Run:
     predictions : of the unmutated loci.
     counts : how much there was, by name.
     sections : further parts of the page.
+    judgements : by exposure, outcome and estimand, what `deepmr diagnose` judged.
     provenance : how every file was made, by its name.
     local_name, pooled_name : file names of the tables.
     notes : what is missing and why, a sentence each.
@@ -85,6 +86,7 @@ class Run:
     predictions: Float[np.ndarray, "members loci tasks"] | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     sections: "tuple[Section, ...]" = ()
+    judgements: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     local_name: str = "local estimates"
     pooled_name: str = "pooled estimates"

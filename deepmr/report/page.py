@@ -117,8 +117,9 @@ def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
     links = [
         ("answer", "Answer"),
         ("sure", "How sure" if content["verdicts"] or content["sure"] else ""),
+        *_of_part(run.sections, "sure"),
         ("estimates", "Estimates"),
-        *_of_sections(run.sections),
+        *_of_part(run.sections, "evidence"),
         ("figures", "Figures" if content["pairs"] else ""),
         ("data", "Data"),
         ("dropped", "Dropped variants"),
@@ -139,8 +140,9 @@ def _links(run: Run, content: Mapping[str, object]) -> list[tuple[str, str]]:
     links = [
         ("answer", "Answer"),
         ("sure", "How sure"),
+        *_of_part(run.sections, "sure"),
         ("global", "Evidence"),
-        *_of_sections(run.sections),
+        *_of_part(run.sections, "evidence"),
         ("loci", "Loci" if content["loci"] else ""),
         ("local", "Local effects"),
         ("methods", "Methods"),
@@ -151,8 +153,8 @@ def _links(run: Run, content: Mapping[str, object]) -> list[tuple[str, str]]:
     return [link for link in links if link[1]]
 
 
-def _of_sections(sections: Sequence[Section]) -> list[tuple[str, str]]:
-    return [(one.anchor, one.title) for one in sorted(sections, key=lambda one: one.part == "evidence")]
+def _of_part(sections: Sequence[Section], part: str) -> list[tuple[str, str]]:
+    return [(one.anchor, one.title) for one in sections if one.part == part]
 
 
 def _rendered(template: str, content: Mapping[str, object]) -> str:

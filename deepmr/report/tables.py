@@ -35,6 +35,7 @@ def headline(run: Run, verdicts: Sequence[Verdict] = ()) -> list[dict[str, str]]
     keys = table[["exposure", "outcome", "estimand"]].itertuples(index=False, name=None)
     return [
         _card(row, units, by_pair(run.truth), judged.get(key), others.get((key[0], key[1], "model")))
+        | ({"judgement": f"Diagnostics: {run.judgements[key]}"} if key in run.judgements else {})
         for key, row in zip(keys, table.to_dict("records"), strict=True)
     ]
 

@@ -129,3 +129,9 @@ def test_diagnostics_say_the_worst_first():
     assert section.sentences == ("X → Y: not supported, because IVW scatters.",)
     assert [row[4].text for row in section.tables[0].rows] == ["speaks against it", "fine"]
     assert section.tables[1].rows[0][-1].text == "2"
+
+
+def test_the_judgement_of_diagnostics_stands_on_the_card(run):
+    judged = replace(run, judgements={("GATA1", "TAL1", "model"): "supported with doubts"})
+    page = render_page(judged)
+    assert page.count('<a href="#diagnostics">Diagnostics: supported with doubts</a>') == 1
