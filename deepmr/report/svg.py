@@ -6,11 +6,13 @@ import re
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from deepmr.report.style import PALETTE, styled
 
 POINT = 4 / 3  # CSS pixels
 LARGEST = 300_000  # characters of one figure: above, marks by the hundred become a picture inside it
+LEAST = 7.8  # points of the smallest text: what 9 pixels are where a phone shows a figure at its least size
 MARKS = 200  # vertices or points from which a mark is one of those
 RASTER_DPI = 150.0
 
@@ -27,8 +29,11 @@ def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
 
     Notes
     -----
-    Where the figure takes more than 300,000 characters, its marks by the hundred are put in as a picture.
+    Text below 7.8 points is enlarged to that. Where the figure takes more than 300,000 characters, its marks by the hundred are put in as a picture.
     """
+    for text in figure.findobj(Text):
+        if isinstance(text, Text):
+            text.set_size(max(float(text.get_fontsize()), LEAST))
     svg = _drawn(figure, prefix)
     if len(svg) > LARGEST:
         for axes in figure.axes:
