@@ -29,11 +29,12 @@ def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
 
     Notes
     -----
-    Text below 7.8 points is enlarged to that. Where the figure takes more than 300,000 characters, its marks by the hundred are put in as a picture.
+    Text below 7.8 points is enlarged to that. Where the figure takes more than 300,000 characters, its marks by the
+    hundred are put in as a picture.
     """
     for text in figure.findobj(Text):
         if isinstance(text, Text):
-            text.set_size(max(float(text.get_fontsize()), LEAST))
+            text.set_fontsize(max(float(text.get_fontsize()), LEAST))
     svg = _drawn(figure, prefix)
     if len(svg) > LARGEST:
         for axes in figure.axes:
