@@ -6,12 +6,11 @@ import pandas as pd
 
 from deepmr.errors import InputError
 from deepmr.labelled import LabelledCalibration
-from deepmr.report import words
 from deepmr.report.content import Drawing, leading_method
 from deepmr.report.diagnostics import null_distribution
 from deepmr.report.labelled import READING as LABELLED
 from deepmr.report.labelled import before_after_figure, misses_figure, shown_pairs, worth_figure
-from deepmr.report.seqlets import family_view
+from deepmr.report.seqlets import MAX_FAMILIES, family_view
 from deepmr.report.tables import where_of
 from deepmr.report.thresholds import threshold_figure
 from deepmr.types import Estimates
@@ -24,7 +23,7 @@ THRESHOLDS = (
 )
 FAMILIES = (
     "A row is a family: sites of all loci that look alike, as those of one factor do. A dot is such a site at one "
-    "locus, the bar the slope of the family with two standard errors. Families on one height agree on the effect; one "
+    "locus, the bar the slope of the family with two standard errors. Families one above the other agree on the effect; one "
     "that lies apart (coloured) reaches the outcome another way."
 )
 NULL = (
@@ -110,7 +109,7 @@ def seqlet_drawings(frame: pd.DataFrame, families: pd.DataFrame) -> tuple[Drawin
                 figure=family_view(mine, part, exposure=str(exposure), outcome=str(outcome)),
                 alt=f"Slopes of the sites of {exposure} on {outcome} by family.",
                 caption=f"Sites of all loci by family: effect of {exposure} on {outcome}, {where_of(part)}.",
-                detail=f"The first of {words.count(len(part), 'family')}.".replace("familys", "families"),
+                detail=f"The first {MAX_FAMILIES} of {len(part):,} families." if len(part) > MAX_FAMILIES else "",
                 reading=FAMILIES,
             )
         )
