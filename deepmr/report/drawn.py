@@ -23,8 +23,8 @@ THRESHOLDS = (
 )
 FAMILIES = (
     "A row is a family: sites of all loci that look alike, as those of one factor do. A dot is such a site at one "
-    "locus, the bar the slope of the family with two standard errors. Families one above the other agree on the effect; one "
-    "that lies apart (coloured) reaches the outcome another way."
+    "locus, the bar the slope of the family with two standard errors. Families one above the other agree on the effect; "
+    "one that lies apart (coloured) reaches the outcome another way."
 )
 NULL = (
     "What slopes are found when outcome effects are dealt out at random: bars. The line is the slope of the data. Far "
@@ -99,7 +99,7 @@ def seqlet_drawings(frame: pd.DataFrame, families: pd.DataFrame) -> tuple[Drawin
     frame : columns of `schema.SEQLET_EFFECTS`.
     families : columns of `schema.SEQLET_FAMILIES`.
     """
-    found = []
+    found: list[Drawing] = []
     for (exposure, outcome), part in families.groupby(["exposure", "outcome"], sort=False):
         mine = frame[(frame["exposure"] == exposure) & (frame["outcome"] == outcome)]
         if not mine.loc[mine["family"].isin(part["family"]), "beta"].notna().any() or len(found) == MAX_PAIRS:
