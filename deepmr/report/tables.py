@@ -35,9 +35,18 @@ def headline(run: Run, verdicts: Sequence[Verdict] = ()) -> list[dict[str, str]]
     keys = table[["exposure", "outcome", "estimand"]].itertuples(index=False, name=None)
     return [
         _card(row, units, by_pair(run.truth), judged.get(key), others.get((key[0], key[1], "model")))
-        | ({"judgement": f"Diagnostics: {run.judgements[key]}"} if key in run.judgements else {})
+        | _judged(run, key)
         for key, row in zip(keys, table.to_dict("records"), strict=True)
     ]
+
+
+def _judged(run: Run, key: tuple[str, str, str]) -> dict[str, str]:
+    """Return what diagnostics judged of a pair: of this estimand, or of the effect in the model."""
+    for estimand in dict.fromkeys((key[2], "model")):
+        judgement = run.judgements.get((*key[:2], estimand))
+        if judgement:
+            return {"judgement": f"Diagnostics, {words.EFFECTS[estimand]}: {judgement}"}
+    return {}
 
 
 def _card(

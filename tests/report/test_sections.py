@@ -134,4 +134,4 @@ def test_diagnostics_say_the_worst_first():
 def test_the_judgement_of_diagnostics_stands_on_the_card(run):
     judged = replace(run, judgements={("GATA1", "TAL1", "model"): "supported with doubts"})
     page = render_page(judged)
-    assert page.count('<a href="#diagnostics">Diagnostics: supported with doubts</a>') == 1
+    assert page.count('<a href="#diagnostics">Diagnostics, effect in the model: supported with doubts</a>') == 1
