@@ -23,7 +23,7 @@ THRESHOLDS = (
 )
 FAMILIES = (
     "A row is a family: sites of all loci that look alike, as those of one factor do. A dot is such a site at one "
-    "locus, the bar the slope of the family with two standard errors. Families one above the other agree on the effect; "
+    "locus, the bar the slope of the family with two standard errors. Families with like slopes agree; "
     "one that lies apart (coloured) reaches the outcome another way."
 )
 NULL = (
