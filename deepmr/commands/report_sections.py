@@ -8,16 +8,24 @@ from typing import Any
 import pandas as pd
 
 from deepmr import checks
+from deepmr.commands.seqlets import families_path
 from deepmr.errors import InputError
 from deepmr.io.files import read_bytes
+from deepmr.io.labelled_calibration import read_labelled_calibration
 from deepmr.io.tables import numbers, read_table
 from deepmr.report.content import Section, leading_method
+from deepmr.report.drawn import diagnostics_drawings, labelled_drawings, seqlet_drawings, threshold_drawings
 from deepmr.report.judged import diagnostics_section, labelled_section
 from deepmr.report.sections import seqlet_section, table_section, threshold_section
 from deepmr.report.spacing import spacing_effects, spacing_section
 from deepmr.types import Estimates
 
 MAX_DISTANCES = 6  # buckets of distance
+DRAWN = ("loci", "null", "permutation")  # tables of that folder that the page shows
+NUMBERS = (
+    "threshold", "beta", "se", "ci_low", "ci_high", "n_loci", "n_instruments", "share", "family", "start", "end",
+    "contrast", "contrast_se",
+)  # fmt: skip
 VERDICT = "verdict.json"  # in the folder of deepmr diagnose
 
 
@@ -54,9 +62,12 @@ def _diagnostics(path: Path, local: Estimates, pooled: Estimates) -> Section:
     if not path.is_dir():
         raise InputError(f"{path}: needed the folder that deepmr diagnose wrote")
     content = _json(path / VERDICT)
-    loci = path / "loci.tsv"
+    tables = {one.stem: read_table(one) for one in (path / f"{name}.tsv" for name in DRAWN) if one.is_file()}
+    loci = tables.pop("loci", None)
+    ready = {name: _numeric(path / f"{name}.tsv", table) for name, table in tables.items()}
     try:
-        return diagnostics_section(content, loci=read_table(loci) if loci.is_file() else None, name=path.name)
+        drawings = diagnostics_drawings(ready)
+        return diagnostics_section(content, loci=loci, name=path.name, drawings=drawings)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path / VERDICT}: not what deepmr diagnose writes: lacks {error}") from error
 
@@ -66,7 +77,8 @@ def _labelled(path: Path, local: Estimates, pooled: Estimates) -> Section:
     if "pairs" not in content:
         raise InputError(f"{path}: not a calibration on labelled edits; give one of levels as --calibration")
     try:
-        return labelled_section(content, pooled, name=path.name)
+        drawings = labelled_drawings(read_labelled_calibration(path), pooled)
+        return labelled_section(content, pooled, name=path.name, drawings=drawings)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a calibration on labelled edits: lacks {error}") from error
 
@@ -83,12 +95,16 @@ def _spacing(path: Path, local: Estimates, pooled: Estimates) -> Section:
 
 def _thresholds(path: Path, local: Estimates, pooled: Estimates) -> Section:
     needed = ("rule", "threshold", "exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n_loci", "estimand")
-    return threshold_section(_numeric(path, _columns(path, "thresholds", needed)), name=path.name)
+    frame = _numeric(path, _columns(path, "thresholds", needed))
+    return threshold_section(frame, name=path.name, drawings=threshold_drawings(frame))
 
 
 def _seqlets(path: Path, local: Estimates, pooled: Estimates) -> Section:
     needed = ("exposure", "outcome", "locus", "start", "end", "beta", "verdict", "estimand")
-    return seqlet_section(_numeric(path, _columns(path, "seqlets", needed)), name=path.name)
+    frame, beside = _numeric(path, _columns(path, "seqlets", needed)), families_path(path)
+    families = _numeric(beside, read_table(beside)) if beside.is_file() else None
+    drawings = () if families is None else seqlet_drawings(frame, families)
+    return seqlet_section(frame, name=path.name, drawings=drawings)
 
 
 def _network(path: Path, local: Estimates, pooled: Estimates) -> Section:
@@ -110,8 +126,8 @@ def _columns(path: Path, what: str, needed: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _numeric(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose effects and thresholds are numbers, NaN where they are empty."""
-    names = [name for name in ("threshold", "beta", "ci_low", "ci_high", "n_loci", "share") if name in frame]
+    """Return a table whose effects, thresholds and counts are numbers, NaN where they are empty."""
+    names = [name for name in NUMBERS if name in frame]
     return frame.assign(**{name: numbers(path, frame, name, missing="not given") for name in names})
 
 
