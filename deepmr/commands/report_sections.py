@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepmr import checks
+from deepmr import checks, schema
 from deepmr.commands.seqlets import families_path
 from deepmr.errors import InputError
 from deepmr.io.files import read_bytes
@@ -94,8 +94,7 @@ def _spacing(path: Path, local: Estimates, pooled: Estimates) -> Section:
 
 
 def _thresholds(path: Path, local: Estimates, pooled: Estimates) -> Section:
-    needed = ("rule", "threshold", "exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n_loci", "estimand")
-    frame = _numeric(path, _columns(path, "thresholds", needed))
+    frame = _numeric(path, _columns(path, "thresholds", tuple(schema.THRESHOLDS)))
     return threshold_section(frame, name=path.name, drawings=threshold_drawings(frame))
 
 

@@ -259,8 +259,8 @@ def test_without_any_estimate_the_page_says_why(folder, tmp_path):
 def test_parts_with_files_of_their_own(folder, tmp_path):
     loci = loci_of(folder)
     (tmp_path / "spacing.tsv").write_text("locus\tdistance\n" + "".join(f"{n}\t{i}\n" for i, n in enumerate(loci)))
-    row = "relative\t0.25\tX\tY\tivw\t2\t1.9\t2.1\t12\tmodel\n"
-    header = "rule\tthreshold\texposure\toutcome\tmethod\tbeta\tci_low\tci_high\tn_loci\testimand\n"
+    row = "relative\t0.25\tX\tY\tivw\t2\t1.9\t2.1\t12\t150\tmodel\n"
+    header = "rule\tthreshold\texposure\toutcome\tmethod\tbeta\tci_low\tci_high\tn_loci\tn_instruments\testimand\n"
     (tmp_path / "thresholds.tsv").write_text(header + row)
     (tmp_path / "network.tsv").write_text("exposure\toutcome\testimand\tbeta\nX\tY\tmodel\t2\n")
     files = {name: tmp_path / f"{name}.tsv" for name in ("spacing", "thresholds", "network")}
