@@ -1,6 +1,7 @@
 """Tails and intervals: the one home of P values and confidence limits."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -139,3 +140,29 @@ def moderate_variances(variance: Float[np.ndarray, "units"], df: float) -> Float
     prior = 2 * optimize.brentq(lambda half: special.polygamma(1, half) - excess, 1e-9, 1e6)
     size = np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2))
     return (prior * size + df * variance) / (prior + df)
+
+
+def false_discovery(
+    pvalues: Float[np.ndarray, "tests"], *, method: Literal["bh", "by"] = "bh"
+) -> Float[np.ndarray, "tests"]:
+    """Adjust P values so that those below q are a list with at most a share q of false findings on average.
+
+    Parameters
+    ----------
+    pvalues : of one family of tests.
+    method : "bh" (Benjamini and Hochberg), for tests that are independent or depend positively; "by" (Benjamini and
+        Yekutieli), for any dependence.
+
+    References
+    ----------
+    Benjamini Y, Hochberg Y. J R Stat Soc B 1995. https://doi.org/10.1111/j.2517-6161.1995.tb02031.x
+    Benjamini Y, Yekutieli D. Ann Stat 2001. https://doi.org/10.1214/aos/1013699998
+
+    Examples
+    --------
+    >>> false_discovery(np.array([0.01, 0.02, 0.9])).round(3).tolist()
+    [0.03, 0.03, 0.9]
+    """
+    if not len(pvalues):
+        return np.zeros(0)
+    return np.asarray(stats.false_discovery_control(np.clip(pvalues, 0.0, 1.0), method=method), dtype=float)

@@ -1,4 +1,4 @@
-"""Three factors in a chain: sequences whose marks act on each other in a known order, and the effects of their edits."""
+"""Three factors in a chain: sequences whose marks act on each other in a known order, and what edits do to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
