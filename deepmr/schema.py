@@ -78,8 +78,8 @@ EXTRA = {
     "pi_high": "upper end of the prediction interval",
     "n_filled": "number of mirrored loci that trim and fill added, for effects that may be missing from one side",
     "n_skipped": "number of loci without an estimate",
-    "fdr": "P value adjusted for the number of pairs with an estimate by the same method: share of false findings among "
-    "pairs at or below it",
+    "fdr": "P value adjusted for the number of pairs with an estimate by the same method: false discovery rate of the "
+    "pairs up to this one",
     "n_valid": "number of instruments that the method takes as valid",
     "n_intervals": "number of intervals that the confidence region is made of; ci_low and ci_high are its outer ends",
     "psi": "spread of the ratios of invalid instruments that the contamination mixture allows, in the effect's unit",
@@ -216,8 +216,8 @@ NETWORK = {
     "mediated": "total - direct: what passes through other tasks of the network",
     **{f"mediated_{name}": f"{what} of mediated" for name, what in _BOUNDS.items()},
     "stability": "share of draws in which a sparse network keeps the direct effect; empty for exact networks",
-    "edge": "direct: a direct effect at the chosen false discovery rate; total: an effect, but none shown to be direct; "
-    "none: no effect shown",
+    "edge": "direct: a direct effect at the chosen false discovery rate; total: an effect, none of it shown to be "
+    "direct; none: no effect shown",
     "n": "loci behind the total effect",
     "level": EXTRA["level"],
 }

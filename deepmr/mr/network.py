@@ -265,8 +265,9 @@ def _totals(
     """Lay the effects out as a matrix, without the tasks that an exact network cannot hold."""
     table = estimates.table
     for name in ("method", "estimand"):
-        if table[name].nunique() > 1:
-            raise InputError(f"a network is of one {name}; got {', '.join(map(str, table[name].unique()))}")
+        several = list(dict.fromkeys(table[name].astype(str)))
+        if len(several) > 1:
+            raise InputError(f"a network is of one {name}; got {', '.join(several)}")
     twice = table[table.duplicated(KEY)]
     if len(twice):
         first = twice.iloc[0]

@@ -59,8 +59,8 @@ def sparse_network(
 
     References
     ----------
-    Brown BC, Morris JA, Lappalainen T, Knowles DA. Large-scale causal discovery using interventional data sheds light
-    on the regulatory network structure of blood traits. bioRxiv 2023. https://doi.org/10.1101/2023.10.13.562293
+    Brown BC, Knowles DA. Phenome-scale causal network discovery with bidirectional mediated Mendelian randomization.
+    bioRxiv 2020. https://doi.org/10.1101/2020.06.18.160176 (the idea of a sparse inverse; theirs is another algorithm)
     Zou H. The adaptive lasso and its oracle properties. J Am Stat Assoc 2006. https://doi.org/10.1198/016214506000000735
     Chen J, Chen Z. Extended Bayesian information criteria for model selection with large model spaces. Biometrika 2008.
     https://doi.org/10.1093/biomet/asn034
