@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from deepmr import checks
 from deepmr.errors import InputError
-from deepmr.instruments.direction import Assignment, LocusSizes, is_own
+from deepmr.instruments.direction import Assignment, LocusSizes, is_own, precedence
 from deepmr.instruments.strength import DEFAULT, EffectScale, Selection, _concat, _take, is_strong
 from deepmr.types import Instruments, SummaryStats
 
@@ -55,7 +55,7 @@ def select_several(
     loci : all loci, in the order of the blocks.
     selection : how strong an instrument must be, on any one of the exposures; never on the outcome.
     sizes : how far all edits of every locus move every trait; needed to assign.
-    assign : which strong edits belong to the exposures, see `deepmr.instruments.direction.is_own`; "most" looks at all
+    assign : which strong edits belong to the exposures, see `deepmr.instruments.direction.is_own`; it looks at all
         traits of the blocks.
 
     Raises
@@ -69,27 +69,35 @@ def select_several(
         if outcome in exposures:
             raise InputError(f"exposure and outcome must be two traits; got {outcome!r} for both")
         checks.unique("exposures", exposures)
-    sets = list(dict.fromkeys(exposures for exposures, _ in models))
-    strong: dict[tuple[str, ...], list[SummaryStats]] = {exposures: [] for exposures in sets}
+    names = dict.fromkeys(name for exposures, _ in models for name in exposures)
+    parts, marks = [], []
     for block in blocks:
-        names = dict.fromkeys(name for exposures in sets for name in exposures)
-        masks = {name: is_strong(block, exposure=name, scale=scales[name], selection=selection) for name in names}
-        for exposures in sets:
-            strong[exposures].append(_take(block, np.any([masks[name] for name in exposures], axis=0)))
-    for exposures in sets:
-        whole = _concat(strong.pop(exposures))
-        number = pd.Index(loci).get_indexer(pd.Index(whole.variants["locus"].astype(str)))
-        if np.any(number < 0) or np.any(np.diff(number) < 0):
-            raise InputError("variants must lie together by locus, in the order of the loci")
-        for outcome in (o for e, o in models if e == exposures):
-            kept = whole
-            if sizes is not None:
-                own = is_own(whole, exposures=exposures, outcome=outcome, sizes=sizes, assign=assign)
-                kept = _take(whole, own)
-            yield Chosen(
-                instruments=_packed(kept, exposures=exposures, outcome=outcome, scales=scales, loci=loci),
-                strong=np.bincount(number, minlength=len(loci)),
+        if assign != "none":  # which trait is upstream is read from the strong edits of all
+            names |= dict.fromkeys(block.traits)
+        strong = np.column_stack(
+            [is_strong(block, exposure=name, scale=scales[name], selection=selection) for name in names]
+        )
+        parts.append(_take(block, strong.any(axis=1)))
+        marks.append(strong[strong.any(axis=1)])
+    whole, strong = _concat(parts), np.concatenate(marks)
+    number = pd.Index(loci).get_indexer(pd.Index(whole.variants["locus"].astype(str)))
+    if np.any(number < 0) or np.any(np.diff(number) < 0):
+        raise InputError("variants must lie together by locus, in the order of the loci")
+    column = {name: k for k, name in enumerate(names)}
+    order = np.zeros((len(whole.traits), len(whole.traits)), dtype=int)
+    if sizes is not None and assign != "none":
+        order = precedence(whole, strong=strong[:, [column[name] for name in whole.traits]], sizes=sizes)
+    for exposures, outcome in models:
+        rows = strong[:, [column[name] for name in exposures]].any(axis=1)
+        kept = rows
+        if sizes is not None and assign != "none":
+            kept = rows & is_own(
+                whole, exposures=exposures, outcome=outcome, sizes=sizes, order=order, assign=assign
             )
+        yield Chosen(
+            instruments=_packed(_take(whole, kept), exposures=exposures, outcome=outcome, scales=scales, loci=loci),
+            strong=np.bincount(number[rows], minlength=len(loci)),
+        )
 
 
 def _packed(
