@@ -7,6 +7,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize, special, stats
 
+# Intervals that members of an ensemble give; `deepmr.mr.intervals` says what each is.
+MemberInterval = Literal["moderated", "members", "rubin", "mean", "jackknife", "paired_sd", "gls"]
+
 
 def quantile(level: float, df: Float[np.ndarray, "*shape"] | float = np.inf) -> Float[np.ndarray, "*shape"]:
     """Return the half width, in standard errors, of a two-sided interval of the given level.
@@ -81,6 +84,8 @@ def total_error(
     sampling_var: Float[np.ndarray, "*shape"],
     sampling_df: Float[np.ndarray, "*shape"] | float,
     factors: Float[np.ndarray, "factors *shape"],
+    *,
+    padded: bool = False,
 ) -> TotalError:
     """Add the error that ensemble members share to a sampling variance.
 
@@ -89,6 +94,7 @@ def total_error(
     sampling_var : variance from the scatter over instruments or loci.
     sampling_df : its degrees of freedom; infinite for a known variance. Ignored where the variance is 0.
     factors : one a member; their squares sum to the variance over members, which has members - 1 degrees of freedom.
+    padded : whether a factor of exactly 0 only fills up a table in which others have more factors, and does not count.
 
     Notes
     -----
@@ -100,7 +106,25 @@ def total_error(
     https://doi.org/10.2307/3002019
     """
     member_var = np.sum(np.square(factors, dtype=float), axis=0)
-    member_df = max(len(factors) - 1, 1)
+    if padded:
+        df = np.maximum(np.count_nonzero(factors, axis=0) - 1.0, 1.0)
+        return add_errors(sampling_var, sampling_df, member_var, df)
+    return add_errors(sampling_var, sampling_df, member_var, float(max(len(factors) - 1, 1)))
+
+
+def add_errors(
+    sampling_var: Float[np.ndarray, "*shape"],
+    sampling_df: Float[np.ndarray, "*shape"] | float,
+    member_var: Float[np.ndarray, "*shape"],
+    member_df: Float[np.ndarray, "*shape"] | float,
+) -> TotalError:
+    """Add two independent variances, each known to some degrees of freedom (`total_error` has the formula).
+
+    Parameters
+    ----------
+    sampling_var, sampling_df : as in `total_error`.
+    member_var, member_df : variance over members and its degrees of freedom.
+    """
     dof = np.broadcast_to(np.asarray(sampling_df, dtype=float), np.shape(sampling_var))
     total = sampling_var + member_var
     # Ratios to the total, not squares of variances: those underflow for small effects.
@@ -130,15 +154,32 @@ def moderate_variances(variance: Float[np.ndarray, "units"], df: float) -> Float
     Smyth GK. Linear models and empirical Bayes methods for assessing differential expression in microarray experiments.
     Stat Appl Genet Mol Biol 2004. https://doi.org/10.2202/1544-6115.1027
     """
+    size, prior = _common_variance(variance, df, alike=0.0)
+    return _shrunk(variance, df, size, prior)
+
+
+def _common_variance(variance: Float[np.ndarray, "units"], df: float, *, alike: float) -> tuple[float, float]:
+    """Fit s0 and d0 to the mean and variance of log v; (0, 0) where fewer than three variances are above zero.
+
+    Parameters
+    ----------
+    alike : mean correlation of the variances of two units. By as much less do their logarithms scatter by chance, and
+        by as much less is their mean off that of the logarithm of the truth in a way that more units make up for.
+    """
     positive = variance[variance > 0]
     if len(positive) < 3:
-        return variance.astype(float)
-    logs = np.log(positive) - special.digamma(df / 2) + np.log(df / 2)
-    excess = float(np.var(logs, ddof=1) - special.polygamma(1, df / 2))
+        return 0.0, 0.0
+    logs = np.log(positive) - (1 - alike) * float(special.digamma(df / 2) - np.log(df / 2))
+    excess = float(np.var(logs, ddof=1) - (1 - alike) * special.polygamma(1, df / 2))
     if excess <= special.polygamma(1, 1e6):
-        return np.full(len(variance), np.exp(logs.mean()))
+        return float(np.exp(logs.mean())), np.inf
     prior = 2 * optimize.brentq(lambda half: special.polygamma(1, half) - excess, 1e-9, 1e6)
-    size = np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2))
+    return float(np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2))), float(prior)
+
+
+def _shrunk(variance: Float[np.ndarray, "units"], df: float, size: float, prior: float) -> Float[np.ndarray, "units"]:
+    if np.isinf(prior):
+        return np.full(len(variance), size)
     return (prior * size + df * variance) / (prior + df)
 
 
@@ -166,3 +207,69 @@ def false_discovery(
     if not len(pvalues):
         return np.zeros(0)
     return np.asarray(stats.false_discovery_control(np.clip(pvalues, 0.0, 1.0), method=method), dtype=float)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moderated:
+    """Variances over members, moderated over loci.
+
+    Attributes
+    ----------
+    variance : of every locus.
+    df : its degrees of freedom.
+    prior_df : d0, what the other loci add; 0 where there are too few to tell.
+    correlation : mean squared correlation of the errors of two loci, 0 to 1.
+    """
+
+    variance: Float[np.ndarray, "units"]
+    df: float
+    prior_df: float
+    correlation: float
+
+
+def moderate_members(factors: Float[np.ndarray, "factors units"]) -> Moderated:
+    """Moderate the variance that a few members give every locus, knowing that they err at many loci alike.
+
+    Parameters
+    ----------
+    factors : one a member; the squares of a column sum to the variance of its locus.
+
+    Notes
+    -----
+    v~ = (d0 s0 + k v) / (d0 + k) with k = K - 1, as in `moderate_variances`. Its degrees of freedom would be k + d0 if
+    loci were independent. Loci of one ensemble are not: where all members err everywhere alike, a thousand loci know no
+    more of the size of that error than one. The variances v_i and v_j of two loci correlate by r_ij^2, with r_ij the
+    correlation of their errors, so that the common size has k / r2 degrees of freedom, r2 the mean of r_ij^2 over all
+    pairs, and the logarithms of the v_i scatter by chance by (1 - r2) trigamma(k / 2). Both are taken into account:
+    df = min(k + d0, k / r2), never below k. r2 is freed of the 1 / k that chance gives it; two members (k = 1) cannot
+    tell it, and it counts as 1.
+    """
+    variance = np.sum(np.square(factors, dtype=float), axis=0)
+    k, known = float(max(len(factors) - 1, 1)), variance > 0
+    n = int(known.sum())
+    if n < 3:
+        return Moderated(variance=variance, df=k, prior_df=0.0, correlation=1.0)
+    unit = factors[:, known] / np.sqrt(variance[known])
+    pairs = max(float(np.sum((unit @ unit.T) ** 2)) - n, 0.0) / (n * (n - 1.0))
+    alike = 1.0 if k < 2 else float(np.clip((pairs - 1 / k) / (1 - 1 / k), 0.0, 1.0))
+    size, prior = _common_variance(variance, k, alike=alike)
+    most = k / (1 / n + (1 - 1 / n) * alike)
+    return Moderated(
+        variance=_shrunk(variance, k, size, prior),
+        df=max(k, min(k + prior, most)),
+        prior_df=prior,
+        correlation=alike,
+    )
+
+
+def share_of_members(kind: MemberInterval, n_members: int) -> float:
+    """Return the variance over members that a kind of interval takes, as a share of (1 + 1/K) B, which factors carry.
+
+    Parameters
+    ----------
+    kind : of the interval.
+    n_members : K; B has the denominator K - 1.
+    """
+    if kind in ("mean", "jackknife"):
+        return 1 / (n_members + 1)
+    return (n_members - 1) / (n_members + 1) if kind == "paired_sd" else 1.0

@@ -336,7 +336,9 @@ class Estimates:
     table : columns of `schema.ESTIMATES`, then declared extras (`schema.EXTRA`); an extra is empty where a method
         does not give it.
     skipped : loci without an estimate and the reason, columns of `schema.SKIPPED`.
-    error_factors : F with F'F the covariance of the rows that ensemble members share, or None.
+    error_factors : F with F'F the covariance of the rows that ensemble members share, or None. F stays as the members
+        have it, so that what they share adds up over loci; `se`, `df` and `se_member` of the table may hold the part of
+        the members moderated over loci, and `se_sampling` the rest of `se` (`deepmr.mr.intervals`).
     """
 
     table: pd.DataFrame

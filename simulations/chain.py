@@ -79,18 +79,31 @@ def one_round(structure: str, *, n_loci: int, seed: int) -> pd.DataFrame:
         direct = concat_estimates(estimate_direct_effects(one, methods=["mv_equal"]) for one in several)
         rows.append(compared(pool_estimates(direct), direct, truth, way=f"multivariable, {assign}", effect="direct"))
         corr = locus_correlation(local, pooled)
-        for way, options in (("", {"correlation": corr}), (" (independent loci)", {}), (" (sparse)", {"correlation": corr, "estimator": "sparse", "n_draws": 100})):
+        for way, options in (
+            ("", {"correlation": corr}),
+            (" (independent loci)", {}),
+            (" (sparse)", {"correlation": corr, "estimator": "sparse", "n_draws": 100}),
+        ):
             if len(pooled) < 6 or way:
                 continue
             network = find_direct_effects(pooled, **options)
             frame = network.table.rename(columns={"direct": "beta"})
             frame = frame.rename(columns={f"direct_{x}": x for x in ("se", "ci_low", "ci_high", "pvalue", "fdr")})
-            rows.append(joined(frame.assign(found=frame["edge"] == "direct"), local, truth, way=f"network, {assign}{way}", effect="direct"))
+            rows.append(
+                joined(
+                    frame.assign(found=frame["edge"] == "direct"),
+                    local,
+                    truth,
+                    way=f"network, {assign}{way}",
+                    effect="direct",
+                )
+            )
     return pd.concat(rows, ignore_index=True).assign(structure=structure, seed=seed)
 
 
 def compared(pooled: Estimates, local: Estimates, truth: pd.DataFrame, *, way: str, effect: str) -> pd.DataFrame:
     from deepmr.inference import false_discovery
+
     frame = pooled.table.assign(fdr=false_discovery(pooled.table["pvalue"].to_numpy(float)))
     return joined(frame.assign(found=frame["fdr"] <= 0.05), local, truth, way=way, effect=effect)
 

@@ -122,6 +122,8 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.errors",
         "deepmr.mr.gls_joint",
         "deepmr.mr.implicit",
+        "deepmr.mr.intervals",
+        "deepmr.mr.resampled_members",
         "deepmr.mr.joint_profiles",
         "deepmr.mr.correlated",
         "deepmr.mr.designs",
@@ -136,6 +138,7 @@ def test_every_method_file_is_in_methods():
         "deepmr.mr.robust",
         "deepmr.mr.roots",
         "deepmr.mr.simex",
+        "deepmr.mr.splitting",
     }
     files = {f"deepmr.mr.{p.stem}" for p in (ROOT / "mr").glob("*.py") if p.stem != "__init__"}
     assert files - kernels == homes

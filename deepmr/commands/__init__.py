@@ -18,9 +18,17 @@ COMMANDS = {
         "Estimate causal effects: of one mark on another at every locus, or between traits of GWAS results.",
     ),
     "meta": ("deepmr.commands.meta:meta", "Pool the effects of all loci by random-effects meta-analysis."),
+    "thresholds": (
+        "deepmr.commands.thresholds:thresholds",
+        "Show how the pooled effect depends on which edits are instruments.",
+    ),
     "sensitivity": (
         "deepmr.commands.sensitivity:sensitivity",
         "Check what an effect rests on, and say in words what methods agree on.",
+    ),
+    "diagnose": (
+        "deepmr.commands.diagnose:diagnose",
+        "Diagnose estimates: what speaks for them, what against, and a verdict in words.",
     ),
     "report": ("deepmr.commands.report:report", "Write one self-contained HTML page of a run."),
     "run": ("deepmr.commands.run:run", "Run the steps that a TOML file lists."),

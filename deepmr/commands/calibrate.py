@@ -1,19 +1,25 @@
 """`deepmr calibrate`: how well an ensemble's intervals hold on held-out sequences, and the correction."""
 
+import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from cyclopts import Parameter
 from jaxtyping import Bool, Float
 
 from deepmr import checks
+from deepmr.commands.calibrate_edits import calibrate_edits, figure_paths
 from deepmr.commands.progress import meter
 from deepmr.errors import InputError
+from deepmr.instruments.strength import Rule
 from deepmr.io.calibration import write_calibration
 from deepmr.io.fasta import read_fasta
 from deepmr.io.files import atomic_path, check_writable
+from deepmr.io.labelled_edits import SHARE
 from deepmr.io.models import read_ensemble
 from deepmr.io.provenance import provenance
 from deepmr.io.targets import read_targets
@@ -25,37 +31,58 @@ from deepmr.types import Sequences, Task
 
 log = logging.getLogger(__name__)
 
+OF_LEVELS = Parameter(group="For levels")
+OF_EDITS = Parameter(group="For labelled edits")
+FOR_LEVELS = ("chrom", "counts", "noise", "seed")
+FOR_EDITS = (
+    *("labelled_edits", "effects", "method", "rule", "threshold", "significance", "min_instruments"),
+    *("reference_share", "where", "bootstrap_effects", "level_calibration"),
+)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 CHUNK = 1024  # sequences between two updates of the progress bar
 
 
 def calibrate(
     *,
-    model: Path,
-    fasta: Path,
-    targets: Path,
+    model: Path | None = None,
+    fasta: Path | None = None,
+    targets: Path | None = None,
     out: Path,
-    chrom: list[str] | None = None,
-    counts: list[str] | None = None,
-    noise: list[str] | None = None,
-    seed: int = 0,
+    chrom: Annotated[list[str] | None, OF_LEVELS] = None,
+    counts: Annotated[list[str] | None, OF_LEVELS] = None,
+    noise: Annotated[list[str] | None, OF_LEVELS] = None,
+    seed: Annotated[int, OF_LEVELS] = 0,
     device: str = "auto",
     trust_code: bool = False,
+    labelled_edits: Annotated[Path | None, OF_EDITS] = None,
+    effects: Annotated[Path | None, OF_EDITS] = None,
+    method: Annotated[list[str] | None, OF_EDITS] = None,
+    rule: Annotated[Rule, OF_EDITS] = "relative",
+    threshold: Annotated[float | None, OF_EDITS] = None,
+    significance: Annotated[float, OF_EDITS] = 0.05,
+    min_instruments: Annotated[int, OF_EDITS] = 3,
+    reference_share: Annotated[float, OF_EDITS] = SHARE,
+    where: Annotated[str | None, OF_EDITS] = None,
+    bootstrap_effects: Annotated[Path | None, OF_EDITS] = None,
+    level_calibration: Annotated[Path | None, OF_EDITS] = None,
     overwrite: bool = False,
 ) -> dict[str, object]:
     """Measure and correct an ensemble's intervals on held-out loci.
 
-    Needs sequences with targets that neither trained the ensemble nor will be analysed. Writes a small JSON file that
-    deepmr mr takes, and a reliability figure beside it (`.png`).
+    Of predicted levels: needs sequences with targets that neither trained the ensemble nor will be analysed. Of causal
+    effects, with --labelled-edits: needs measured effects of single edits of such loci, and gives deepmr mr the
+    calibrated effect, the one in the process that made the data. Either way writes a JSON file that deepmr mr takes,
+    and figures beside it (`.png`).
 
     Parameters
     ----------
     model
-        Ensemble directory.
+        Ensemble directory; with labelled edits, needed where there is no effects file of their loci.
     fasta
         Held-out sequences.
     targets
-        Table (TSV) with the column locus and one a task; empty = unknown.
+        Table (TSV) with the column locus and one a task; empty = unknown. With labelled edits that are counts, those of
+        the references.
     out
         JSON file to write.
     chrom
@@ -71,6 +98,30 @@ def calibrate(
         auto, cpu, cuda, cuda:1, ...
     trust_code
         Run the architecture's own code from the ensemble directory.
+    labelled_edits
+        Table (TSV, plain or gzip) of measured effects of edits: docs/labelled_edits.md.
+    effects
+        Effects file of the labelled loci, as deepmr ism writes.
+    method
+        Estimators to calibrate; default ivw, egger and wald.
+    rule
+        How instruments are chosen; this and the next three as deepmr mr will have them.
+    threshold
+        Share of the pooled 99th percentile (default 0.25), F (10) or z-score (1).
+    significance
+        Level of the test that the relative rule adds; 1 turns it off.
+    min_instruments
+        Fewest instruments that a locus needs.
+    reference_share
+        Share of the variance of a measured difference that comes from the reference, which the edits of a locus have in
+        common; where the table does not say. Half, where both were measured equally well.
+    where
+        COLUMN=VALUE: use only such rows of the labelled edits, so that their loci are like those to be analysed.
+    bootstrap_effects
+        Effects file of the same loci by an ensemble trained on resampled data, which tells better than seeds how large
+        the shared error may be; matters with few labels.
+    level_calibration
+        Calibration of levels that deepmr mr will use as well.
     overwrite
         Replace results that are there.
 
@@ -78,18 +129,28 @@ def calibrate(
     -------
     dict
         Per task the factor found and the coverage before and after, or the quality of its probabilities; tasks that
-        were skipped, files. Warnings are logged and kept in the file.
+        were skipped, files. Of labelled edits: per pair and method the shift, what of it is applied, and what more
+        labels would be worth. Warnings are logged and kept in the file.
 
     Raises
     ------
     InputError
-        For files that cannot be used, an unknown task, or an ensemble of one member.
+        For files that cannot be used, an unknown task, an ensemble of one member, or options of the other mode.
     """
     options = {name: value for name, value in locals().items() if name != "overwrite"}
+    _refuse_options_of_the_other(options)
     checks.at_least("seed", seed, 0)
+    if labelled_edits is not None:
+        for path in (out, *figure_paths(out)):
+            check_writable(path, overwrite=overwrite)
+        return calibrate_edits(options)
+    if model is None or fasta is None or targets is None:
+        missing = [f"--{name}" for name in ("model", "fasta", "targets") if options[name] is None]
+        raise InputError(f"needed {', '.join(missing)}; or --labelled-edits, to calibrate causal effects")
     figure = out.with_suffix(".png")
     for path in (out, figure):
         check_writable(path, overwrite=overwrite)
+    options = {name: value for name, value in options.items() if name not in FOR_EDITS}
     ensemble = read_ensemble(model, device=device, trust_code=trust_code)
     sequences = read_fasta(fasta, length=ensemble.length)
     columns, measured = read_targets(targets, sequences)
@@ -123,6 +184,18 @@ def calibrate(
     with atomic_path(figure) as temporary:
         calibration_figure(calibration).savefig(temporary, format="png", dpi=150)
     return _summary(calibration) | {"calibration": str(out), "figure": str(figure)}
+
+
+def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:
+    """Raise `InputError` for an option that has no part in the mode asked for."""
+    whole = inspect.signature(calibrate).parameters
+    on_edits = options["labelled_edits"] is not None
+    for name in FOR_LEVELS if on_edits else FOR_EDITS:
+        if options[name] != whole[name].default:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for calibrating "
+                + ("levels; with --labelled-edits causal effects are" if on_edits else "on --labelled-edits")
+            )
 
 
 def _on_chroms(sequences: Sequences, chroms: Sequence[str]) -> Bool[np.ndarray, "loci"]:

@@ -10,8 +10,22 @@ from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import read_estimates, write_estimates
 from deepmr.meta import Interval, Prediction, Tau2, Weighting, pool_estimates, pool_robust
+from deepmr.meta.kernel import chosen_weights
 
-SHOWN = ("exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "i2")
+SHOWN = (
+    "exposure",
+    "outcome",
+    "method",
+    "estimand",
+    "n",
+    "beta",
+    "ci_low",
+    "ci_high",
+    "pi_low",
+    "pi_high",
+    "tau2",
+    "i2",
+)
 
 
 def meta(
@@ -21,7 +35,7 @@ def meta(
     model: Literal["normal", "t"] = "normal",
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
-    weights: Weighting = "inverse_variance",
+    weights: Weighting = "auto",
     prediction: Prediction = "HTS",
     by: str | None = None,
     moderators: list[str] | None = None,
@@ -53,7 +67,8 @@ def meta(
     ci
         Interval of the mean: Hartung-Knapp (HK_adhoc: never shorter than normal) or normal.
     weights
-        Inverse variance, or equal: the plain mean over loci.
+        Equal: the plain mean over loci; inverse variance; auto: equal for effects of an ensemble, where larger effects
+        are less certain and inverse variances would favour the small ones, inverse variance for a population.
     prediction
         Prediction interval: t with k - 2 (HTS) or k - 1 (V) degrees of freedom, or Hartung-Knapp's.
     by
@@ -80,8 +95,8 @@ def meta(
     Returns
     -------
     dict
-        Per pair and method the number of loci and the mean effect with its intervals; what else was found, in words;
-        the file, which has tau2, Q, I2 and more.
+        Per pair, method and estimand the number of loci and the mean effect with its intervals; the weights; what else
+        was found, in words; the file, which has tau2, Q, I2 and more.
 
     Raises
     ------
@@ -138,6 +153,8 @@ def meta(
     ]
     files = [*beside, *([] if save_leave_one_out is None else [save_leave_one_out]), *figures.values()]
     also = {"also_written": [str(path) for path in files]} if files else {}
+    if model == "normal":
+        summary["weights"] = chosen_weights(weights, loci, ci=ci, prediction=prediction)
     return summary | {"findings": said, "estimates": str(out)} | also
 
 

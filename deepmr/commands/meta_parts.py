@@ -31,8 +31,8 @@ from deepmr.types import Estimates
 
 FORMATS = (".png", ".svg", ".pdf")
 PAIR = ["method", "exposure", "outcome"]
-COEFFICIENTS = ("exposure", "outcome", "method", "term", "beta", "ci_low", "ci_high", "pvalue")
-SUBGROUP = ("locus", "exposure", "outcome", "method", "n", "beta", "ci_low", "ci_high", "tau2")
+COEFFICIENTS = ("exposure", "outcome", "method", "estimand", "term", "beta", "ci_low", "ci_high", "pvalue")
+SUBGROUP = ("locus", "exposure", "outcome", "method", "estimand", "n", "beta", "ci_low", "ci_high", "tau2")
 _KEY = [*PAIR, "estimand"]
 _CHANCE = 0.05  # P value from which a difference is put down to chance
 
@@ -186,7 +186,8 @@ def without_each(estimates: Estimates, *, path: Path, options: dict[str, Any]) -
 
 
 def _who(row: Mapping[Any, Any]) -> str:
-    return f"{row['exposure']} → {row['outcome']}, {row['method']}"
+    who, estimand = f"{row['exposure']} → {row['outcome']}, {row['method']}", row["estimand"]
+    return f"{who}, {words.WHERE[estimand]}" if estimand in ("model", "calibrated") else who
 
 
 def say_single(pooled: Estimates) -> Iterator[str]:
@@ -240,7 +241,7 @@ def say_regression(found: Regression) -> Iterator[str]:
                     f"P = {words.pvalue(term['pvalue'])}."
                 )
         yield f"{_who(model)}: the moderators explain {words.share(model['r2'])} of the variance between loci."
-    for row in found.skipped.to_dict(orient="records"):
+    for row in found.skipped.assign(estimand="").to_dict(orient="records"):
         yield f"{_who(row)}: no regression: {row['reason']}."
 
 

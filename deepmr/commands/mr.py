@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,19 +11,25 @@ import pandas as pd
 from cyclopts import Parameter
 
 from deepmr import checks
+from deepmr.commands.calibrations import check_apart, read_calibrations, warn_of_pairs
+from deepmr.commands.chosen import choose_instruments, read_selection, warn_of_copies
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
+from deepmr.commands.mr_direct import mr_direct
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
-from deepmr.commands.source import Source, open_source, pooled_blocks
+from deepmr.commands.mr_intervals import check_interval, estimates_with_intervals, resampled_pairs
+from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError, TooFewInstruments
+from deepmr.inference import MemberInterval
+from deepmr.instruments.direction import Assignment
 from deepmr.instruments.matching import Match
 from deepmr.instruments.strands import Palindromes
-from deepmr.instruments.strength import Rule, Selection, effect_scales, select_pairs
-from deepmr.io.calibration import read_calibration
+from deepmr.instruments.strength import Rule, Selection
 from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import skipped_path, write_estimates, write_table
-from deepmr.ism.calibration import Calibration, sequence_digests
-from deepmr.mr import METHODS, estimate_effects
+from deepmr.ism.calibration import Calibration
+from deepmr.labelled import LabelledCalibration, apply_labelled, with_calibrated
+from deepmr.mr import METHODS
 from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
 from deepmr.types import Estimates, Instruments
 
@@ -37,6 +42,7 @@ COMMON = {
     "exposure",
     "outcome",
     "method",
+    "multivariable",
     "min_instruments",
     "level",
     "save_instruments",
@@ -44,7 +50,13 @@ COMMON = {
 }
 OF_EFFECTS = Parameter(group="For an effects file")
 OF_GWAS = Parameter(group="For files of GWAS results")
-FOR_EFFECTS = {"rule", "threshold", "significance", "calibration", "scaling", "allow_overlap"}
+FOR_EFFECTS = {"rule", "threshold", "significance", "spans", "motif", "split_members", "assign"} | {
+    "calibration",
+    "scaling",
+    "allow_overlap",
+    "interval",
+    "bootstrap",
+}
 
 MODEL = "intervals are of the effect in the model: an error that all its members share is in none of them"
 UNCALIBRATED = "; nor were standard errors checked against data (deepmr calibrate, --calibration)"
@@ -60,10 +72,16 @@ def mr(
     rule: Annotated[Rule, OF_EFFECTS] = "relative",
     threshold: Annotated[float | None, OF_EFFECTS] = None,
     significance: Annotated[float, OF_EFFECTS] = 0.05,
+    spans: Annotated[Path | None, OF_EFFECTS] = None,
+    motif: Annotated[list[str] | None, OF_EFFECTS] = None,
+    split_members: Annotated[bool, OF_EFFECTS] = False,
+    assign: Annotated[Assignment, OF_EFFECTS] = "none",
     min_instruments: int = 3,
-    calibration: Annotated[Path | None, OF_EFFECTS] = None,
+    calibration: Annotated[Path | list[Path] | None, OF_EFFECTS] = None,
     scaling: Annotated[Literal["variance", "isotonic"], OF_EFFECTS] = "variance",
     allow_overlap: Annotated[bool, OF_EFFECTS] = False,
+    interval: Annotated[MemberInterval, OF_EFFECTS] = "moderated",
+    bootstrap: Annotated[Path | None, OF_EFFECTS] = None,
     level: float = 0.95,
     save_instruments: Path | None = None,
     p_threshold: Annotated[float, OF_GWAS] = 5e-8,
@@ -77,7 +95,7 @@ def mr(
     tolerance: Annotated[float, OF_GWAS] = 0.08,
     match: Annotated[Match, OF_GWAS] = "auto",
     error_corr: Annotated[float | Literal["estimate"] | None, OF_GWAS] = None,
-    multivariable: Annotated[bool, OF_GWAS] = False,
+    multivariable: bool = False,
     exposure_columns: Annotated[list[str] | None, OF_GWAS] = None,
     outcome_columns: Annotated[list[str] | None, OF_GWAS] = None,
     to: Annotated[Literal["deepmr", "twosamplemr"], OF_GWAS] = "deepmr",
@@ -104,20 +122,39 @@ def mr(
         Estimators; default ivw, egger and wald (GWAS: ivw_random, egger, weighted median and mode; raps and
         debiased_ivw too where instruments are weak, mean F below 10). An unknown name lists them all.
     rule
-        How instruments are chosen: by relative size and significance, by the F statistic alone, or by the paper's
-        pooled z-score.
+        How instruments are chosen: by relative size and significance, by the F statistic alone, by the paper's
+        pooled z-score, or as by relative size within given spans (motif). deepmr thresholds shows what this matters.
     threshold
-        Share of the pooled 99th percentile (default 0.25), F (10) or z-score (1).
+        Share of the pooled 99th percentile (default 0.25; for motif, 0 drops the floor of size), F (10) or z-score (1).
     significance
-        Level of the test that the relative rule adds; 1 turns it off.
+        Level of the test that the relative and motif rules add; 1 turns it off.
+    spans
+        For rule motif: where instruments may lie, such as hits of a motif; BED, or a table with locus or chrom, start
+        and end (0-based, half-open).
+    motif
+        Names of the spans that count, * for anything: NAME for every exposure, EXPOSURE=NAME for one; default all.
+    split_members
+        Let one half of the members select instruments whose effects are from the other half, both ways round, and
+        average; needs 4 members.
+    assign
+        Which strong edits belong to the exposure: all (none), those that move it rather than the outcome, each in the
+        unit of what edits do to it at that locus (steiger), or rather than any other task (most: for effects in both
+        directions, and for networks).
     min_instruments
         Fewest instruments that a locus needs.
     calibration
-        What deepmr calibrate wrote; corrects standard errors.
+        What deepmr calibrate wrote: of levels, it corrects standard errors; on labelled edits, it adds calibrated
+        effects to those in the model. One of each may be given.
     scaling
         Correction to use: one factor of the variance, or isotonic at the level.
     allow_overlap
         Accept loci that the calibration was fitted to.
+    interval
+        Intervals of the effect in the model: moderated, members and rubin hold what one more network would show; mean
+        and jackknife what endlessly many would show on average; paired_sd, the article's, and gls are to compare with.
+    bootstrap
+        Effects of the same edits by as many networks trained with --resample; their spread is used where it gives the
+        mean over loci a larger error.
     level
         Level of the confidence intervals.
     save_instruments
@@ -147,7 +184,8 @@ def mr(
     error_corr
         Correlation of the errors of exposure and outcome (overlapping samples): a number, or estimate.
     multivariable
-        All exposures in one model, by the mv_ methods: the effect of each with the others held fixed.
+        All exposures in one model, by the mv_ methods: the effect of each with the others held fixed. Of an effects
+        file, by default all tasks but the outcome; edits strong on any of them are instruments.
     exposure_columns
         field=COLUMN words that replace guesses, such as beta=BETA se=SE; n=NUMBER gives every row that sample size.
     outcome_columns
@@ -171,7 +209,8 @@ def mr(
     """
     options = {name: value for name, value in locals().items() if name != "overwrite"}
     _refuse_options_of_the_other(options)
-    methods = list(dict.fromkeys(method or ([] if effects is None else ["ivw", "egger", "wald"])))
+    default = ["ivw_gls", "debiased_gls"] if interval == "gls" else ["ivw", "egger", "wald"]
+    methods = list(dict.fromkeys(method or ([] if effects is None or multivariable else default)))
     for name in methods:
         if name in MULTIVARIABLE and not multivariable:
             raise InputError(f"method {name!r} is for several exposures in one model: add --multivariable")
@@ -200,36 +239,104 @@ def mr(
             save_instruments=save_instruments or instruments_path(out),
             options=options,
         )
-    selection = Selection(rule=rule, threshold=threshold, significance=significance)
-    calibrated = None if calibration is None else read_calibration(calibration)
+    if multivariable:
+        for name, given in (
+            ("--split-members", split_members),
+            ("--bootstrap", bootstrap is not None),
+            (f"--interval {interval}", interval != "moderated"),
+        ):
+            if given:
+                raise InputError(f"{name} is for effects of one exposure; it does not go with --multivariable")
+    check_interval(interval, methods, bootstrap=bootstrap is not None, split=split_members)
+    if split_members and save_instruments is not None:
+        raise InputError("--save-instruments is one table; with --split-members each half has instruments of its own")
+    calibrated, labelled = read_calibrations(calibration)
     with open_source(effects) as source:
-        pairs = _pairs([task.name for task in source.tasks], exposure, outcome)
+        pairs = task_pairs([task.name for task in source.tasks], exposure, outcome)
         if calibrated is not None:
-            _check_calibration(calibrated, source, pairs, allow_overlap=allow_overlap)
-            if not source.has_members:
-                raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
-        tasks = sorted({task for pair in pairs for task in pair})
-        stats = partial(pooled_blocks, source, tasks, calibration=calibrated, scaling=scaling, level=level)
-        scales = effect_scales(stats(description="sizes of effects"))
-        blocks = stats(description="instruments")
-        chosen = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
-        instruments = list(chosen)
-    estimates = estimate_effects(instruments, methods=methods, min_instruments=min_instruments, level=level)
-    inputs = {"effects": effects} | ({} if calibration is None else {"calibration": calibration})
+            check_calibration(calibrated, source, pairs, allow_overlap=allow_overlap)
+        if labelled is not None:
+            check_apart(source, labelled, allow_overlap=allow_overlap)
+        if (calibrated is not None or labelled is not None) and not source.has_members:
+            raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
+        causes = [exposure for exposure, _ in pairs] if assign == "none" else [task.name for task in source.tasks]
+        selection = read_selection(source, causes, options=options)
+        if labelled is not None:
+            _warn_of_selection(labelled, selection, min_instruments)
+        inputs = {"effects": effects, **_named(calibration)} | {
+            name: path for name, path in (("spans", spans), ("bootstrap", bootstrap)) if path is not None
+        }
+        if multivariable:
+            if labelled is not None:
+                raise InputError(
+                    "a calibration on labelled edits is of effects of one exposure, not of --multivariable"
+                )
+            return mr_direct(
+                source,
+                exposures=exposure or [task.name for task in source.tasks],
+                outcomes=list(dict.fromkeys(outcome for _, outcome in pairs)),
+                out=out,
+                selection=selection,
+                assign=assign,
+                calibration=calibrated,
+                scaling=scaling,
+                methods=methods,
+                min_instruments=min_instruments,
+                level=level,
+                save_instruments=save_instruments,
+                inputs=inputs,
+                options=options,
+            )
+        chosen = choose_instruments(
+            source,
+            pairs,
+            selection=selection,
+            calibration=calibrated,
+            scaling=scaling,
+            level=level,
+            split=split_members,
+            assign=assign,
+        )
+        instruments = chosen.ways[0]
+        if not source.has_members and interval != "moderated":
+            raise InputError(f"{effects}: has no members, and interval {interval} is made from them")
+        resampled = None
+        if bootstrap is not None:
+            with open_source(bootstrap) as other:
+                resampled = resampled_pairs(instruments, source, other, path=bootstrap, calibration=calibrated)
+    warn_of_copies(instruments)
+    estimates, intervals = estimates_with_intervals(
+        chosen, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
+    )
+    both = estimates
+    if labelled is not None:
+        # With the members' own errors, as the labels were fitted with, whichever interval the model has.
+        plain = chosen.estimate(methods=methods, min_instruments=min_instruments, level=level)
+        warn_of_pairs(plain, labelled)
+        both = with_calibrated(estimates, apply_labelled(plain, labelled, level=level))
     record = provenance("mr", options=options, inputs=inputs)
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
-    write_estimates(estimates, out, provenance=record)
+    write_estimates(both, out, provenance=record)
     if not len(estimates):
         raise TooFewInstruments(
             f"none of {len(source.loci)} loci has an estimate for any of {len(pairs)} pairs; "
             f"{skipped_path(out)} says why"
         )
     estimand = str(estimates.table["estimand"].iloc[0])
-    written = {} if save_instruments is None else {"instruments": str(save_instruments)}
+    written: dict[str, object] = {} if save_instruments is None else {"instruments": str(save_instruments)}
     if estimand == "model":
-        written = {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
-    return _summary(estimates, instruments, methods) | {"estimand": estimand, "estimates": str(out)} | written
+        written = intervals | {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
+    summary: dict[str, object] = _summary(estimates, instruments, methods)
+    if assign != "none":
+        summary["assigned"] = [
+            {"exposure": one.exposure, "outcome": one.outcome, "instruments": len(one.variants), "of_other_tasks": lost}
+            for one, lost in zip(instruments, chosen.dropped, strict=True)
+        ]
+    if labelled is not None:
+        summary |= _summary_of_calibrated(both, labelled)
+        estimand = "model, and calibrated beside it" if len(both) > len(estimates) else estimand
+    return summary | {"estimand": estimand, "estimates": str(out)} | written
 
 
 def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:
@@ -247,8 +354,21 @@ def _refuse_options_of_the_other(options: Mapping[str, object]) -> None:
             )
 
 
-def _pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] | None) -> list[Pair]:
-    """Return the ordered pairs asked for."""
+def task_pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] | None) -> list[Pair]:
+    """Return the ordered pairs asked for.
+
+    Parameters
+    ----------
+    tasks
+        Those that there are.
+    exposure, outcome
+        Names; None for all.
+
+    Raises
+    ------
+    InputError
+        For an unknown task, or no pair.
+    """
     for name in (*(exposure or ()), *(outcome or ())):
         if name not in tasks:
             raise InputError(
@@ -260,26 +380,59 @@ def _pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[str] 
     return pairs
 
 
-def _check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:
-    file = source.file
-    members = set() if file is None else set(file.members["sha256"]) - {""}
-    if members and any(calibration.members) and set(calibration.members) != members:
-        raise InputError("the calibration was made with another ensemble: the checksums of the members differ")
-    # Bases tell more than names; a table of effects has names only.
-    keys, used = (
-        (source.loci, calibration.loci) if file is None else (sequence_digests(file.sequences), calibration.digests)
-    )
-    known = set(used)
-    shared = [locus for locus, key in zip(source.loci, keys, strict=True) if key in known]
-    if shared and not allow_overlap:
-        raise InputError(
-            f"{len(shared)} of {len(source.loci)} loci were used for the calibration, first {shared[0]}; calibrate on "
-            "other held-out sequences, or accept it with --allow-overlap"
-        )
+def _named(calibration: Path | list[Path] | None) -> dict[str, Path]:
+    """Name the files of calibrations for the record; the first as ever."""
+    files = [calibration] if isinstance(calibration, Path) else list(calibration or ())
+    return {"calibration" if k == 0 else f"calibration_{k + 1}": path for k, path in enumerate(files)}
+
+
+def check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:
+    """Raise `InputError` for a calibration of another ensemble or of the loci themselves; warn of tasks without one.
+
+    Parameters
+    ----------
+    calibration
+        What deepmr calibrate wrote.
+    source
+        The effects.
+    pairs
+        Exposure and outcome of each.
+    allow_overlap
+        Whether loci may have served the calibration.
+    """
+    check_apart(source, calibration, allow_overlap=allow_overlap)
     for task in sorted({task for pair in pairs for task in pair}):
         if calibration.find(task) is None:
             reason = calibration.skipped.get(task, "it is not in the calibration")
             log.warning("standard errors of task %s are the ensemble's own: %s", task, reason)
+
+
+def _warn_of_selection(labelled: LabelledCalibration, selection: Selection, min_instruments: int) -> None:
+    """Warn where instruments are chosen otherwise than at the labelled loci: their shift is that of other slopes."""
+    here = {"rule": selection.rule, "threshold": selection.cut, "significance": selection.significance}
+    here["min_instruments"] = min_instruments
+    for name, value in here.items():
+        if name in labelled.selection and labelled.selection[name] != value:
+            log.warning(
+                "%s is %s here and was %s when the labelled edits calibrated: make both alike",
+                name,
+                value,
+                labelled.selection[name],
+            )
+
+
+def _summary_of_calibrated(both: Estimates, labelled: LabelledCalibration) -> dict[str, object]:
+    """Return a row a pair and method of the calibrated effects."""
+    table = both.table[both.table["estimand"] == "calibrated"]
+    rows: list[dict[str, object]] = []
+    for pair in labelled.pairs:
+        here = dict(zip(("method", "exposure", "outcome"), pair.key, strict=True))
+        mine = table[_matches(table, here)]
+        if len(mine):
+            medians = {"median_in_the_model": mine["beta_raw"].median(), "median_calibrated": mine["beta"].median()}
+            shift = {"shift": pair.shift, "shrink": pair.shrink, "applied": pair.applied}
+            rows.append({**here, "labelled_loci": len(pair.loci), **shift, **medians})
+    return {"calibrated": rows} if rows else {}
 
 
 def _summary(estimates: Estimates, instruments: Sequence[Instruments], methods: Sequence[str]) -> dict[str, object]:
@@ -294,6 +447,7 @@ def _summary(estimates: Estimates, instruments: Sequence[Instruments], methods: 
                     **here,
                     "loci": len(packed.loci),
                     "used": len(mine),
+                    "estimand": packed.estimand,
                     "skipped": int(_matches(skipped, here).sum()),
                     "median_instruments": float(mine["n"].median()) if len(mine) else 0.0,
                     "median_beta": float(mine["beta"].median()) if len(mine) else None,

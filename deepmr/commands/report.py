@@ -92,7 +92,7 @@ def report(
         raise InputError("--instruments is for GWAS results; those of an effects file are selected again")
     local, pooled = read_estimates(estimates), read_estimates(meta)
     calibrated = None if calibration is None else read_calibration(calibration)
-    true = None if truth is None else _true_effects(truth, local, pooled)
+    true, on_truth = (None, ()) if truth is None else _true_effects(truth, local, pooled)
     mr_record = record_beside(estimates)
     with open_source(effects) as source:
         pairs = _pairs(local, pooled, source)
@@ -121,6 +121,7 @@ def report(
             pooled_name=meta.name,
             notes=(
                 *_notes(source, true, mr_record, calibrated is not None, other),
+                *on_truth,
                 *_stale(record_beside(meta), estimates),
             ),
         )
@@ -182,19 +183,37 @@ def _counts(source: Source, local: Estimates) -> dict[str, int]:
     return counts | {"edits": source.n_variants}
 
 
-def _true_effects(path: Path, local: Estimates, pooled: Estimates) -> pd.DataFrame:
-    """Return one true effect a pair: of local ones the mean over the loci that the leading method has estimated."""
+def _true_effects(path: Path, local: Estimates, pooled: Estimates) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return one true effect a pair, and what to know of it: of local ones the mean over loci with an estimate.
+
+    Truth and estimates are joined by the name of the locus, never by their order: loci without instruments leave.
+    """
     frame = read_table(path)
     try:
         checks.columns("true effects", frame.columns, ("exposure", "outcome", "beta"))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     frame = frame.assign(beta=numbers(path, frame, "beta")).dropna(subset="beta")
-    if "locus" in frame.columns and not (frame["locus"] == "*").all():
-        leading = Run(tasks=(), pooled=pooled, local=local).leading
-        used = local.table.loc[local.table["method"] == leading, ["locus", "exposure", "outcome"]]
-        frame = frame.merge(used.astype(str), on=["locus", "exposure", "outcome"])
-    return frame.groupby(["exposure", "outcome"], sort=False)["beta"].mean().reset_index()
+    by_locus = "locus" in frame.columns and not (frame["locus"] == "*").all()
+    keys = ["exposure", "outcome"] + (["locus"] if by_locus else [])
+    twice = frame[frame.duplicated(keys)]
+    if len(twice):
+        who = " ".join(twice.iloc[0][keys].astype(str))
+        raise InputError(f"{path}: more than one true effect of {who}; needed one definition and statistic of it")
+    if not by_locus:
+        return frame[[*keys, "beta"]].reset_index(drop=True), ()
+    leading = Run(tasks=(), pooled=pooled, local=local).leading
+    used = local.table.loc[local.table["method"] == leading, keys].astype(str)
+    joined = used.merge(frame.astype(dict.fromkeys(keys, str)), on=keys, validate="one_to_one")
+    means = joined.groupby(keys[:2], sort=False)["beta"].agg(["mean", "size"]).reset_index()
+    notes = []
+    for row in means.merge(used.groupby(keys[:2]).size().rename("all").reset_index()).to_dict(orient="records"):
+        if row["size"] < row["all"]:
+            notes.append(
+                f"True effects of {row['exposure']} on {row['outcome']} are known at {row['size']} of {row['all']} "
+                "loci with an estimate: the truth shown is their mean, the estimate that of all."
+            )
+    return means.rename(columns={"mean": "beta"})[[*keys[:2], "beta"]], tuple(notes)
 
 
 def _provenance(options: Mapping[str, Any], source: Source, tables: Mapping[str, Path]) -> dict[str, Mapping[str, Any]]:
@@ -242,7 +261,9 @@ def _notes(
         yield "The estimates used a calibration that this page was not given: errors of edits are uncorrected here."
     elif calibrated and not mr_record.get("options", {}).get("calibration"):
         yield "The estimates used no calibration: errors of edits are corrected here, those of the estimates are not."
-    if other:
+    if mr_record.get("options", {}).get("split_members"):
+        yield "Halves of the members chose instruments for each other; those shown are what all members choose."
+    elif other:
         yield f"At {other} loci the instruments shown are not as many as the estimates used."
     if not calibrated:
         yield "No calibration was given: whether the ensemble's intervals hold is not shown."

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepmr.commands.chosen import read_selection
 from deepmr.commands.source import Source, pooled_blocks
-from deepmr.instruments.strength import EffectScale, Selection, effect_scales, select_pairs
+from deepmr.instruments.strength import EffectScale, effect_scales, select_pairs
 from deepmr.ism.calibration import Calibration
 from deepmr.report.content import EffectSample, LocusEffects
 from deepmr.types import MASKED, Estimates, Instruments, SummaryStats
@@ -60,7 +61,7 @@ def select(
             yield block
 
     scales = effect_scales(sampled(stats(description="sizes of effects")))
-    selection = Selection(**{name: options[name] for name in ("rule", "threshold", "significance") if name in options})
+    selection = read_selection(source, [exposure for exposure, _ in pairs], options=options)
     blocks = stats(description="instruments")
     found = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
     sample = EffectSample(beta=np.concatenate(betas), se=np.concatenate(ses), n_edits=source.n_variants)

@@ -19,7 +19,7 @@ from deepmr.io.tables import write_table
 from deepmr.io.targets import write_targets
 from deepmr.simulate.labelled import LabelledEdits, label_edits
 from deepmr.simulate.labels import binding_probabilities, draw_counts, expected_targets
-from deepmr.simulate.options import TASKS, Scenario, SimulationOptions, draw_alpha, draw_gamma
+from deepmr.simulate.options import TASKS, Effect, Scenario, SimulationOptions, draw_alpha, draw_gamma
 from deepmr.simulate.sequences import ABSENT, KINDS, SimulatedLoci, add_variants, simulate_loci
 from deepmr.simulate.truth import DEFINITIONS, Definition, global_effects, true_effects
 
@@ -43,6 +43,12 @@ def simulate(
     truth: Definition = "averaged",
     motif_scale: float = 1.0,
     binding_shift: float = 0.0,
+    smoothing: float = 1e-5,
+    effect: Effect = "causal",
+    interaction_distance: float | None = None,
+    confounder_strength: float = 1.0,
+    confounder_shift: float = 0.0,
+    confounder_sharpness: float = 1.0,
     length: int = 100,
     seed: int = 0,
     overwrite: bool = False,
@@ -83,6 +89,19 @@ def simulate(
         Factor on every motif's log odds; below 1 binding is graded. Try 0.5 with --binding-shift -3.
     binding_shift
         Added to the log odds of every site, in nats; below 0 binding is weaker.
+    smoothing
+        Share of the uniform distribution in every motif; 0.1 with --binding-shift -6 grades binding over all of 0 to 1.
+    effect
+        causal: the outcome needs both factors; none: its own alone, so that the exposure has no effect.
+    interaction_distance
+        Gap between both motifs, in bases, at which the exposure's effect has fallen to 1/e; any gap by default.
+    confounder_strength
+        Factor on what the confounders add to the counts.
+    confounder_shift
+        Added to the log odds of the confounder's sites alone; with -7, and sharpness 3, sequences without the motif
+        are free.
+    confounder_sharpness
+        Above 1, planted confounder motifs are nearer to the best one.
     length
         Bases of a sequence.
     seed
@@ -112,6 +131,12 @@ def simulate(
         length=length,
         motif_scale=motif_scale,
         binding_shift=binding_shift,
+        smoothing=smoothing,
+        effect=effect,
+        interaction_distance=interaction_distance,
+        confounder_strength=confounder_strength,
+        confounder_shift=confounder_shift,
+        confounder_sharpness=confounder_sharpness,
     )
     train = simulate_loci(n_train, options=options, split="train", seed=seed)
     train = add_variants(train, n_variants=round(variants * n_train), edits=variant_edits, options=options, seed=seed)

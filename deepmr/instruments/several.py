@@ -91,9 +91,7 @@ def select_several(
         rows = strong[:, [column[name] for name in exposures]].any(axis=1)
         kept = rows
         if sizes is not None and assign != "none":
-            kept = rows & is_own(
-                whole, exposures=exposures, outcome=outcome, sizes=sizes, order=order, assign=assign
-            )
+            kept = rows & is_own(whole, exposures=exposures, outcome=outcome, sizes=sizes, order=order, assign=assign)
         yield Chosen(
             instruments=_packed(_take(whole, kept), exposures=exposures, outcome=outcome, scales=scales, loci=loci),
             strong=np.bincount(number[rows], minlength=len(loci)),

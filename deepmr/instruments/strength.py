@@ -1,7 +1,7 @@
 """Which edits serve as instruments: strong and certain on the exposure, whatever they do to the outcome."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float
 
 from deepmr import checks, inference
 from deepmr.errors import InputError
+from deepmr.instruments.spans import Spans, in_spans
 from deepmr.types import Instruments, SummaryStats
 
-Rule = Literal["relative", "f", "zscore"]
-THRESHOLDS: dict[str, float] = {"relative": 0.25, "f": 10.0, "zscore": 1.0}
+Rule = Literal["relative", "f", "zscore", "motif"]
+THRESHOLDS: dict[str, float] = {"relative": 0.25, "f": 10.0, "zscore": 1.0, "motif": 0.25}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,19 +25,26 @@ class Selection:
     ----------
     rule : "relative": |beta| is at least `threshold` times the pooled 99th percentile, and significant. "f": the F
         statistic (beta / se)^2 is at least `threshold`. "zscore": |beta - mean| / sd is at least `threshold`, mean and
-        sd pooled over all loci, as in the paper.
-    threshold : 0.25, 10 or 1 unless given; above 0.
-    significance : two-sided level of the test that "relative" adds, above 0; 1 turns it off.
+        sd pooled over all loci, as in the paper. "motif": as "relative", and the edit lies in one of the exposure's
+        `spans`; a threshold of 0 drops the floor of size.
+    threshold : 0.25, 10, 1 or 0.25 unless given; above 0, for "motif" at least 0.
+    significance : two-sided level of the test that "relative" and "motif" add, above 0; 1 turns it off.
+    spans : where instruments may lie, by exposure; for "motif" alone.
     """
 
     rule: Rule = "relative"
     threshold: float | None = None
     significance: float = 0.05
+    spans: Mapping[str, Spans] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         checks.one_of("rule", self.rule, THRESHOLDS)
-        if not 0 < self.cut < np.inf:
+        if not 0 <= self.cut < np.inf or (self.cut == 0 and self.rule != "motif"):
             raise InputError(f"the threshold of rule {self.rule!r} must be above 0; got {self.cut:g}")
+        if self.rule == "motif" and not self.spans:
+            raise InputError("rule 'motif' needs the spans in which instruments may lie; got none")
+        if self.rule != "motif" and self.spans:
+            raise InputError(f"spans are for rule 'motif'; the rule is {self.rule!r}")
         if not 0 < self.significance <= 1:
             raise InputError(f"significance must be above 0 and at most 1; got {self.significance:g}")
 
@@ -81,14 +89,38 @@ def effect_scales(blocks: Iterable[SummaryStats]) -> dict[str, EffectScale]:
     InputError
         When there is no variant.
     """
-    parts: list[np.ndarray] = []
-    traits: tuple[str, ...] = ()
-    for block in blocks:
-        traits = block.traits
-        parts.append(block.beta.astype(np.float32))
-    if not sum(len(part) for part in parts):
+    traits: list[str] = []
+
+    def betas() -> Iterator[list[np.ndarray]]:
+        for block in blocks:
+            traits[:] = block.traits
+            yield [block.beta]
+
+    return scales_of_parts(betas(), traits=traits)[0]
+
+
+def scales_of_parts(
+    blocks: Iterable[Sequence[Float[np.ndarray, "_ traits"]]], *, traits: Sequence[str]
+) -> list[dict[str, EffectScale]]:
+    """Return how large effects are by every part of an ensemble, in one pass; keeps 4 bytes a variant, trait and part.
+
+    Parameters
+    ----------
+    blocks : effects of some variants by each part.
+    traits : their last axis.
+
+    Raises
+    ------
+    InputError
+        When there is no variant.
+    """
+    kept = [[part.astype(np.float32) for part in block] for block in blocks]
+    if not sum(len(block[0]) for block in kept):
         raise InputError("there are no variants to select instruments from")
-    return {trait: _scale([part[:, k] for part in parts]) for k, trait in enumerate(traits)}
+    return [
+        {trait: _scale([block[part][:, k] for block in kept]) for k, trait in enumerate(traits)}
+        for part in range(len(kept[0]))
+    ]
 
 
 def _scale(parts: Sequence[Float[np.ndarray, "_"]]) -> EffectScale:
@@ -137,6 +169,10 @@ def is_strong(
         df = np.inf if stats.error_factors is None else float(stats.error_factors.shape[0] - 1)
         certain = np.abs(beta) > inference.quantile(1 - selection.significance, df) * se
         strong = certain & (np.abs(beta) >= selection.cut * scale.quantile)
+    if selection.rule == "motif":
+        if exposure not in selection.spans:
+            raise InputError(f"rule 'motif' needs spans of the exposure {exposure!r}; got {', '.join(selection.spans)}")
+        strong &= in_spans(stats.variants, selection.spans[exposure])
     strong &= (se > 0) & (beta != 0)
     return strong
 
@@ -212,20 +248,67 @@ def select_pairs(
     loci : all loci, in the order of the blocks.
     selection : how strong an instrument must be.
     """
+    paired = ([block, block] for block in blocks)
+    for (packed,) in _select(paired, [(0, 1)], pairs=pairs, scales=[scales], loci=loci, selection=selection):
+        yield packed
+
+
+def select_split(
+    blocks: Iterable[Sequence[SummaryStats]],
+    *,
+    pairs: Sequence[tuple[str, str]],
+    scales: Sequence[Mapping[str, EffectScale]],
+    loci: Sequence[str],
+    selection: Selection = DEFAULT,
+) -> Iterator[list[Instruments]]:
+    """Select instruments by one half of an ensemble and take their effects from the other, both ways round.
+
+    Parameters
+    ----------
+    blocks : effects by the first and by the second half of the members, every locus whole in one block.
+    pairs : exposure and outcome of each.
+    scales : sizes of effects over all loci, by either half.
+    loci : all loci, in the order of the blocks.
+    selection : how strong an instrument must be.
+
+    Returns
+    -------
+    For each pair two `Instruments`: selected by the first half with the effects of the second, and the reverse. Their
+    error factors are those of the half that the effects are from. `mr.splitting.average_halves` puts their estimates
+    together.
+    """
+    ways = [(0, 1), (1, 0)]
+    yield from _select(blocks, ways, pairs=pairs, scales=scales, loci=loci, selection=selection)
+
+
+def _select(
+    blocks: Iterable[Sequence[SummaryStats]],
+    ways: Sequence[tuple[int, int]],
+    *,
+    pairs: Sequence[tuple[str, str]],
+    scales: Sequence[Mapping[str, EffectScale]],
+    loci: Sequence[str],
+    selection: Selection,
+) -> Iterator[list[Instruments]]:
+    """Select by one of a block's parts, take effects from another: `ways` has both their numbers."""
     exposures = list(dict.fromkeys(exposure for exposure, _ in pairs))
-    strong: dict[str, list[SummaryStats]] = {exposure: [] for exposure in exposures}
+    strong: dict[str, list[list[SummaryStats]]] = {exposure: [[] for _ in ways] for exposure in exposures}
     for block in blocks:
         for exposure in exposures:
-            mask = is_strong(block, exposure=exposure, scale=scales[exposure], selection=selection)
-            strong[exposure].append(_take(block, mask))
+            for (by, source), kept in zip(ways, strong[exposure], strict=True):
+                mask = is_strong(block[by], exposure=exposure, scale=scales[by][exposure], selection=selection)
+                kept.append(_take(block[source], mask))
     for exposure in exposures:
-        whole = _concat(strong.pop(exposure))
+        whole = [_concat(kept) for kept in strong.pop(exposure)]
         for outcome in (o for e, o in pairs if e == exposure):
-            yield _as_instruments(whole, exposure=exposure, outcome=outcome, scale=scales[outcome], loci=loci)
+            yield [
+                _as_instruments(stats, exposure=exposure, outcome=outcome, scales=scales[by], loci=loci)
+                for (by, _), stats in zip(ways, whole, strict=True)
+            ]
 
 
 def _as_instruments(
-    stats: SummaryStats, *, exposure: str, outcome: str, scale: EffectScale, loci: Sequence[str]
+    stats: SummaryStats, *, exposure: str, outcome: str, scales: Mapping[str, EffectScale], loci: Sequence[str]
 ) -> Instruments:
     if exposure == outcome:
         raise InputError(f"exposure and outcome must be two traits; got {exposure!r} for both")
@@ -233,6 +316,7 @@ def _as_instruments(
     if np.any(number < 0) or np.any(np.diff(number) < 0):
         raise InputError("variants must lie together by locus, in the order of the loci")
     x, y = _index(stats, exposure), _index(stats, outcome)
+    se_exposure = stats.se[:, [x]]  # 0 where a half agrees exactly on what the other half selected
     return Instruments(
         loci=tuple(loci),
         offsets=np.searchsorted(number, np.arange(len(loci) + 1)),
@@ -240,9 +324,9 @@ def _as_instruments(
         outcome=outcome,
         variants=stats.variants,
         beta_exposure=stats.beta[:, [x]],
-        se_exposure=stats.se[:, [x]],
+        se_exposure=np.where(se_exposure > 0, se_exposure, scales[exposure].resolution),
         beta_outcome=stats.beta[:, y],
-        se_outcome=np.maximum(stats.se[:, y], scale.resolution),
+        se_outcome=np.maximum(stats.se[:, y], scales[outcome].resolution),
         error_factors=None if stats.error_factors is None else stats.error_factors[:, :, [x, y]],
         estimand=stats.estimand,
     )

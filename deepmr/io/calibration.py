@@ -52,13 +52,48 @@ def read_calibration(path: Path) -> Calibration:
     InputError
         When the file cannot be read, is no calibration, or is one of another version.
     """
+    return calibration_of(path, read_content(path))
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Read the JSON object of a calibration, of whichever kind.
+
+    Parameters
+    ----------
+    path : the file.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read or holds no JSON object.
+    """
     try:
         content = json.loads(path.read_text())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path}: not a JSON file: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a calibration; needed the JSON that deepmr calibrate writes")
+    return content
+
+
+def calibration_of(path: Path, content: Mapping[str, Any]) -> Calibration:
+    """Return the calibration of levels that a JSON object holds.
+
+    Parameters
+    ----------
+    path : where it comes from, for messages.
+    content : the object.
+
+    Raises
+    ------
+    InputError
+        When it is no such calibration, or one of another version.
+    """
+    if content.get("format") == "deepmr-labelled-calibration":
+        raise InputError(f"{path}: a calibration on labelled edits; needed one of levels, by --model and --targets")
+    if content.get("format") != FORMAT:
         raise InputError(f"{path}: not a calibration; needed the JSON that deepmr calibrate writes")
     if content.get("version") != VERSION:
         raise InputError(f"{path}: calibration of version {content.get('version')}; this deepmr reads {VERSION}")

@@ -183,9 +183,12 @@ def _warnings(fitted: IntervalCalibration | ProbabilityCalibration) -> list[str]
         found.append(f"task {fitted.task!r} has {fitted.n} known targets; below {FEW} a calibration is rough")
     if isinstance(fitted, IntervalCalibration):
         if fitted.raw_scale > 1 and fitted.raw_scale_se > fitted.raw_scale / 2:
+            other = "is steadier"
+            if fitted.noise != "none":
+                other += ", but too small where residuals are mostly noise"
             found.append(
                 f"task {fitted.task!r}: the variance factor {fitted.raw_scale:.3g} has a standard error of "
-                f"{fitted.raw_scale_se:.2g}: a few large residuals decide it; the isotonic factor is steadier"
+                f"{fitted.raw_scale_se:.2g}: a few large residuals decide it; the isotonic factor {other}"
             )
     else:
         low, high = TEMPERATURES

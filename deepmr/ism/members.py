@@ -1,8 +1,11 @@
 """From what every ensemble member says of an edit to one effect with its standard error."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Int
 
 from deepmr.errors import InputError
 from deepmr.ism.calibration import Calibration
@@ -85,3 +88,68 @@ def pool_members(
         error_factors=deviation * (np.sqrt(inflation) * factor),
         estimand="model",
     )
+
+
+def same_effects(effects: MemberEffects) -> Int[np.ndarray, "members"]:
+    """Number members so that two have one number when their effects are the same, bit by bit.
+
+    Parameters
+    ----------
+    effects : of some loci; where no edit has any effect every member keeps a number of its own.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from deepmr.types import Task
+    >>> site = pd.DataFrame([["s", "s", "", 1, "A", "C", 0]], columns=[
+    ...     "variant_id", "locus", "chrom", "pos", "effect_allele", "other_allele", "offset"])
+    >>> delta = np.array([1.0, 2.0, 1.0]).reshape(3, 1, 1)
+    >>> same_effects(MemberEffects(variants=site, tasks=(Task(name="CTCF"),), delta=delta)).tolist()
+    [0, 1, 0]
+    """
+    n = len(effects.delta)
+    number = np.arange(n)
+    for i in range(n):
+        for j in range(i):
+            if number[i] == i and np.any(effects.delta[i]) and np.array_equal(effects.delta[i], effects.delta[j]):
+                number[i] = number[j]
+    return np.unique(number, return_inverse=True)[1]
+
+
+def merge_members(effects: MemberEffects, network: Int[np.ndarray, "members"]) -> MemberEffects:
+    """Average the members that are one network, so that each network counts once.
+
+    Parameters
+    ----------
+    effects : of every member.
+    network : number of each member's network, 0, 1, ... .
+
+    Notes
+    -----
+    For masks of Monte Carlo dropout. With the effect of network g under mask m, d_gm = mu + a_g + w_gm, the mean over M
+    masks has the variance A + W / M, of which A, the difference between trainings, does not fall with more masks. The
+    spread of these means over G networks, (1 + 1/G) B with G - 1 degrees of freedom, is the error of the mean over
+    masks of one more training. All G M members taken for independent would give (1 + 1 / (G M)) (A + W) with
+    G M - 1 degrees of freedom: a mean that seems to rest on G M trainings.
+    """
+    n = int(network.max()) + 1
+    delta = np.stack([effects.delta[network == g].mean(axis=0, dtype=np.float64) for g in range(n)])
+    return replace(effects, delta=delta.astype(np.float32))
+
+
+def split_members(effects: MemberEffects) -> Sequence[MemberEffects]:
+    """Part an ensemble into two halves: every other member, so that an order of theirs has no part in it.
+
+    Parameters
+    ----------
+    effects : of at least four members.
+
+    Raises
+    ------
+    InputError
+        With fewer than four: a half needs two for a standard error.
+    """
+    n = len(effects.delta)
+    if n < 4:
+        raise InputError(f"splitting the members needs at least 4, two for each half; the effects come from {n}")
+    return [replace(effects, delta=effects.delta[start::2]) for start in (0, 1)]

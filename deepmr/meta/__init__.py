@@ -3,6 +3,7 @@
 from deepmr.meta.asymmetry import Asymmetry, Filled, rank_test, regression_test, trim_and_fill
 from deepmr.meta.evidence import Weighting
 from deepmr.meta.heterogeneity import Tau2Interval, tau2_interval
+from deepmr.meta.intervals import global_intervals
 from deepmr.meta.kernel import Interval, Prediction
 from deepmr.meta.leave_one_out import leave_one_out
 from deepmr.meta.pooling import pool_estimates
@@ -22,6 +23,7 @@ __all__ = [
     "Tau2Interval",
     "Weighting",
     "estimate_tau2",
+    "global_intervals",
     "leave_one_out",
     "pool_estimates",
     "pool_robust",

@@ -12,9 +12,10 @@ from deepmr.linalg import segment_repeat, segment_sum
 from deepmr.meta.studies import Groups, Studies, centred
 from deepmr.meta.tau2 import Tau2, between_variance, between_variance_se, solve_q
 
-Weighting = Literal["inverse_variance", "equal"]
+Weighting = Literal["auto", "inverse_variance", "equal"]
 
 _FLOOR = 1e-12  # smallest within-locus variance, as a share of the largest or of the scatter
+_ROUNDING = 1e-24  # share of a variance below which a difference is rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,8 @@ class Packed:
     Attributes
     ----------
     beta, se : an effect and its whole standard error.
-    factors : what members share of it; no rows without shared errors.
+    factors : what members share of it; no rows without shared errors. `se` is that of the factors as they are: what
+        moderation over loci did to the interval of a locus has no part in it.
     offsets : group i owns the loci offsets[i] to offsets[i + 1].
     """
 
@@ -178,7 +180,11 @@ def locus_specific(
     """Return the variance of every locus from what members do there but not at all loci of the group alike."""
     mean = segment_sum(factors, offsets) / np.diff(offsets)
     variance = np.sum((factors - segment_repeat(mean, offsets)) ** 2, axis=0)
+    variance[variance <= _ROUNDING * np.sum(factors**2, axis=0)] = 0.0  # members who move all loci alike
     if len(factors) < 2:
         return variance
-    parts = [moderate_variances(variance[a:b], len(factors) - 1.0) for a, b in pairwise(offsets)]
+    # Rows of zeros only fill up a table in which other groups have more factors.
+    counts = [int(np.any(factors[:, a:b] != 0, axis=1).sum()) for a, b in pairwise(offsets)]
+    groups = zip(pairwise(offsets), counts, strict=True)
+    parts = [moderate_variances(variance[a:b], max(n - 1.0, 1.0)) for (a, b), n in groups]
     return np.concatenate(parts) if parts else variance

@@ -26,7 +26,9 @@ class Grouped:
     keys : one row a group, in order of their first row.
     order : row numbers, group by group.
     offsets : group i owns order[offsets[i]:offsets[i + 1]].
-    beta, se, factors : of the rows in that order; no factors without shared errors.
+    beta : of the rows in that order.
+    se : as pooling takes it: the part that members do not share and their factors as they are, unmoderated.
+    factors : of the rows; none without shared errors.
     """
 
     keys: pd.DataFrame
@@ -89,9 +91,22 @@ def grouped(estimates: Estimates, *, by: list[str] | None = None) -> Grouped:
         order=order,
         offsets=offsets,
         beta=table["beta"].to_numpy(float)[order],
-        se=table["se"].to_numpy(float)[order],
+        se=_whole_error(table, factors)[order],
         factors=factors[:, order],
     )
+
+
+def _whole_error(table: pd.DataFrame, factors: Float[np.ndarray, "factors rows"]) -> Float[np.ndarray, "rows"]:
+    """Return the standard error of the sampling part where it is given, and of the members' factors.
+
+    A locus's own `se` may hold the members' part moderated over loci; pooled, it is the factors' coherent sum that
+    counts, and what they leave of the moderated `se` would be no sampling error.
+    """
+    se = table["se"].to_numpy(float)
+    if not len(factors) or "se_sampling" not in table:
+        return se
+    given = table["se_sampling"].to_numpy(float)
+    return np.where(np.isnan(given), se, np.sqrt(given**2 + np.sum(factors**2, axis=0)))
 
 
 def assemble(estimates: Estimates, groups: Grouped, pooled: Pooled, *, level: float) -> Estimates:
@@ -130,15 +145,20 @@ def _lone(
 ) -> dict[str, Float[np.ndarray, "lone"]]:
     """One locus is its own mean; it says nothing about the variance between loci, so tau2 stays empty."""
     rows = groups.offsets[:-1][which]
-    beta, se, factors = groups.beta[rows], groups.se[rows], groups.factors[:, rows]
-    table = estimates.table
-    given = table["df"].to_numpy(float)[groups.order[rows]] if "df" in table else np.full(len(rows), np.inf)
+    beta, factors = groups.beta[rows], groups.factors[:, rows]
+    table = estimates.table.iloc[groups.order[rows]]
+    se = table["se"].to_numpy(float)
+    given = table["df"].to_numpy(float) if "df" in table else np.full(len(rows), np.inf)
     df = np.where(np.isnan(given), np.inf, given)
     low, high = interval(beta, se, df=df, level=level)
     columns = {"beta": beta, "se": se, "ci_low": low, "ci_high": high, "pvalue": two_sided(beta, se, df=df), "df": df}
     if len(factors):
         member = np.sum(factors**2, axis=0)
-        columns |= {"se_sampling": np.sqrt(np.maximum(se**2 - member, 0.0)), "se_member": np.sqrt(member)}
+        parts = {"se_sampling": np.sqrt(np.maximum(se**2 - member, 0.0)), "se_member": np.sqrt(member)}
+        if set(parts) <= set(table):
+            own = table[list(parts)]
+            parts = {name: np.where(own[name].isna(), value, own[name]) for name, value in parts.items()}
+        columns |= parts
     return columns
 
 

@@ -14,6 +14,7 @@ from deepmr.meta.evidence import Evidence, Weighted, Weighting
 from deepmr.meta.heterogeneity import heterogeneity
 from deepmr.meta.studies import Groups
 from deepmr.meta.tau2 import Tau2
+from deepmr.types import Estimates
 
 Interval = Literal["normal", "t", "HK", "HK_adhoc", "HK_ci", "HK_IQWiG6", "KR"]
 Prediction = Literal["HTS", "V", "S", "HK", "HK_PR", "KR", "KR_PR"]
@@ -45,8 +46,24 @@ def check_options(*, tau2: str, ci: str, weights: str, prediction: str) -> None:
     ):
         checks.one_of(name, value, get_args(allowed))
     kenward_roger = [name for name, value in (("ci", ci), ("prediction", prediction)) if value.startswith("KR")]
-    if kenward_roger and (tau2 != "REML" or weights != "inverse_variance"):
+    if kenward_roger and (tau2 != "REML" or weights == "equal"):
         raise InputError(f"{kenward_roger[0]} KR goes with tau2 REML and weights inverse_variance")
+
+
+def chosen_weights(
+    weights: Weighting, estimates: Estimates, *, ci: Interval = "HK", prediction: Prediction = "HTS"
+) -> Weighting:
+    """Return the weights that `auto` stands for; others as they are.
+
+    Equal for effects of an ensemble (estimand model or calibrated), where larger effects are less certain, so that
+    inverse variances favour the small ones; inverse variances where any effect is of something else, as a population,
+    or an interval of Kenward and Roger needs them.
+    """
+    if weights != "auto":
+        return weights
+    needed = ci.startswith("KR") or prediction.startswith("KR")
+    of_ensemble = bool(estimates.table["estimand"].isin(["model", "calibrated"]).all())
+    return "equal" if of_ensemble and not needed else "inverse_variance"
 
 
 def pool_groups(
@@ -67,7 +84,7 @@ def pool_groups(
     # Effects that are equal by rounding leave nothing for Hartung and Knapp's variance, and no error is not the answer.
     knapp = np.where(knapp > _NONE * classic, knapp, classic)
     variance, df = _mean_variance(ci, classic, knapp, evidence, at, level)
-    error = total_error(variance, df, at.moved)
+    error = total_error(variance, df, at.moved, padded=True)
     mean = evidence.origin + at.centre
     low, high = interval(mean, error.se, df=error.df, level=level)
     columns = {"beta": mean, "se": error.se, "ci_low": low, "ci_high": high}
@@ -82,7 +99,7 @@ def pool_groups(
         columns |= {"tau2_low": evidence.solve(upper), "tau2_high": evidence.solve(lower)}
         around, new_df = _prediction_variance(prediction, ci, classic, knapp, k, at)
         known = new_df > 0
-        new = total_error(between + around, np.where(known, new_df, 1.0), at.moved)
+        new = total_error(between + around, np.where(known, new_df, 1.0), at.moved, padded=True)
         low, high = interval(mean, new.se, df=new.df, level=level)
         if len(at.moved):  # more variance can mean more degrees of freedom, hence a shorter interval
             low, high = np.minimum(low, columns["ci_low"]), np.maximum(high, columns["ci_high"])

@@ -8,7 +8,7 @@ from deepmr import schema
 from deepmr.linalg import segment_sum
 from deepmr.meta.evidence import Packed, Weighting, Whole, Within, whole, within_variances
 from deepmr.meta.grouping import GROUP, grouped
-from deepmr.meta.kernel import Interval, Pooled, Prediction, check_options, pool_groups
+from deepmr.meta.kernel import Interval, Pooled, Prediction, check_options, chosen_weights, pool_groups
 from deepmr.meta.left_out import left_out
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates
@@ -24,7 +24,7 @@ def leave_one_out(
     *,
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
-    weights: Weighting = "inverse_variance",
+    weights: Weighting = "auto",
     prediction: Prediction = "HTS",
     level: float = 0.95,
 ) -> Estimates:
@@ -51,6 +51,7 @@ def leave_one_out(
     a sum or lie farthest out, are pooled the long way; so are up to 2,000 where one has all the weight but 1e-5.
     """
     check_options(tau2=tau2, ci=ci, weights=weights, prediction=prediction)
+    weights = chosen_weights(weights, estimates, ci=ci, prediction=prediction)
     groups = grouped(estimates)
     enough = groups.counts > 2
     loci = groups.studies_of(enough)

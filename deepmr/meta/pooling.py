@@ -2,7 +2,7 @@
 
 from deepmr.meta.evidence import Weighting, whole
 from deepmr.meta.grouping import assemble, grouped
-from deepmr.meta.kernel import Interval, Prediction, check_options, pool_groups
+from deepmr.meta.kernel import Interval, Prediction, check_options, chosen_weights, pool_groups
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates
 
@@ -12,7 +12,7 @@ def pool_estimates(
     *,
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
-    weights: Weighting = "inverse_variance",
+    weights: Weighting = "auto",
     prediction: Prediction = "HTS",
     level: float = 0.95,
 ) -> Estimates:
@@ -28,8 +28,10 @@ def pool_estimates(
         `HK_adhoc`, the same but never with a standard error below the normal one's; `HK_ci`, the normal one where that
         is wider than HK's; `HK_IQWiG6`, as HK_adhoc where HK's is narrower than the normal one of DerSimonian and
         Laird; `KR`, Kenward and Roger's (REML and inverse variances only).
-    weights : `inverse_variance`, 1 / (tau2 + variance of the locus); `equal`, the plain mean over loci, for when that
-        is the quantity wanted: larger effects are often less certain, and inverse variances then favour the small ones.
+    weights : `equal`, the plain mean over loci; `inverse_variance`, 1 / (tau2 + variance of the locus); `auto`: equal
+        for effects of an ensemble (estimand model or calibrated), where larger effects are less certain and inverse
+        variances, which favour the small ones, leave a bias; inverse variances if any effect is of a population, or
+        an interval of Kenward and Roger needs them.
     prediction : of the effect at a new locus: `HTS`, t(k - 2) (Higgins, Thompson and Spiegelhalter); `V`, t(k - 1);
         `S`, normal; `HK`, t(k - 1) with Hartung and Knapp's standard error of the mean (the larger one under
         `HK_adhoc`); `KR`, with Kenward and Roger's; `HK_PR`, `KR_PR`, with one degree of freedom less.
@@ -66,9 +68,13 @@ def pool_estimates(
       heterogeneity. With v_i, Q has the right expectation although member errors are correlated. Since a few members
       estimate d_i^2 poorly, and weights that follow the noise inflate Q and tau2, the d_i^2 are moderated over loci
       (`deepmr.inference.moderate_variances`).
+    - s_i is `se_sampling` where the table has it (else what F'F leaves of se_i^2): the interval of a locus may hold the
+      members' part moderated over loci, which is no sum of squares of F.
     - The variance of the mean, with weights w adding up to 1, is sum w_i^2 (s_i^2 + tau2) + sum_k (sum_i w_i F_ki)^2.
       The first part is Hartung and Knapp's under `HK`; that one sees the locus-specific member error too, which then
       counts twice, in the order of 1/k of it: a little too wide, never too narrow.
+    - Factors need not be members: calibrated effects share the error of their shift, one factor a labelled locus, the
+      same at all loci, so that d_i = 0 and the shift's part has t(number of labelled loci - 1).
     - df are Welch-Satterthwaite's, of k - 1 (infinite for `normal`) and members - 1. The prediction interval is at
       least the confidence interval, than which its own df could make it shorter.
     - The pooled rows carry sum_i w_i F_ki on, so that pooling nests.
@@ -85,6 +91,7 @@ def pool_estimates(
     following REML estimation. Stat Med 2017. https://doi.org/10.1002/sim.7140
     """
     check_options(tau2=tau2, ci=ci, weights=weights, prediction=prediction)
+    weights = chosen_weights(weights, estimates, ci=ci, prediction=prediction)
     groups = grouped(estimates)
     pooled = pool_groups(
         whole(groups.studies_of(groups.several)),

@@ -129,7 +129,7 @@ def _regress(loci: Packed, values: np.ndarray, *, tau2: Tau2, ci: RegressionInte
         variance = np.diagonal(back @ fit.inverse[0] @ back.T) * fit.q[0] / df
     else:
         variance = influence**2 @ (within.sampling + left[0])
-    error = total_error(variance, df if ci == "HK" else np.inf, loci.factors @ influence.T)
+    error = total_error(variance, df if ci == "HK" else np.inf, loci.factors @ influence.T, padded=True)
     beta = back @ fit.coefficients[0]
     beta[0] += origin
     low, high = interval(beta, error.se, df=error.df, level=level)

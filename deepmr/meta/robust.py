@@ -88,7 +88,7 @@ def _pool(loci: Packed, df_effects: float | None, level: float) -> Pooled:
     )
     influence = np.concatenate([fit.influence for fit in fits]) if fits else studies.beta
     moved = studies.sum(loci.factors * influence)
-    error = total_error(variance, studies.counts - 1, moved)
+    error = total_error(variance, studies.counts - 1, moved, padded=True)
     low, high = interval(mean, error.se, df=error.df, level=level)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.where(scale == 0, 0.0, scale**2 / np.maximum(1 - 2 / nu, 0.0))

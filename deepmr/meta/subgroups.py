@@ -36,7 +36,7 @@ def pool_subgroups(
     *,
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
-    weights: Weighting = "inverse_variance",
+    weights: Weighting = "auto",
     prediction: Prediction = "HTS",
     level: float = 0.95,
 ) -> Subgroups:

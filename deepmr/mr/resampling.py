@@ -154,35 +154,78 @@ def jackknife_members(instruments: Instruments, estimate: Estimator, *, level: f
     ----------
     Efron B, Stein C. The jackknife estimate of variance. Ann Stat 1981. https://doi.org/10.1214/aos/1176345462
     """
-    factors = instruments.error_factors
-    n = 0 if factors is None else len(factors)
-    if factors is None or n < 3:
+    n = 0 if instruments.error_factors is None else len(instruments.error_factors)
+    if n < 3:
         raise InputError(f"a jackknife over members needs at least 3 of them; error_factors have {n}")
+    step = -1 / np.sqrt((1 + 1 / n) * (n - 1))
+    return _shifted_members(instruments, estimate, step, level, lost="no estimate without one of the members")
+
+
+def member_slopes(instruments: Instruments, estimate: Estimator, *, level: float = 0.95) -> Estimates:
+    """Estimate, with the members' part of the standard error from the estimate of every member by itself.
+
+    The definition of the effect in the model over members: each of them at the instruments that were chosen on the
+    mean, with its own effects on exposure and outcome. The methods' own factors are this to first order, at a K-th of
+    the cost.
+
+    Parameters
+    ----------
+    instruments, estimate, level : as for `jackknife_members`; 2 members will do.
+
+    Returns
+    -------
+    Estimates as `estimate` gives them from the mean effects, with the members' part of `se`, and what hangs on it, new.
+
+    Notes
+    -----
+    Member k's effects are the mean's moved by e_k = F_k sqrt((K - 1) / (1 + 1/K)); with b_k its estimate, factor k is
+    (b_k - mean of b_.) sqrt((1 + 1/K) / (K - 1)), so that squares add up to (1 + 1/K) B, B the variance of the b_k.
+    Of weak instruments a single member's slope is diluted by its own errors, more than that of the mean, and now and
+    then it is wild, where its exposure effects nearly vanish.
+    """
+    n = 0 if instruments.error_factors is None else len(instruments.error_factors)
+    if n < 2:
+        raise InputError(f"slopes of members need at least 2 of them; error_factors have {n}")
+    step = np.sqrt((n - 1) / (1 + 1 / n))
+    return _shifted_members(instruments, estimate, step, level, lost="one of the members has no estimate")
+
+
+def _shifted_members(
+    instruments: Instruments, estimate: Estimator, step: float, level: float, *, lost: str
+) -> Estimates:
+    """Estimate from the effects moved by `step` times each factor; the moves of the estimate make its factors."""
+    factors = instruments.error_factors
+    assert factors is not None
     size = np.sqrt(np.sum(np.square(factors, dtype=float), axis=0))
     if np.any(np.abs(factors.sum(axis=0)) > 1e-6 * size + np.finfo(float).tiny):
         raise InputError("error_factors are not members' deviations from their mean: they do not sum to 0")
     first = estimate(instruments)
     rows = pd.Index(first.table["locus"])
-    step = 1 / np.sqrt((1 + 1 / n) * (n - 1))
-    without = np.full((n, len(rows)), np.nan)
+    each = np.full((len(factors), len(rows)), np.nan)
     for k, factor in enumerate(factors):
-        left = replace(
+        moved = replace(
             instruments,
-            beta_exposure=instruments.beta_exposure - step * factor[:, :-1],
-            beta_outcome=instruments.beta_outcome - step * factor[:, -1],
+            beta_exposure=instruments.beta_exposure + step * factor[:, :-1],
+            beta_outcome=instruments.beta_outcome + step * factor[:, -1],
         )
-        found = estimate(left).table
+        found = estimate(moved).table
         at = rows.get_indexer(pd.Index(found["locus"]))
-        without[k, at[at >= 0]] = found["beta"].to_numpy(float)[at >= 0]
-    lost = np.isnan(without).any(axis=0)
-    moves = np.where(lost, 0.0, -(without - without.mean(axis=0)) / step)
-    error = inference.total_error(first.table["se_sampling"].to_numpy(float) ** 2, _sampling_df(first, n), moves)
-    reasons = np.full(len(rows), "no estimate without one of the members", dtype=object)
-    return _with_errors(first, error, moves, level, lost=lost, reasons=reasons)
+        each[k, at[at >= 0]] = found["beta"].to_numpy(float)[at >= 0]
+    gone = np.isnan(each).any(axis=0)
+    moves = np.where(gone, 0.0, (each - each.mean(axis=0)) / step)
+    df = sampling_df(first, len(factors))
+    error = inference.total_error(first.table["se_sampling"].to_numpy(float) ** 2, df, moves)
+    reasons = np.full(len(rows), lost, dtype=object)
+    return _with_errors(first, error, moves, level, lost=gone, reasons=reasons)
 
 
-def _sampling_df(first: Estimates, members: int) -> Float[np.ndarray, "rows"]:
-    """Return the degrees of freedom of the sampling part, which those of the sum tell (`inference.total_error`)."""
+def sampling_df(first: Estimates, members: int) -> Float[np.ndarray, "rows"]:
+    """Return the degrees of freedom of the sampling part, which those of the sum tell (`inference.total_error`).
+
+    Parameters
+    ----------
+    first : rows of methods that carried the errors of this many members.
+    """
     sampling, member, df = (first.table[name].to_numpy(float) for name in ("se_sampling", "se_member", "df"))
     total = sampling**2 + member**2
     share = np.divide(sampling**2, total, out=np.zeros_like(total), where=total > 0)

@@ -51,6 +51,19 @@ def smooth(matrix: Float[np.ndarray, "width 4"], *, share: float) -> Float[np.nd
     return matrix * (1 - share) + share / 4
 
 
+def sharpen(matrix: Float[np.ndarray, "width 4"], *, power: float) -> Float[np.ndarray, "width 4"]:
+    """Raise base probabilities to a power and scale them to sum to 1: above 1 what is likely becomes more so.
+
+    Parameters
+    ----------
+    matrix : base probabilities.
+    power : above 0; 1 changes nothing.
+    """
+    raised = matrix**power
+    sharp: np.ndarray = raised / raised.sum(axis=1, keepdims=True)
+    return sharp
+
+
 def log_odds(
     matrix: Float[np.ndarray, "width 4"], *, background: tuple[float, ...] = BACKGROUND
 ) -> Float[np.ndarray, "width 4"]:
@@ -93,7 +106,26 @@ def occupancy(
 def _occupancy(
     codes: UInt8[np.ndarray, "loci length"], scores: Float[np.ndarray, "width 4"], shift: float
 ) -> Float[np.ndarray, "loci"]:
-    """Score windows three bases at a time: one look-up in a table of all 5^3 words a step."""
+    # ln(1 - s) = -ln(1 + exp(energy)), summed; expm1 keeps the digits of a small p
+    bound: np.ndarray = -np.expm1(-np.logaddexp(0.0, window_energies(codes, scores, shift=shift)).sum(axis=1))
+    return bound
+
+
+def window_energies(
+    codes: UInt8[np.ndarray, "loci length"], scores: Float[np.ndarray, "width 4"], *, shift: float = 0.0
+) -> Float[np.ndarray, "loci windows"]:
+    """Return the log odds of every window with the chemical potential: the window is bound with the logistic of it.
+
+    Parameters
+    ----------
+    codes : sequences; a masked base scores 0.
+    scores : log odds of every base at every position of the motif, in nats.
+    shift : the chemical potential mu.
+
+    Notes
+    -----
+    Windows are scored three bases at a time: one look-up in a table of all 5^3 words a step.
+    """
     width, (loci, length) = len(scores), codes.shape
     steps = -(-width // 3)
     table = np.zeros((3 * steps, MASKED + 1))  # a masked base, and the padding to a multiple of three, score 0
@@ -107,6 +139,18 @@ def _occupancy(
         a, b, c = table[3 * step : 3 * step + 3]
         of_word = (a[:, None, None] + b[:, None] + c).ravel()
         energy += of_word[words[:, 3 * step : 3 * step + windows]]
-    # ln(1 - s) = -ln(1 + exp(energy)), summed; expm1 keeps the digits of a small p
-    bound: np.ndarray = -np.expm1(-np.logaddexp(0.0, energy).sum(axis=1))
-    return bound
+    return energy
+
+
+def gap_of(
+    start: Int[np.ndarray, "*first"], other: Int[np.ndarray, "*second"], *, widths: tuple[int, int]
+) -> Int[np.ndarray, "*both"]:
+    """Return the bases between two sites, from nearest end to nearest end; 0 where they touch or overlap.
+
+    Parameters
+    ----------
+    start, other : where the sites begin; arrays that broadcast against each other.
+    widths : of the first and of the other sites.
+    """
+    gap: np.ndarray = np.maximum(np.maximum(other - (start + widths[0]), start - (other + widths[1])), 0)
+    return gap

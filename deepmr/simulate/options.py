@@ -1,7 +1,7 @@
 """What a simulation is made of, and its streams of random numbers."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -10,10 +10,19 @@ from deepmr.errors import InputError
 from deepmr.simulate.motifs import MotifSet
 
 Scenario = Literal["unconfounded", "random", "sequence", "both"]
+Effect = Literal["causal", "none"]
 Split = Literal["train", "test", "calibration"]
-Purpose = Literal["gamma", "alpha", "sequences", "variants", "noise", "edits"]
+Purpose = Literal["gamma", "alpha", "sequences", "variants", "noise", "edits", "oracle"]
 ROLES = ("exposure", "outcome")  # what the first two factors are in the simulation
 TASKS = ("GATA", "TAL1")  # and what their marks are called in every table
+
+# Fields of `SimulationOptions` that go together; `docs/simulation.md` says what each of these simulations looks like.
+PRESETS: dict[str, dict[str, Any]] = {
+    "graded": {"smoothing": 0.1, "binding_shift": -6.0},
+    "varying_confounder": {"confounder_shift": -7.0, "confounder_sharpness": 3.0},
+    "null": {"effect": "none"},
+    "spacing": {"interaction_distance": 30.0},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +40,14 @@ class SimulationOptions:
     motif_scale : factor on the log odds of every window; below 1 binding is graded.
     binding_shift : chemical potential in nats, added to every window; below 0 binding is weaker.
     smoothing : share of the uniform distribution in the motifs.
+    effect : "causal": the outcome needs both factors. "none": it needs its own alone, so that it responds to the
+        sequence but the exposure has no effect on it.
+    confounder_strength : factor on all that the confounders add to the counts; 0 leaves them without effect.
+    confounder_shift : chemical potential of the confounder's factor alone, in nats, on top of `binding_shift`.
+    confounder_sharpness : power of the base probabilities from which the confounder's motif is planted; above 1 planted
+        sites are near the best one.
+    interaction_distance : gap between both factors, in bases, at which the exposure's effect has fallen to 1/e; None
+        for an effect at any gap.
     """
 
     motifs: MotifSet
@@ -41,14 +58,27 @@ class SimulationOptions:
     motif_scale: float = 1.0
     binding_shift: float = 0.0
     smoothing: float = 1e-5
+    effect: Effect = "causal"
+    confounder_strength: float = 1.0
+    confounder_shift: float = 0.0
+    confounder_sharpness: float = 1.0
+    interaction_distance: float | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("scenario", self.scenario, get_args(Scenario))
-        for name in ("gamma", "alpha"):
+        checks.one_of("effect", self.effect, get_args(Effect))
+        for name in ("gamma", "alpha", "confounder_strength"):
             checks.non_negative(name, np.array([getattr(self, name)]))
-        for name in ("motif_scale", "smoothing"):
+        for name in ("motif_scale", "smoothing", "confounder_sharpness"):
             checks.positive(name, np.array([getattr(self, name)]))
-        checks.finite("binding_shift", np.array([self.binding_shift]))
+        if self.smoothing > 1:
+            raise InputError(f"smoothing must be at most 1; got {self.smoothing:g}")
+        for name in ("binding_shift", "confounder_shift"):
+            checks.finite(name, np.array([getattr(self, name)]))
+        if self.interaction_distance is not None:
+            checks.positive("interaction_distance", np.array([self.interaction_distance]))
+            if self.effect == "none":
+                raise InputError("interaction_distance is how far an effect reaches; with effect 'none' there is none")
         if self.gaps[1] < self.gaps[0]:
             needed = self.length + self.gaps[0] - self.gaps[1]
             raise InputError(f"length must be at least {needed}, so that the motifs fit; got {self.length}")

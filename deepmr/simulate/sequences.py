@@ -8,13 +8,14 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, UInt8
 
 from deepmr import checks
-from deepmr.simulate.motifs import BACKGROUND, ROLES, MotifSet, smooth
+from deepmr.simulate.motifs import BACKGROUND, ROLES, MotifSet, sharpen, smooth
 from deepmr.simulate.options import SimulationOptions, Split, make_generator
 from deepmr.types import ALPHABET, Sequences
 
 KINDS = ("none", "exposure", "outcome", "both")  # which of the two motifs a locus has: one of four, equally often
 CONFOUNDER_SHARE = 0.5
 Z_SHARE = 0.5
+CONFOUNDER = ROLES.index("confounder")
 ABSENT = -1
 
 
@@ -126,7 +127,10 @@ def simulate_loci(n: int, *, options: SimulationOptions, split: Split, seed: int
     for role, matrix in enumerate(options.motifs.matrices):
         rows = np.flatnonzero(starts[:, role] != ABSENT)
         columns = starts[rows, role, None] + np.arange(len(matrix))
-        codes[rows[:, None], columns] = _draw_bases(smooth(matrix, share=options.smoothing), len(rows), rng)
+        bases = smooth(matrix, share=options.smoothing)
+        if role == CONFOUNDER and options.confounder_sharpness != 1:
+            bases = sharpen(bases, power=options.confounder_sharpness)
+        codes[rows[:, None], columns] = _draw_bases(bases, len(rows), rng)
     z = np.zeros(n, dtype=np.uint8)
     if options.random_confounder:
         z = _draw_z(n, rng)

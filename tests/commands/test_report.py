@@ -137,6 +137,29 @@ def test_local_true_effects_are_averaged_over_the_loci_with_an_estimate(folder, 
     assert any("table of true effects has none" in note for note in summary["notes"])
 
 
+def test_the_truth_is_joined_by_the_name_of_the_locus(folder, tmp_path):
+    """Shuffled loci change nothing; missing ones are told, and leave the mean of those that are known."""
+    loci = loci_of(folder)
+    columns = ["locus", "exposure", "outcome", "beta"]
+    frame = pd.DataFrame([(name, "X", "Y", float(i)) for i, name in enumerate(loci)], columns=columns)
+    shuffled, missing = frame.sample(frac=1.0, random_state=0), frame.drop(index=[0, 3]).iloc[::-1]
+    pages = {}
+    for name, truth in (("whole", frame), ("shuffled", shuffled), ("missing", missing)):
+        truth.to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
+        summary = make(folder, tmp_path / f"{name}.html", truth=tmp_path / f"{name}.tsv", n_loci=0)
+        pages[name] = (tmp_path / f"{name}.html").read_text(encoding="utf-8"), summary["notes"]
+    assert f"true effect: {np.mean(frame['beta']):.2f}".rstrip("0").rstrip(".") in pages["whole"][0]
+    for name in ("whole", "shuffled"):
+        assert not any("are known at" in note for note in pages[name][1])
+    at = [pages[name][0].index("true effect: ") for name in ("whole", "shuffled")]
+    whole, mixed = (pages[n][0][i : i + 20] for n, i in zip(("whole", "shuffled"), at, strict=True))
+    assert whole == mixed
+    assert any(f"X on Y are known at {N - 2} of {N} loci" in note for note in pages["missing"][1])
+    pd.concat([frame, frame.iloc[:1]]).to_csv(tmp_path / "twice.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match=f"more than one true effect of X Y {loci[0]}"):
+        make(folder, tmp_path / "twice.html", truth=tmp_path / "twice.tsv")
+
+
 def test_a_table_of_effects_gives_a_page_without_views(folder, tmp_path):
     rng = np.random.default_rng(0)
     rows = [

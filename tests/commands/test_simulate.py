@@ -126,6 +126,21 @@ def test_same_seed_same_bytes(tmp_path):
     assert not (tmp_path / "a" / "calibration.fa").exists()
 
 
+def test_options_of_the_model_reach_the_counts(tmp_path):
+    options = {"smoothing": 0.1, "binding_shift": -6.0, "effect": "none", "confounder_strength": 0.5}
+    options |= {"confounder_shift": -2.0, "confounder_sharpness": 2.0}
+    simulate(out=tmp_path / "a", scenario="both", **options, **SMALL)
+    sequences = read_fasta(tmp_path / "a" / "test.fa")
+    expected = expected_targets(
+        sequences.codes, options=SimulationOptions(motifs=paper_motifs(), scenario="both", **options)
+    )
+    loci = table(tmp_path / "a" / "loci.tsv").set_index("locus").loc[sequences.loci["locus"]]
+    np.testing.assert_allclose(loci[["expected_exposure", "expected_outcome"]], expected, rtol=1e-9)
+    simulate(out=tmp_path / "b", interaction_distance=20.0, **SMALL)
+    effects = json.loads((tmp_path / "b" / "simulation.json").read_text())["effects"]
+    assert 0 < next(row["beta"] for row in effects if row["statistic"] == "median") < 3
+
+
 def test_overwriting_replaces_a_simulation_and_nothing_else(tmp_path):
     simulate(out=tmp_path / "a", calibration_split=5, **SMALL)
     with pytest.raises(InputError, match="pass --overwrite"):
@@ -147,6 +162,7 @@ def test_overwriting_replaces_a_simulation_and_nothing_else(tmp_path):
         ({"variants": -0.1}, "variants must be at least 0"),
         ({"calibration_split": -1}, "calibration_split must be at least 0"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"effect": "none", "interaction_distance": 5.0}, "with effect 'none' there is none"),
         ({"length": 30}, "length must be at least 42"),
         ({"n_test": 1, "loci": "both", "seed": 3}, "none of 1 test loci has the motifs of loci = 'both'; raise n_test"),
     ],

@@ -1,5 +1,8 @@
 """Selection of instruments: by hand, never by the outcome, the same in blocks as in one piece."""
 
+from dataclasses import replace
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,13 +10,17 @@ from jaxtyping import TypeCheckError
 
 from deepmr import inference
 from deepmr.errors import InputError
+from deepmr.instruments.spans import Spans
 from deepmr.instruments.strength import (
     EffectScale,
+    Rule,
     Selection,
     effect_scales,
     is_strong,
+    scales_of_parts,
     select_instruments,
     select_pairs,
+    select_split,
 )
 from deepmr.types import SummaryStats
 
@@ -92,21 +99,89 @@ def test_five_members_need_more_than_a_normal_quantile():
     assert float(inference.quantile(0.95, 4.0)) == pytest.approx(2.776, abs=1e-3)
 
 
-@pytest.mark.parametrize("rule", ["relative", "f", "zscore"])
-def test_the_outcome_has_no_part_in_the_selection(rule):
-    stats = member_stats()
-    mixed = np.random.default_rng(1).permutation(len(stats.beta))
-    beta, se = stats.beta.copy(), stats.se.copy()
-    beta[:, 1:], se[:, 1:] = 100 * beta[mixed, 1:], se[mixed, 1:]
-    permuted = SummaryStats(
-        variants=stats.variants, traits=stats.traits, beta=beta, se=se, error_factors=stats.error_factors
+def rules():
+    """Every rule there is: a new one must be added here."""
+    inside = Spans(
+        locus=("l1", "l7"), chrom=("", ""), start=np.array([60, 420]), end=np.array([100, 480]), name=("", "")
     )
-    a = select_instruments(stats, exposure="a", outcome="b", selection=Selection(rule=rule))
-    b = select_instruments(permuted, exposure="a", outcome="b", selection=Selection(rule=rule))
-    c = select_instruments(stats, exposure="a", outcome="c", selection=Selection(rule=rule))
+    made = [Selection(rule=rule) for rule in get_args(Rule) if rule != "motif"]
+    return [*made, *(Selection(rule="motif", threshold=t, spans={"a": inside}) for t in (0.0, 0.25))]
+
+
+def outcomes(stats):
+    """The same exposure with other outcomes: other edits', flipped, none, huge, certain."""
+    rng = np.random.default_rng(1)
+    mixed = rng.permutation(len(stats.beta))
+    for change in ("mixed", "flipped", "none", "huge", "certain"):
+        beta, se, factors = stats.beta.copy(), stats.se.copy(), stats.error_factors.copy()
+        if change == "mixed":
+            beta[:, 1:], se[:, 1:], factors[:, :, 1:] = beta[mixed, 1:], se[mixed, 1:], factors[:, mixed, 1:]
+        elif change == "flipped":
+            beta[:, 1:] *= -1
+        elif change == "none":
+            beta[:, 1:], factors[:, :, 1:], se[:, 1:] = 0, 0, 0
+        elif change == "huge":
+            beta[:, 1:] *= 1e6
+        else:
+            factors[:, :, 1:], se[:, 1:] = 0, 0
+        yield replace(stats, beta=beta, se=se, error_factors=factors)
+
+
+@pytest.mark.parametrize("selection", rules(), ids=lambda s: f"{s.rule}-{s.cut:g}")
+def test_the_outcome_has_no_part_in_the_selection(selection):
+    stats = member_stats()
+    a = select_instruments(stats, exposure="a", outcome="b", selection=selection)
+    c = select_instruments(stats, exposure="a", outcome="c", selection=selection)
     assert 0 < len(a.variants) < len(stats.variants)
-    assert list(a.variants["variant_id"]) == list(b.variants["variant_id"]) == list(c.variants["variant_id"])
-    np.testing.assert_array_equal(a.offsets, b.offsets)
+    others = [select_instruments(s, exposure="a", outcome="b", selection=selection) for s in outcomes(stats)]
+    for b in (c, *others):
+        assert list(a.variants["variant_id"]) == list(b.variants["variant_id"])
+        np.testing.assert_array_equal(a.offsets, b.offsets)
+
+
+@pytest.mark.parametrize("selection", rules(), ids=lambda s: f"{s.rule}-{s.cut:g}")
+def test_the_outcome_has_no_part_where_halves_select_for_each_other(selection):
+    stats, other = member_stats(), member_stats(seed=5)
+    loci = [f"l{i}" for i in range(12)]
+
+    def names(pair):
+        scales = [effect_scales([half]) for half in pair]
+        (both,) = select_split([pair], pairs=[("a", "b")], scales=scales, loci=loci, selection=selection)
+        return [list(packed.variants["variant_id"]) for packed in both]
+
+    first = names([stats, other])
+    assert first[0] != first[1]
+    for one, two in zip(outcomes(stats), outcomes(other), strict=True):
+        assert names([one, two]) == first
+
+
+def test_a_half_selects_and_the_other_gives_the_effects():
+    stats, other = member_stats(), member_stats(seed=5)
+    loci = [f"l{i}" for i in range(12)]
+    scales = [effect_scales([stats]), effect_scales([other])]
+    (both,) = select_split([[stats, other]], pairs=[("a", "b")], scales=scales, loci=loci)
+    for packed, by, source in ((both[0], stats, other), (both[1], other, stats)):
+        alone = select_instruments(by, exposure="a", outcome="b", scales=effect_scales([by]))
+        assert list(packed.variants["variant_id"]) == list(alone.variants["variant_id"])
+        rows = packed.variants["variant_id"].str[1:].astype(int).to_numpy()
+        np.testing.assert_array_equal(packed.beta_exposure[:, 0], source.beta[rows, 0])
+        np.testing.assert_array_equal(packed.error_factors, source.error_factors[:, rows][:, :, [0, 1]])
+
+
+def test_spans_with_and_without_the_floor():
+    stats = member_stats()
+    inside = Spans(locus=("l1",), chrom=("",), start=np.array([60]), end=np.array([100]), name=("",))
+    within = (stats.variants["locus"] == "l1") & stats.variants["pos"].between(61, 100)
+    relative = is_strong(stats, exposure="a", scale=effect_scales([stats])["a"])
+    floor, free = (
+        is_strong(
+            stats, exposure="a", scale=effect_scales([stats])["a"],
+            selection=Selection(rule="motif", threshold=t, spans={"a": inside}),
+        )
+        for t in (None, 0.0)
+    )  # fmt: skip
+    np.testing.assert_array_equal(floor, relative & within)
+    assert floor.sum() < free.sum() <= within.sum()
 
 
 @pytest.mark.parametrize("categorical", [False, True])
@@ -203,3 +278,18 @@ def test_bad_input():
         Selection(rule="best")
     with pytest.raises(InputError, match="no variants"):
         effect_scales([])
+    with pytest.raises(InputError, match="'motif' needs the spans"):
+        Selection(rule="motif")
+    inside = Spans(locus=("l1",), chrom=("",), start=np.array([60]), end=np.array([100]), name=("",))
+    with pytest.raises(InputError, match="spans are for rule 'motif'; the rule is 'f'"):
+        Selection(rule="f", spans={"a": inside})
+    with pytest.raises(InputError, match="needs spans of the exposure 'a'; got b"):
+        select_instruments(stats, exposure="a", outcome="b", selection=Selection(rule="motif", spans={"b": inside}))
+    with pytest.raises(InputError, match="must be above 0; got 0"):
+        Selection(threshold=0.0)
+
+
+def test_sizes_by_part_are_those_of_each_part():
+    one, two = member_stats(), member_stats(seed=5)
+    both = scales_of_parts([[one.beta, two.beta]], traits=("a", "b", "c"))
+    assert both == [effect_scales([one]), effect_scales([two])]

@@ -9,7 +9,7 @@ from scipy.special import expit
 from deepmr.anscombe import anscombe, anscombe_mean
 from deepmr.errors import InputError
 from deepmr.ism.calibration import fit_calibration
-from deepmr.ism.coverage import IntervalCalibration, poisson_noise
+from deepmr.ism.coverage import IntervalCalibration, fit_intervals, poisson_noise
 from deepmr.ism.reliability import ProbabilityCalibration, fit_temperature, measure
 from deepmr.types import Task
 
@@ -260,3 +260,41 @@ def test_folds_are_reproducible_and_drawn_from_the_seed():
     data = ensemble(n=60, overconfident=2.0)
     assert np.array_equal(fit(*data, seed=1).isotonic, fit(*data, seed=1).isotonic)
     assert not np.array_equal(fit(*data, seed=1).isotonic, fit(*data, seed=2).isotonic)
+
+
+@pytest.mark.parametrize(
+    ("confident", "tails", "noise"),
+    [(2.0, False, 9.0), (2.0, False, 0.0), (1.0, True, 0.0)],
+    ids=["noise", "plain", "tails"],
+)
+def test_why_variance_scaling_is_the_default(confident, tails, noise):
+    """Isotonic scaling is steadier, but does not see an over-confident ensemble through the noise of the targets."""
+    rng = np.random.default_rng(3)
+    k, n, new = 5, 400, 2000
+    held, factors = [], []
+    for _ in range(25):
+        size = np.exp(0.5 * rng.normal(size=n + new))
+        members = size * rng.normal(size=(k, n + new))
+        truth = confident * size * rng.normal(size=n + new)
+        truth[rng.random(n + new) < 0.02 * tails] *= 10
+        variance = noise * 1.2 * float(np.mean(size**2))
+        y = truth + np.sqrt(variance) * rng.normal(size=n + new)
+        fit = fit_intervals(
+            "t", members[:, :n], y[:n], rng.permutation(n) % 5, kind="value", noise=variance if variance else "none"
+        )
+        factor = np.array([1.0, np.sqrt(fit.scale), fit.isotonic_factor(0.95, k - 1.0)])
+        s = np.sqrt((1 + 1 / k) * members[:, n:].var(axis=0, ddof=1))
+        error = np.abs(truth[n:] - members[:, n:].mean(axis=0))
+        held.append(np.mean(error <= stats.t.isf(0.025, k - 1) * factor[:, None] * s, axis=1))
+        factors.append(factor)
+    none, by_variance, isotonic = np.mean(held, axis=0)
+    _, spread_variance, spread_isotonic = np.std(np.log(factors), axis=0)
+    assert 0.92 < by_variance < 0.985
+    if noise:
+        assert none < 0.82
+        assert isotonic < 0.89
+    else:
+        assert isotonic == pytest.approx(0.95, abs=0.015)
+    if tails:
+        assert spread_isotonic < spread_variance
+        assert by_variance > isotonic

@@ -8,7 +8,7 @@ from scipy import stats
 from deepmr.errors import InputError
 from deepmr.ism.calibration import Calibration
 from deepmr.ism.coverage import LEVELS, IntervalCalibration
-from deepmr.ism.members import pool_members
+from deepmr.ism.members import merge_members, pool_members, same_effects, split_members
 from deepmr.ism.reliability import ProbabilityCalibration
 from deepmr.schema import VARIANTS
 from deepmr.types import MemberEffects, Task
@@ -109,3 +109,52 @@ def test_binary_effects_are_divided_by_the_temperature():
         np.testing.assert_allclose(getattr(cooled, name)[:, 0], getattr(plain, name)[:, 0] / 2)
         np.testing.assert_array_equal(getattr(cooled, name)[:, 1], getattr(plain, name)[:, 1])
     np.testing.assert_allclose(cooled.error_factors[:, :, 0], plain.error_factors[:, :, 0] / 2)
+
+
+def test_same_effects_are_found_and_zeros_are_not_compared():
+    rng = np.random.default_rng(0)
+    delta = rng.normal(size=(4, 6, 2)).astype(np.float32)
+    delta[3] = delta[1]
+    assert same_effects(member_effects(delta)).tolist() == [0, 1, 2, 1]
+    delta[3, 5, 1] += 1e-6
+    assert same_effects(member_effects(delta)).tolist() == [0, 1, 2, 3]
+    assert same_effects(member_effects(0 * delta)).tolist() == [0, 1, 2, 3]
+
+
+def test_masks_are_averaged_and_the_spread_is_that_of_networks():
+    rng = np.random.default_rng(1)
+    networks = rng.normal(size=(3, 1, 1, 1))
+    delta = (networks + 0.5 * rng.normal(size=(3, 4, 5, 1))).reshape(12, 5, 1).astype(np.float32)
+    merged = merge_members(member_effects(delta), np.repeat(np.arange(3), 4))
+    np.testing.assert_allclose(merged.delta, delta.reshape(3, 4, 5, 1).mean(axis=1), rtol=1e-6)
+    pooled, naive = pool_members(merged), pool_members(member_effects(delta))
+    np.testing.assert_allclose(pooled.beta, naive.beta, rtol=1e-6)
+    expected = np.sqrt((1 + 1 / 3) * merged.delta.astype(float).var(axis=0, ddof=1))
+    np.testing.assert_allclose(pooled.se, expected, rtol=1e-5)
+
+
+def test_masks_counted_as_trainings_do_not_cover_another_training():
+    """Coverage of the mean of masks of one more network: per network as promised, per mask too low."""
+    rng = np.random.default_rng(2)
+    n, networks, masks = 4000, 4, 10
+    of_network = rng.normal(size=(networks + 1, 1, n, 1))
+    delta = of_network + 0.5 * rng.normal(size=(networks + 1, masks, n, 1))
+    truth = delta[-1].mean(axis=0)[:, 0]
+    effects = member_effects(delta[:-1].reshape(-1, n, 1).astype(np.float32))
+    held = {}
+    for name, pooled in (
+        ("network", pool_members(merge_members(effects, np.repeat(np.arange(networks), masks)))),
+        ("mask", pool_members(effects)),
+    ):
+        t = stats.t.isf(0.025, len(pooled.error_factors) - 1)
+        held[name] = np.mean(np.abs(pooled.beta[:, 0] - truth) <= t * pooled.se[:, 0])
+    assert held["network"] == pytest.approx(0.95, abs=0.012)
+    assert held["mask"] < 0.9
+
+
+def test_halves_hold_every_member_once():
+    delta = np.arange(5, dtype=np.float32).reshape(5, 1, 1)
+    halves = split_members(member_effects(delta))
+    assert [half.delta.ravel().tolist() for half in halves] == [[0, 2, 4], [1, 3]]
+    with pytest.raises(InputError, match="at least 4, two for each half; the effects come from 3"):
+        split_members(member_effects(delta[:3]))

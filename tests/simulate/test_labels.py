@@ -6,7 +6,7 @@ import pytest
 from deepmr.anscombe import anscombe, anscombe_mean
 from deepmr.simulate.labels import Binding, binding_probabilities, draw_counts, expected_counts, expected_targets
 from deepmr.simulate.motifs import MotifSet
-from deepmr.simulate.options import SimulationOptions
+from deepmr.simulate.options import PRESETS, SimulationOptions
 from deepmr.simulate.sequences import ABSENT, simulate_loci
 
 SURE = MotifSet(  # one base a factor: A binds the exposure, C the outcome, G the confounder
@@ -20,6 +20,34 @@ def test_expected_counts_by_hand(motifs):
     exposure, outcome = expected_counts(binding, options=options, z=1)[0]
     assert exposure == pytest.approx(1 + 80 * 0.5 + 20 * 0.1 + 25)
     assert outcome == pytest.approx(1 + 240 * 0.5 * 0.2 + 30 * 0.1 + 25)
+
+
+def test_options_of_counts_by_hand(motifs):
+    probabilities = {"exposure": np.array([0.5]), "outcome": np.array([0.2]), "confounder": np.array([0.1])}
+
+    def counts(closeness=None, **changes):
+        options = SimulationOptions(motifs=motifs, scenario="both", gamma=3.0, alpha=80.0, **changes)
+        return expected_counts(Binding(**probabilities, closeness=closeness), options=options, z=1)[0]
+
+    np.testing.assert_allclose(counts(effect="none"), [1 + 40 + 2 + 25, 1 + 240 * 0.2 + 3 + 25])
+    np.testing.assert_allclose(counts(confounder_strength=0.1), [1 + 40 + 2.7, 1 + 240 * 0.1 + 2.8])
+    np.testing.assert_allclose(counts(confounder_strength=0.0), [1 + 40, 1 + 240 * 0.1])
+    np.testing.assert_allclose(counts(closeness=np.array([0.5])), [1 + 40 + 27, 1 + 240 * 0.1 * 0.5 + 28])
+
+
+def test_a_confounder_that_varies(motifs):
+    options = SimulationOptions(motifs=motifs, scenario="sequence", **PRESETS["varying_confounder"])
+    loci = simulate_loci(2000, options=options, split="test", seed=1)
+    p = binding_probabilities(loci.codes, options=options)
+    planted = loci.starts[:, 2] != ABSENT
+    assert np.quantile(p.confounder[planted], 0.05) > 0.99
+    assert p.confounder[~planted].mean() < 0.03
+    assert 0.48 < p.confounder.std() < 0.5
+    plain = SimulationOptions(motifs=motifs, scenario="sequence")
+    same = simulate_loci(2000, options=plain, split="test", seed=1)
+    np.testing.assert_array_equal(loci.starts, same.starts)
+    differs = np.flatnonzero((loci.codes != same.codes).any(axis=1))
+    assert planted[differs].all()  # the strings of the confounder alone, and so exposure and outcome bind as before
 
 
 def test_binding_of_a_toy_motif_by_hand():
@@ -86,3 +114,12 @@ def test_scale_and_shift_grade_binding(motifs):
     assert low < 0.65
     assert 0.85 < high < 0.95
     assert p[~planted].mean() < 0.06
+
+
+def test_graded_binding_spreads_over_the_unit_interval(motifs):
+    options = SimulationOptions(motifs=motifs, **PRESETS["graded"])
+    loci = simulate_loci(2000, options=options, split="test", seed=1)
+    p = binding_probabilities(loci.codes, options=options).exposure
+    planted = loci.starts[:, 0] != ABSENT
+    assert np.histogram(p[planted], bins=5, range=(0, 1))[0].min() > 0.05 * planted.sum()
+    assert np.median(p[~planted]) < 0.05

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepmr.errors import InputError
-from deepmr.simulate.motifs import CHUNK, MotifSet, log_odds, occupancy, smooth
+from deepmr.simulate.motifs import CHUNK, MotifSet, log_odds, occupancy, sharpen, smooth
 
 UNIFORM = (0.25, 0.25, 0.25, 0.25)
 AC = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1]])  # a match multiplies the odds by 2.8, a mismatch by 0.4
@@ -75,3 +75,9 @@ def test_motif_set_refuses_what_are_no_probabilities():
         MotifSet(names=names, matrices=(AC, AC * 2, AC))
     with pytest.raises(InputError, match="motif c must be zero or positive"):
         MotifSet(names=names, matrices=(AC, AC, np.array([[1.5, -0.5, 0, 0]])))
+
+
+def test_sharpening_by_hand():
+    matrix = np.array([[0.5, 0.25, 0.25, 0.0], [0.25, 0.25, 0.25, 0.25]])
+    np.testing.assert_allclose(sharpen(matrix, power=2.0), [[2 / 3, 1 / 6, 1 / 6, 0], [0.25] * 4])
+    np.testing.assert_allclose(sharpen(matrix, power=1.0), matrix)

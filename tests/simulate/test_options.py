@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepmr.errors import InputError
-from deepmr.simulate.options import SimulationOptions, draw_alpha, draw_gamma, make_generator
+from deepmr.simulate.options import PRESETS, SimulationOptions, draw_alpha, draw_gamma, make_generator
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,13 @@ def test_scenarios_are_the_papers(motifs, scenario, gaps, sequence, random):
         ({"alpha": float("nan")}, "alpha must be zero or positive"),
         ({"motif_scale": 0.0}, "motif_scale must be positive"),
         ({"binding_shift": float("inf")}, "binding_shift must be finite"),
+        ({"smoothing": -0.1}, "smoothing must be positive"),
+        ({"smoothing": 1.5}, "smoothing must be at most 1; got 1.5"),
+        ({"confounder_strength": -1.0}, "confounder_strength must be zero or positive"),
+        ({"confounder_shift": float("nan")}, "confounder_shift must be finite"),
+        ({"confounder_sharpness": 0.0}, "confounder_sharpness must be positive"),
+        ({"interaction_distance": 0.0}, "interaction_distance must be positive"),
+        ({"interaction_distance": 9.0, "effect": "none"}, "with effect 'none' there is none"),
         ({"length": 41}, "length must be at least 42, so that the motifs fit; got 41"),
         ({"length": 56, "scenario": "both"}, "length must be at least 57"),
     ],
@@ -63,3 +70,9 @@ def test_strengths_are_drawn_as_in_the_paper():
     alpha = np.array([draw_alpha(seed=seed) for seed in range(400)])
     assert alpha.mean() == pytest.approx(100, abs=0.6)
     assert alpha.std() == pytest.approx(3, abs=0.4)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_options(motifs, name):
+    options = SimulationOptions(motifs=motifs, **PRESETS[name])
+    assert options != SimulationOptions(motifs=motifs)

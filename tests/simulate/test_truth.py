@@ -143,6 +143,34 @@ def test_no_effect_is_exactly_none(motifs):
     assert global_effects(true_effects(loci, options=options, exposure="outcome")).empty
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_an_outcome_that_answers_to_its_own_motif_alone_has_no_cause(motifs, scenario):
+    """With effect none, edits of the exposure's motif move the outcome by sites that they make or break, no more."""
+    options, loci = simulated(motifs, 800, scenario=scenario, effect="none")
+    assert expected_targets(loci.codes, options=options)[:, 1].std() > 10  # the outcome has a signal
+    forward, reverse = (
+        global_effects(true_effects(loci, options=options, exposure=mark)).set_index(["kind", "statistic"])["beta"]
+        for mark in ("exposure", "outcome")
+    )
+    for table in (forward, reverse):
+        assert abs(table[("both", "median")]) < 1e-3
+        assert abs(table[("both", "pooled ratio")]) < 0.005
+
+
+def test_confounders_without_strength_change_nothing(motifs):
+    none, _ = simulated(motifs, 1)
+    weak, loci = simulated(motifs, 60, scenario="both", confounder_strength=0.0)
+    np.testing.assert_array_equal(
+        expected_targets(loci.codes, options=weak), expected_targets(loci.codes, options=none)
+    )
+    means = []
+    for strength in (0.0, 0.5, 1.0):
+        options, loci = simulated(motifs, 300, scenario="both", confounder_strength=strength)
+        table = global_effects(true_effects(loci, options=options)).set_index(["kind", "statistic"])
+        means.append(table.loc[("both", "median"), "beta"])
+    assert means[0] < means[1] < means[2]
+
+
 def test_global_effects_by_hand():
     truth = pd.DataFrame(
         {

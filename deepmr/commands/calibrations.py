@@ -1,0 +1,113 @@
+"""Calibrations as commands take them: one of levels, one on labelled edits, or both."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepmr.commands.source import Source
+from deepmr.errors import InputError
+from deepmr.io.labelled_calibration import read_any_calibration
+from deepmr.io.provenance import file_sha256
+from deepmr.ism.calibration import Calibration, sequence_digests
+from deepmr.labelled import LabelledCalibration
+from deepmr.types import Estimates
+
+log = logging.getLogger(__name__)
+UNLIKE = 0.5  # standard deviations between the mean slopes of labelled and analysed loci that are worth a warning
+
+
+def read_calibrations(
+    paths: Path | Sequence[Path] | None,
+) -> tuple[Calibration | None, LabelledCalibration | None]:
+    """Read at most one calibration of levels and one on labelled edits.
+
+    Parameters
+    ----------
+    paths : a file or several; what a file is, it says itself.
+
+    Raises
+    ------
+    InputError
+        When two are of one kind, or the one on labelled edits rests on another calibration of levels.
+    """
+    of_levels: tuple[Calibration, Path] | None = None
+    labelled: tuple[LabelledCalibration, Path] | None = None
+    for path in [paths] if isinstance(paths, Path) else list(paths or ()):
+        found = read_any_calibration(path)
+        taken = labelled if isinstance(found, LabelledCalibration) else of_levels
+        if taken is not None:
+            kind = "on labelled edits" if isinstance(found, LabelledCalibration) else "of levels"
+            raise InputError(f"--calibration: {taken[1]} and {path} are both calibrations {kind}; needed one")
+        if isinstance(found, LabelledCalibration):
+            labelled = found, path
+        else:
+            of_levels = found, path
+    if labelled is not None:
+        wanted = labelled[0].level_calibration
+        given = "" if of_levels is None else file_sha256(of_levels[1])
+        if wanted != given:
+            rests = "no calibration of levels" if not wanted else "another calibration of levels"
+            hint = (
+                "give the same one here"
+                if wanted
+                else "make it anew with --level-calibration, or leave the calibration of levels out"
+            )
+            raise InputError(f"{labelled[1]}: the slopes of the labelled loci rest on {rests}: {hint}")
+    return (None if of_levels is None else of_levels[0]), (None if labelled is None else labelled[0])
+
+
+def check_apart(source: Source, calibration: Calibration | LabelledCalibration, *, allow_overlap: bool) -> None:
+    """Raise `InputError` when a calibration was made with other members, or on loci that are to be analysed.
+
+    Parameters
+    ----------
+    source : effects to analyse.
+    calibration : of either kind.
+    allow_overlap : accept loci that it was fitted to.
+    """
+    loci, digests, members = calibration.loci, calibration.digests, calibration.members
+    file = source.file
+    found = set() if file is None else set(file.members["sha256"]) - {""}
+    if found and any(members) and set(members) != found:
+        raise InputError("the calibration was made with another ensemble: the checksums of the members differ")
+    # Bases tell more than names; a table of effects has names only.
+    keys, used = (source.loci, loci) if file is None else (sequence_digests(file.sequences), digests)
+    known = set(used)
+    shared = [locus for locus, key in zip(source.loci, keys, strict=True) if key in known]
+    if shared and not allow_overlap:
+        raise InputError(
+            f"{len(shared)} of {len(source.loci)} loci were used for the calibration, first {shared[0]}; calibrate on "
+            "other held-out sequences, or accept it with --allow-overlap"
+        )
+
+
+def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> None:
+    """Log which methods and pairs stay in the model, and where labelled loci are unlike those analysed.
+
+    Parameters
+    ----------
+    estimates : effects in the model.
+    labelled : what labels say.
+    """
+    for key, rows in estimates.table.groupby(["method", "exposure", "outcome"], sort=False):
+        method, exposure, outcome = (str(name) for name in key)
+        pair = labelled.find(method, exposure, outcome)
+        name = f"{method}: {exposure} on {outcome}"
+        if pair is None:
+            reason = labelled.skipped.get(name, "no labels for this method and pair")
+            log.warning("%s stays an effect in the model: %s", name, reason)
+            continue
+        slopes = rows["beta"].to_numpy(float)
+        apart = abs(float(slopes.mean() - pair.slope.mean()))
+        spread = float(np.sqrt((np.var(slopes) + np.var(pair.slope)) / 2))
+        error = float(np.sqrt(np.var(slopes) / len(slopes) + np.var(pair.slope) / len(pair.slope)))
+        if apart > max(UNLIKE * spread, 3 * error, 0.05 * abs(float(slopes.mean()))):
+            log.warning(
+                "%s: the labelled loci are unlike those analysed: mean effect in the model %.3g against %.3g; their "
+                "shift may not hold here (deepmr calibrate --where picks labelled loci)",
+                name,
+                float(pair.slope.mean()),
+                float(slopes.mean()),
+            )
