@@ -243,6 +243,8 @@ NETWORK_SKIPPED = {
     "exposure": "task taken as the cause",
     "outcome": "task taken as the effect; '*' for all of them, where the task left the network",
     "reason": "why it has no direct effect",
+}
+
 _MEAN_ROW = "locus, '*' for the mean over loci"
 _COMMON = {name: ESTIMATES[name] for name in ("exposure", "outcome")}
 _REASON = "why there is no value; empty where there is one"

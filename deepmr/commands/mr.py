@@ -269,7 +269,7 @@ def mr(
         if multivariable:
             if labelled is not None:
                 raise InputError(
-                    "a calibration on labelled edits is of effects of one exposure, not of --multivariable"
+                    "a calibration on labelled edits is for effects of one exposure; leave --multivariable out"
                 )
             return mr_direct(
                 source,

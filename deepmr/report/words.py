@@ -110,7 +110,7 @@ METHOD_MEANINGS = {
     "mv_ivw": "weighted regression on all exposures at once: the effect of each with the others held fixed",
     "mv_equal": "regression on all exposures at once, every instrument with equal weight",
     "mv_egger": "the weighted regression with an intercept, which takes up a direct effect common to all instruments",
-    "mv_debiased": "the weighted regression without the bias from errors of the exposure effects and from overlapping samples",
+    "mv_debiased": "the weighted regression without the bias from errors of the exposures and from overlapping samples",
     "mv_ivw_robust": "direct effects by a regression that outlying instruments do not move",
     "mv_median": "direct effects by a median regression: some instruments may have any effect by other paths",
     "mv_lasso": "direct effects from the instruments to which a penalty leaves no effect by other paths",
