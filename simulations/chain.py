@@ -26,7 +26,8 @@ from deepmr.ism.members import pool_members
 from deepmr.meta import pool_estimates
 from deepmr.mr import estimate_effects
 from deepmr.mr.multivariable import estimate_direct_effects
-from deepmr.mr.network import find_direct_effects, locus_correlation
+from deepmr.mr.network import find_direct_effects
+from deepmr.mr.network_totals import common_loci, locus_correlation
 from deepmr.simulate.chain import CHAIN_TASKS, ChainOptions, chain_effects, chain_truth, simulate_chain
 from deepmr.types import Estimates, MemberEffects, concat_estimates
 

@@ -77,7 +77,7 @@ def select_several(
         strong = np.column_stack(
             [is_strong(block, exposure=name, scale=scales[name], selection=selection) for name in names]
         )
-        parts.append(_take(block, strong.any(axis=1)))
+        parts.append(_take(block, np.asarray(strong.any(axis=1))))
         marks.append(strong[strong.any(axis=1)])
     whole, strong = _concat(parts), np.concatenate(marks)
     number = pd.Index(loci).get_indexer(pd.Index(whole.variants["locus"].astype(str)))
@@ -89,7 +89,7 @@ def select_several(
         order = precedence(whole, strong=strong[:, [column[name] for name in whole.traits]], sizes=sizes)
     for exposures, outcome in models:
         rows = strong[:, [column[name] for name in exposures]].any(axis=1)
-        kept = rows
+        kept = np.asarray(rows)
         if sizes is not None and assign != "none":
             kept = rows & is_own(whole, exposures=exposures, outcome=outcome, sizes=sizes, order=order, assign=assign)
         yield Chosen(
