@@ -9,11 +9,7 @@ choices of instruments (all that are strong on the exposure, Steiger's, and thos
 multivariable regression, and direct effects by network deconvolution. Writes tables and a figure.
 """
 
-import argparse
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,7 +23,7 @@ from deepmr.meta import pool_estimates
 from deepmr.mr import estimate_effects
 from deepmr.mr.multivariable import estimate_direct_effects
 from deepmr.mr.network import find_direct_effects
-from deepmr.mr.network_totals import common_loci, locus_correlation
+from deepmr.mr.network_totals import locus_correlation
 from deepmr.simulate.chain import CHAIN_TASKS, ChainOptions, chain_effects, chain_truth, simulate_chain
 from deepmr.types import Estimates, MemberEffects, concat_estimates
 

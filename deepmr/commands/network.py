@@ -162,7 +162,7 @@ def say_network(found: Network, *, fdr: float) -> list[str]:
     if not said:
         said.append(f"No pair has an effect at a false discovery rate of {words.percent(fdr)}.")
     for loop in found.loops:
-        said.append(f"Feedback: {' and '.join(loop)} act on each other.")
+        said.append(f"Feedback: {', '.join(loop)} act on each other.")
     if not found.settles:
         said.append(
             f"The direct effects do not settle: their spectral radius is {words.number(found.spectral_radius)}, and "

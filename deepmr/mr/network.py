@@ -249,10 +249,10 @@ def _table(
     low, high = interval(beta, se, df=df, level=level)
     found = found.assign(total=beta, total_se=se, total_ci_low=low, total_ci_high=high)
     found["total_pvalue"] = two_sided(beta, se, df=df)
-    found["direct"] = direct[tuple(at.T)]
+    found["direct"] = direct[tuple(at.T)] + 0.0
     found["mediated"] = beta - found["direct"].to_numpy()
     for name, values in columns.items():
-        found[name] = values[tuple(at.T)]
+        found[name] = values[tuple(at.T)] + 0.0  # no minus before 0
     for name in ("total", "direct"):
         found[f"{name}_fdr"] = false_discovery(found[f"{name}_pvalue"].to_numpy(float), method=adjust)
     kinds = [(found["direct_fdr"] <= fdr).to_numpy(), (found["total_fdr"] <= fdr).to_numpy()]

@@ -53,7 +53,8 @@ def sparse_network(
     T = (I - G)^-1, by Gauss-Newton steps each solved with the penalty (accelerated proximal gradient). c_ij =
     1 / max(z_ij s_ij, ..), z a first estimate in units of s: an adaptive lasso, whose large effects are hardly shrunk.
     For each of a grid of lambda the direct effects that stay are fitted again without penalty, and the grid's
-    smallest extended BIC, chi^2 + k (ln n + ln pairs) with k effects, decides. Only marginal variances weigh: with a
+    smallest extended BIC, chi^2 + k (ln n + ln pairs) with k effects, decides; lambda is the middle one of
+    those that leave these. Only marginal variances weigh: with a
     handful of members their joint covariance has directions in which they agree by chance, and weights would look for
     just these.
 
@@ -76,7 +77,7 @@ def sparse_network(
     pull = np.abs(np.where(known, weights * np.nan_to_num(total), 0.0))
     largest = float(np.max(pull / np.where(away, costs, 1.0), initial=0.0)) or 1.0
     price = np.log(max(n, 2.0)) + np.log(away.sum())
-    best, best_score, best_penalty = np.zeros_like(total), np.inf, largest
+    best, best_score, of_best = np.zeros_like(total), np.inf, [largest]
     tried: dict[bytes, tuple[float, np.ndarray]] = {}
     current = np.zeros_like(total)
     for penalty in largest * np.geomspace(1.0, SMALLEST, N_PENALTIES):
@@ -87,8 +88,10 @@ def sparse_network(
             tried[support] = (2 * _loss(total, weights, fit) + price * np.count_nonzero(fit), fit)
         score, fit = tried[support]
         if score < best_score:
-            best, best_score, best_penalty = fit, score, float(penalty)
-    return SparseFit(direct=best, weights=weights, costs=costs, penalty=best_penalty)
+            best, best_score, of_best = fit, score, []
+        if score == best_score:
+            of_best.append(float(penalty))
+    return SparseFit(direct=best, weights=weights, costs=costs, penalty=float(np.exp(np.mean(np.log(of_best)))))
 
 
 def total_of(direct: Float[np.ndarray, "*batch tasks tasks"]) -> Float[np.ndarray, "*batch tasks tasks"]:

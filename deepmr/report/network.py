@@ -16,7 +16,7 @@ from deepmr.report.style import CYCLE, GRID, INK, MUTED, PAPER, VERMILLION, new_
 
 RADIUS = 0.16  # of a node, in units of the circle of nodes
 WIDEST, THINNEST = 5.0, 1.0  # arrows, in points
-BEND = 0.16  # of an arrow, so that both directions of a pair stay apart
+BEND = 0.24  # of an arrow, so that both directions of a pair stay apart
 MOST_LABELS = 12  # arrows; past that, labels would hide the graph
 MOST_TASKS = 24
 
@@ -45,13 +45,14 @@ def network_figure(network: Network) -> Figure:
     if len(tasks) > MOST_TASKS:
         raise InputError(f"a graph of at most {MOST_TASKS} tasks can be read; there are {len(tasks)}")
     side = 5.2 if len(tasks) <= 6 else 7.2
-    figure = new_figure(side, side + 0.5)
-    axes = figure.add_subplot()
     places = _circle(len(tasks))
+    low, high = places[:, 1].min() - 0.45, places[:, 1].max() + 0.3
+    figure = new_figure(side, side * (high - low) / 2.9 + 0.6)
+    axes = figure.add_subplot()
     index = {name: i for i, name in enumerate(tasks)}
     shown = network.table[network.table["edge"] != "none"]
     direct = shown[shown["edge"] == "direct"]
-    largest = float(np.max(np.abs(direct["direct"]), initial=0.0)) or 1.0
+    largest = float(np.max(np.abs(direct["direct"].to_numpy(float)), initial=0.0)) or 1.0
     pairs = {(row["exposure"], row["outcome"]) for row in shown.to_dict(orient="records")}
     for row in shown.sort_values("edge", ascending=False).to_dict(orient="records"):
         both = (row["outcome"], row["exposure"]) in pairs
@@ -61,7 +62,7 @@ def network_figure(network: Network) -> Figure:
         axes.add_patch(_node(x, y))
         size = 9 if len(name) <= 7 else 7
         axes.text(x, y, words.shorten(name, 12), ha="center", va="center", size=size, weight="bold", zorder=5)
-    axes.set(xlim=(-1.45, 1.45), ylim=(-1.4, 1.4), aspect="equal")
+    axes.set(xlim=(-1.45, 1.45), ylim=(low, high), aspect="equal")
     axes.axis("off")
     figure.legend(handles=_legend(shown), loc="outside lower center", ncols=1)
     return settle(figure)
