@@ -183,6 +183,32 @@ def _shrunk(variance: Float[np.ndarray, "units"], df: float, size: float, prior:
     return (prior * size + df * variance) / (prior + df)
 
 
+def false_discovery(
+    pvalues: Float[np.ndarray, "tests"], *, method: Literal["bh", "by"] = "bh"
+) -> Float[np.ndarray, "tests"]:
+    """Adjust P values so that those below q are a list with at most a share q of false findings on average.
+
+    Parameters
+    ----------
+    pvalues : of one family of tests.
+    method : "bh" (Benjamini and Hochberg), for tests that are independent or depend positively; "by" (Benjamini and
+        Yekutieli), for any dependence.
+
+    References
+    ----------
+    Benjamini Y, Hochberg Y. J R Stat Soc B 1995. https://doi.org/10.1111/j.2517-6161.1995.tb02031.x
+    Benjamini Y, Yekutieli D. Ann Stat 2001. https://doi.org/10.1214/aos/1013699998
+
+    Examples
+    --------
+    >>> false_discovery(np.array([0.01, 0.02, 0.9])).round(3).tolist()
+    [0.03, 0.03, 0.9]
+    """
+    if not len(pvalues):
+        return np.zeros(0)
+    return np.asarray(stats.false_discovery_control(np.clip(pvalues, 0.0, 1.0), method=method), dtype=float)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moderated:
     """Variances over members, moderated over loci.

@@ -81,6 +81,8 @@ EXTRA = {
     "pi_high": "upper end of the prediction interval",
     "n_filled": "number of mirrored loci that trim and fill added, for effects that may be missing from one side",
     "n_skipped": "number of loci without an estimate",
+    "fdr": "P value adjusted for the number of pairs with an estimate by the same method: false discovery rate of the "
+    "pairs up to this one",
     "n_valid": "number of instruments that the method takes as valid",
     "n_intervals": "number of intervals that the confidence region is made of; ci_low and ci_high are its outer ends",
     "psi": "spread of the ratios of invalid instruments that the contamination mixture allows, in the effect's unit",
@@ -217,6 +219,34 @@ SENSITIVITY = {
         "verdict": "agrees: each estimate lies in the other's interval; imprecise: its interval holds the reference, "
         "but not the reverse; differs: its interval leaves the reference out",
     },
+}
+
+_BOUNDS = {"se": "standard error", "ci_low": "lower end of the interval", "ci_high": "upper end of the interval"}
+
+# What `deepmr network` finds, a row a pair of tasks.
+NETWORK = {
+    **{name: ESTIMATES[name] for name in ("method", "exposure", "outcome", "estimand")},
+    "total": "effect of the exposure on the outcome by all paths",
+    **{f"total_{name}": f"{what} of total" for name, what in _BOUNDS.items()},
+    "total_pvalue": "two-sided P value of total = 0",
+    "total_fdr": "the same, adjusted for the number of pairs",
+    "direct": "effect of the exposure on the outcome that passes through no other task of the network",
+    **{f"direct_{name}": f"{what} of direct" for name, what in _BOUNDS.items()},
+    "direct_pvalue": "two-sided P value of direct = 0",
+    "direct_fdr": "the same, adjusted for the number of pairs",
+    "mediated": "total - direct: what passes through other tasks of the network",
+    **{f"mediated_{name}": f"{what} of mediated" for name, what in _BOUNDS.items()},
+    "stability": "share of draws in which a sparse network keeps the direct effect; empty for exact networks",
+    "edge": "direct: a direct effect at the chosen false discovery rate; total: an effect, none of it shown to be "
+    "direct; none: no effect shown",
+    "n": "loci behind the total effect",
+    "level": EXTRA["level"],
+}
+# Pairs and tasks without a place in the network.
+NETWORK_SKIPPED = {
+    "exposure": "task taken as the cause",
+    "outcome": "task taken as the effect; '*' for all of them, where the task left the network",
+    "reason": "why it has no direct effect",
 }
 
 _MEAN_ROW = "locus, '*' for the mean over loci"

@@ -18,6 +18,10 @@ COMMANDS = {
         "Estimate causal effects: of one mark on another at every locus, or between traits of GWAS results.",
     ),
     "meta": ("deepmr.commands.meta:meta", "Pool the effects of all loci by random-effects meta-analysis."),
+    "network": (
+        "deepmr.commands.network:network",
+        "Tell direct effects between tasks from those that pass through other tasks.",
+    ),
     "thresholds": (
         "deepmr.commands.thresholds:thresholds",
         "Show how the pooled effect depends on which edits are instruments.",

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from deepmr.commands.assigned import choose_models
 from deepmr.commands.source import Source, mean_blocks, pooled_blocks, split_blocks
 from deepmr.errors import InputError
+from deepmr.instruments.direction import Assignment
 from deepmr.instruments.independence import overlapping
 from deepmr.instruments.spans import Spans
 from deepmr.instruments.strength import (
@@ -35,10 +37,12 @@ class Chosen:
     ----------
     ways : a list of all pairs; two of them where one half of the members selects for the other.
     scales : how large effects are on each task.
+    dropped : strong edits of each pair that were dropped as those of another task.
     """
 
     ways: tuple[tuple[Instruments, ...], ...]
     scales: Mapping[str, EffectScale]
+    dropped: tuple[int, ...] = ()
 
     def estimate(self, *, methods: Sequence[str], min_instruments: int, level: float) -> Estimates:
         """Estimate the effects; those of halves of the members are averaged.
@@ -121,6 +125,7 @@ def choose_instruments(
     scaling: Literal["variance", "isotonic"] = "variance",
     level: float = 0.95,
     split: bool = False,
+    assign: Assignment = "none",
 ) -> Chosen:
     """Select the instruments of every pair in two passes over the effects: how large they are, and which are strong.
 
@@ -131,7 +136,17 @@ def choose_instruments(
     selection : how strong an instrument must be.
     calibration, scaling, level : see `pool_members`.
     split : whether one half of the members selects for the other.
+    assign : which strong edits belong to the exposure, see `deepmr.instruments.direction.is_own`.
     """
+    if assign != "none":
+        if split:
+            raise InputError("--assign and --split-members are one or the other")
+        models = [((exposure,), outcome) for exposure, outcome in pairs]
+        found = choose_models(
+            source, models, selection=selection, assign=assign, calibration=calibration, scaling=scaling, level=level
+        )
+        ways_of_one = tuple(one.instruments for one in found.chosen)
+        return Chosen(ways=(ways_of_one,), scales=found.scales, dropped=tuple(one.dropped for one in found.chosen))
     tasks = sorted({task for pair in pairs for task in pair})
     if split and not source.has_members:
         raise InputError("splitting the members needs effects of single members; these are means")

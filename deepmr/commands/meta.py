@@ -9,7 +9,7 @@ from deepmr.errors import InputError
 from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import read_estimates, write_estimates
-from deepmr.meta import Interval, Prediction, Tau2, Weighting, pool_estimates, pool_robust
+from deepmr.meta import Interval, Prediction, Tau2, Weighting, control_discoveries, pool_estimates, pool_robust
 from deepmr.meta.kernel import chosen_weights
 
 SHOWN = (
@@ -25,6 +25,7 @@ SHOWN = (
     "pi_high",
     "tau2",
     "i2",
+    "fdr",
 )
 
 
@@ -43,6 +44,7 @@ def meta(
     asymmetry: bool = False,
     save_leave_one_out: Path | None = None,
     save_figure: Path | None = None,
+    adjust: Literal["bh", "by"] = "bh",
     level: float = 0.95,
     overwrite: bool = False,
 ) -> dict[str, object]:
@@ -87,6 +89,9 @@ def meta(
     save_figure
         Forest of the loci with their mean and prediction interval (PNG, SVG or PDF by its ending); several pairs or
         methods get a file each, with their names added.
+    adjust
+        How P values of the pairs that one method has effects of are adjusted for their number, in the column fdr:
+        Benjamini and Hochberg, or Benjamini and Yekutieli, for any dependence between pairs.
     level
         Level of every interval.
     overwrite
@@ -138,11 +143,13 @@ def meta(
     if save_leave_one_out is not None:
         parts.append(meta_parts.without_each(loci, path=save_leave_one_out, options=chosen))
     pooled = pool_robust(loci, level=level) if model == "t" else pool_estimates(loci, **chosen)
+    pooled = control_discoveries(pooled, adjust=adjust)
     for part in parts:  # whatever can fail has come before the first file
         part.write(record)
     meta_parts.draw(figures, loci, pooled)
     write_estimates(pooled, out, provenance=record)
-    shown = [name for name in SHOWN if name in pooled.table]
+    pairs = pooled.table[["exposure", "outcome"]].drop_duplicates()
+    shown = [name for name in SHOWN if name in pooled.table and (name != "fdr" or len(pairs) > 1)]
     summary: dict[str, object] = {"pooled": pooled.table[shown].to_dict(orient="records")}
     for part in parts:
         summary |= part.shown

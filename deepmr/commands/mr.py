@@ -14,11 +14,13 @@ from deepmr import checks
 from deepmr.commands.calibrations import check_apart, read_calibrations, warn_of_pairs
 from deepmr.commands.chosen import choose_instruments, read_selection, warn_of_copies
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
+from deepmr.commands.mr_direct import mr_direct
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
 from deepmr.commands.mr_intervals import check_interval, estimates_with_intervals, resampled_pairs
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.inference import MemberInterval
+from deepmr.instruments.direction import Assignment
 from deepmr.instruments.matching import Match
 from deepmr.instruments.strands import Palindromes
 from deepmr.instruments.strength import Rule, Selection
@@ -40,6 +42,7 @@ COMMON = {
     "exposure",
     "outcome",
     "method",
+    "multivariable",
     "min_instruments",
     "level",
     "save_instruments",
@@ -47,7 +50,7 @@ COMMON = {
 }
 OF_EFFECTS = Parameter(group="For an effects file")
 OF_GWAS = Parameter(group="For files of GWAS results")
-FOR_EFFECTS = {"rule", "threshold", "significance", "spans", "motif", "split_members"} | {
+FOR_EFFECTS = {"rule", "threshold", "significance", "spans", "motif", "split_members", "assign"} | {
     "calibration",
     "scaling",
     "allow_overlap",
@@ -72,6 +75,7 @@ def mr(
     spans: Annotated[Path | None, OF_EFFECTS] = None,
     motif: Annotated[list[str] | None, OF_EFFECTS] = None,
     split_members: Annotated[bool, OF_EFFECTS] = False,
+    assign: Annotated[Assignment, OF_EFFECTS] = "none",
     min_instruments: int = 3,
     calibration: Annotated[Path | list[Path] | None, OF_EFFECTS] = None,
     scaling: Annotated[Literal["variance", "isotonic"], OF_EFFECTS] = "variance",
@@ -91,7 +95,7 @@ def mr(
     tolerance: Annotated[float, OF_GWAS] = 0.08,
     match: Annotated[Match, OF_GWAS] = "auto",
     error_corr: Annotated[float | Literal["estimate"] | None, OF_GWAS] = None,
-    multivariable: Annotated[bool, OF_GWAS] = False,
+    multivariable: bool = False,
     exposure_columns: Annotated[list[str] | None, OF_GWAS] = None,
     outcome_columns: Annotated[list[str] | None, OF_GWAS] = None,
     to: Annotated[Literal["deepmr", "twosamplemr"], OF_GWAS] = "deepmr",
@@ -132,6 +136,10 @@ def mr(
     split_members
         Let one half of the members select instruments whose effects are from the other half, both ways round, and
         average; needs 4 members.
+    assign
+        Which strong edits belong to the exposure: all (none), those that move it rather than the outcome, each in the
+        unit of what edits do to it at that locus (steiger), or rather than any other task (most: for effects in both
+        directions, and for networks).
     min_instruments
         Fewest instruments that a locus needs.
     calibration
@@ -176,7 +184,8 @@ def mr(
     error_corr
         Correlation of the errors of exposure and outcome (overlapping samples): a number, or estimate.
     multivariable
-        All exposures in one model, by the mv_ methods: the effect of each with the others held fixed.
+        All exposures in one model, by the mv_ methods: the effect of each with the others held fixed. Of an effects
+        file, by default all tasks but the outcome; edits strong on any of them are instruments.
     exposure_columns
         field=COLUMN words that replace guesses, such as beta=BETA se=SE; n=NUMBER gives every row that sample size.
     outcome_columns
@@ -201,7 +210,7 @@ def mr(
     options = {name: value for name, value in locals().items() if name != "overwrite"}
     _refuse_options_of_the_other(options)
     default = ["ivw_gls", "debiased_gls"] if interval == "gls" else ["ivw", "egger", "wald"]
-    methods = list(dict.fromkeys(method or ([] if effects is None else default)))
+    methods = list(dict.fromkeys(method or ([] if effects is None or multivariable else default)))
     for name in methods:
         if name in MULTIVARIABLE and not multivariable:
             raise InputError(f"method {name!r} is for several exposures in one model: add --multivariable")
@@ -230,6 +239,14 @@ def mr(
             save_instruments=save_instruments or instruments_path(out),
             options=options,
         )
+    if multivariable:
+        for name, given in (
+            ("--split-members", split_members),
+            ("--bootstrap", bootstrap is not None),
+            (f"--interval {interval}", interval != "moderated"),
+        ):
+            if given:
+                raise InputError(f"{name} is for effects of one exposure; it does not go with --multivariable")
     check_interval(interval, methods, bootstrap=bootstrap is not None, split=split_members)
     if split_members and save_instruments is not None:
         raise InputError("--save-instruments is one table; with --split-members each half has instruments of its own")
@@ -242,9 +259,34 @@ def mr(
             check_apart(source, labelled, allow_overlap=allow_overlap)
         if (calibrated is not None or labelled is not None) and not source.has_members:
             raise InputError(f"{effects}: has no members, and a calibration corrects the spread over members")
-        selection = read_selection(source, [exposure for exposure, _ in pairs], options=options)
+        causes = [exposure for exposure, _ in pairs] if assign == "none" else [task.name for task in source.tasks]
+        selection = read_selection(source, causes, options=options)
         if labelled is not None:
             _warn_of_selection(labelled, selection, min_instruments)
+        inputs = {"effects": effects, **_named(calibration)} | {
+            name: path for name, path in (("spans", spans), ("bootstrap", bootstrap)) if path is not None
+        }
+        if multivariable:
+            if labelled is not None:
+                raise InputError(
+                    "a calibration on labelled edits is for effects of one exposure; leave --multivariable out"
+                )
+            return mr_direct(
+                source,
+                exposures=exposure or [task.name for task in source.tasks],
+                outcomes=list(dict.fromkeys(outcome for _, outcome in pairs)),
+                out=out,
+                selection=selection,
+                assign=assign,
+                calibration=calibrated,
+                scaling=scaling,
+                methods=methods,
+                min_instruments=min_instruments,
+                level=level,
+                save_instruments=save_instruments,
+                inputs=inputs,
+                options=options,
+            )
         chosen = choose_instruments(
             source,
             pairs,
@@ -253,6 +295,7 @@ def mr(
             scaling=scaling,
             level=level,
             split=split_members,
+            assign=assign,
         )
         instruments = chosen.ways[0]
         if not source.has_members and interval != "moderated":
@@ -271,9 +314,6 @@ def mr(
         plain = chosen.estimate(methods=methods, min_instruments=min_instruments, level=level)
         warn_of_pairs(plain, labelled)
         both = with_calibrated(estimates, apply_labelled(plain, labelled, level=level))
-    inputs = {"effects": effects, **_named(calibration)} | {
-        name: path for name, path in (("spans", spans), ("bootstrap", bootstrap)) if path is not None
-    }
     record = provenance("mr", options=options, inputs=inputs)
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
@@ -287,7 +327,12 @@ def mr(
     written: dict[str, object] = {} if save_instruments is None else {"instruments": str(save_instruments)}
     if estimand == "model":
         written = intervals | {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
-    summary = _summary(estimates, instruments, methods)
+    summary: dict[str, object] = _summary(estimates, instruments, methods)
+    if assign != "none":
+        summary["assigned"] = [
+            {"exposure": one.exposure, "outcome": one.outcome, "instruments": len(one.variants), "of_other_tasks": lost}
+            for one, lost in zip(instruments, chosen.dropped, strict=True)
+        ]
     if labelled is not None:
         summary |= _summary_of_calibrated(both, labelled)
         estimand = "model, and calibrated beside it" if len(both) > len(estimates) else estimand

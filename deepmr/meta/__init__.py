@@ -1,6 +1,7 @@
 """Meta-analysis over loci: fixed and random effects, heterogeneity, prediction, groups, moderators, tails, funnels."""
 
 from deepmr.meta.asymmetry import Asymmetry, Filled, rank_test, regression_test, trim_and_fill
+from deepmr.meta.discoveries import control_discoveries
 from deepmr.meta.evidence import Weighting
 from deepmr.meta.heterogeneity import Tau2Interval, tau2_interval
 from deepmr.meta.intervals import global_intervals
@@ -22,6 +23,7 @@ __all__ = [
     "Tau2",
     "Tau2Interval",
     "Weighting",
+    "control_discoveries",
     "estimate_tau2",
     "global_intervals",
     "leave_one_out",

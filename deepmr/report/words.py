@@ -56,6 +56,7 @@ METHOD_NAMES = {
     "seqlet_ivw": "IVW of seqlets",
     "seqlet_plurality": "Plurality of seqlets",
     "mv_ivw": "Multivariable IVW",
+    "mv_equal": "Multivariable least squares",
     "mv_egger": "Multivariable MR-Egger",
     "mv_debiased": "Multivariable IVW (debiased)",
     "mv_ivw_robust": "Multivariable IVW (robust)",
@@ -65,6 +66,10 @@ METHOD_NAMES = {
     "mv_gmm": "Multivariable GMM",
 }
 METHOD_MEANINGS = {
+    "seqlet_ivw": "The equal-weight line through the instruments of all motif-sized parts of the locus (seqlets); Q "
+    "between seqlets tells whether they agree.",
+    "seqlet_plurality": "The line through those seqlets that belong to families on which the largest group over all "
+    "loci agrees; a second pathway to the outcome is left out.",
     "ivw": "slope through the origin, every instrument with equal weight",
     "ivw_fixed": "slope through the origin, weighted by inverse variance, fixed effects",
     "ivw_random": "slope through the origin, weighted by inverse variance, scatter allowed for",
@@ -109,8 +114,9 @@ METHOD_MEANINGS = {
     "anderson_rubin": "every slope under which the instruments agree, however weak they are; none where they never do",
     "clr": "every slope that a likelihood-ratio test keeps, with a threshold for the instruments' strength",
     "mv_ivw": "weighted regression on all exposures at once: the effect of each with the others held fixed",
-    "mv_egger": "the same with an intercept, which takes up a direct effect common to all instruments",
-    "mv_debiased": "the same without the bias from errors of the exposure effects and from overlapping samples",
+    "mv_equal": "regression on all exposures at once, every instrument with equal weight",
+    "mv_egger": "the weighted regression with an intercept, which takes up a direct effect common to all instruments",
+    "mv_debiased": "the weighted regression without the bias from errors of the exposures and from overlapping samples",
     "mv_ivw_robust": "direct effects by a regression that outlying instruments do not move",
     "mv_median": "direct effects by a median regression: some instruments may have any effect by other paths",
     "mv_lasso": "direct effects from the instruments to which a penalty leaves no effect by other paths",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.mr.multivariable.debiased import mv_debiased
+from deepmr.mr.multivariable.equal import mv_equal
 from deepmr.mr.multivariable.gmm import mv_gmm
 from deepmr.mr.multivariable.ivw import mv_egger, mv_ivw
 from deepmr.mr.multivariable.lasso import mv_lasso
@@ -18,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 METHODS: dict[str, Callable[..., Estimates]] = {
     "mv_ivw": mv_ivw,
+    "mv_equal": mv_equal,
     "mv_ivw_robust": mv_ivw_robust,
     "mv_egger": mv_egger,
     "mv_median": mv_median,
@@ -32,6 +34,8 @@ USES_CORRELATION = frozenset({"mv_gmm"})
 USES_ERROR_CORR = frozenset({"mv_median", "mv_debiased", "mv_raps", "mv_gmm"})
 
 # Plain, robust, and freed of the bias by weak instruments in two ways.
+# For effects that an ensemble predicts: equal weights, and what outlying edits do not move.
+PREFERRED_IN_MODEL = ("mv_equal", "mv_median")
 PREFERRED = ("mv_ivw", "mv_median", "mv_debiased", "mv_raps")
 
 

@@ -1,0 +1,134 @@
+"""Tasks and the effects between them as a directed graph."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, FancyArrowPatch
+
+from deepmr.errors import InputError
+from deepmr.mr.network import Network
+from deepmr.report import words
+from deepmr.report.style import CYCLE, GRID, INK, MUTED, PAPER, VERMILLION, new_figure, settle, styled
+
+RADIUS = 0.16  # of a node, in units of the circle of nodes
+WIDEST, THINNEST = 5.0, 1.0  # arrows, in points
+BEND = 0.24  # of an arrow, so that both directions of a pair stay apart
+MOST_LABELS = 12  # arrows; past that, labels would hide the graph
+MOST_TASKS = 24
+
+
+@styled
+def network_figure(network: Network) -> Figure:
+    """Draw the tasks on a circle and an arrow for every effect that is shown.
+
+    Parameters
+    ----------
+    network : of two to 24 tasks.
+
+    Raises
+    ------
+    InputError
+        When there are too many tasks to draw.
+
+    Notes
+    -----
+    Solid: a direct effect at the false discovery rate of the table, blue where it raises the outcome, orange where it
+    lowers it, as wide as it is large beside the others; its label is the direct effect with its interval. Dashed and
+    grey: a total effect of which none is shown to be direct, labelled with the total effect. Pairs without an effect
+    have no arrow.
+    """
+    tasks = network.tasks
+    if len(tasks) > MOST_TASKS:
+        raise InputError(f"a graph of at most {MOST_TASKS} tasks can be read; there are {len(tasks)}")
+    side = 5.2 if len(tasks) <= 6 else 7.2
+    places = _circle(len(tasks))
+    low, high = places[:, 1].min() - 0.45, places[:, 1].max() + 0.3
+    figure = new_figure(side, side * (high - low) / 2.9 + 0.6)
+    axes = figure.add_subplot()
+    index = {name: i for i, name in enumerate(tasks)}
+    shown = network.table[network.table["edge"] != "none"]
+    direct = shown[shown["edge"] == "direct"]
+    largest = float(np.max(np.abs(direct["direct"].to_numpy(float)), initial=0.0)) or 1.0
+    pairs = {(row["exposure"], row["outcome"]) for row in shown.to_dict(orient="records")}
+    for row in shown.sort_values("edge", ascending=False).to_dict(orient="records"):
+        both = (row["outcome"], row["exposure"]) in pairs
+        ends = places[index[row["exposure"]]], places[index[row["outcome"]]]
+        _arrow(axes, row, *ends, largest=largest, both=both, label=len(shown) <= MOST_LABELS)
+    for name, (x, y) in zip(tasks, places, strict=True):
+        axes.add_patch(_node(x, y))
+        size = 9 if len(name) <= 7 else 7
+        axes.text(x, y, words.shorten(name, 12), ha="center", va="center", size=size, weight="bold", zorder=5)
+    axes.set(xlim=(-1.45, 1.45), ylim=(low, high), aspect="equal")
+    axes.axis("off")
+    figure.legend(handles=_legend(shown), loc="outside lower center", ncols=1)
+    return settle(figure)
+
+
+def _circle(n: int) -> np.ndarray:
+    """Return places on the circle, the first at the top, clockwise."""
+    angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
+    return np.column_stack([np.cos(angle), np.sin(angle)])
+
+
+def _node(x: float, y: float) -> Circle:
+    return Circle((x, y), RADIUS, facecolor=PAPER, edgecolor=INK, lw=1.4, zorder=4, gid="task")
+
+
+def _arrow(
+    axes: Axes, row: dict[Any, Any], start: np.ndarray, end: np.ndarray, *, largest: float, both: bool, label: bool
+) -> None:
+    """Draw one effect from rim to rim, bent to its left where there is one in the other direction or a dashed one."""
+    is_direct = row["edge"] == "direct"
+    kind = "direct" if is_direct else "total"
+    value = row[kind]
+    bend = BEND if both or not is_direct else 0.0
+    colour = (CYCLE[0] if value > 0 else VERMILLION) if is_direct else MUTED
+    width = THINNEST + (WIDEST - THINNEST) * min(abs(value) / largest, 1.0) if is_direct else THINNEST
+    along = (end - start) / np.linalg.norm(end - start)
+    patch = FancyArrowPatch(
+        tuple(start + along * RADIUS * 1.05),
+        tuple(end - along * RADIUS * 1.1),
+        connectionstyle=f"arc3,rad={bend}",
+        arrowstyle="-|>",
+        mutation_scale=10 + 2 * width,
+        lw=width,
+        ls="-" if is_direct else (0, (4, 3)),
+        color=colour,
+        zorder=3 if is_direct else 2,
+        gid=f"{kind} effect",
+    )
+    axes.add_patch(patch)
+    if not label:
+        return
+    right = np.array([along[1], -along[0]])  # a positive bend swings to the right of the way
+    middle = (start + end) / 2 + right * bend * np.linalg.norm(end - start) / 2
+    text = f"{words.number(value)}\n({words.span(row[f'{kind}_ci_low'], row[f'{kind}_ci_high'])})"
+    axes.text(
+        middle[0],
+        middle[1],
+        text,
+        ha="center",
+        va="center",
+        size=7,
+        color=INK if is_direct else MUTED,
+        linespacing=1.15,
+        bbox={"facecolor": PAPER, "edgecolor": GRID, "lw": 0.6, "boxstyle": "round,pad=0.25"},
+        zorder=6,
+    )
+
+
+def _legend(shown: pd.DataFrame) -> list[Line2D]:
+    """Return what the lines mean, of those that are there."""
+    direct = shown[shown["edge"] == "direct"]["direct"]
+    lines = []
+    if (direct > 0).any():
+        lines.append(Line2D([], [], color=CYCLE[0], lw=3, label="direct effect that raises the outcome"))
+    if (direct < 0).any():
+        lines.append(Line2D([], [], color=VERMILLION, lw=3, label="direct effect that lowers the outcome"))
+    if (shown["edge"] == "total").any():
+        lines.append(Line2D([], [], color=MUTED, lw=1, ls=(0, (4, 3)), label="total effect, none of it shown direct"))
+    return lines or [Line2D([], [], color=PAPER, lw=0, label="no effect is shown")]
