@@ -208,19 +208,19 @@ def shared_studies(rng, *, loci=80, members=5, tau=0.3, common=0.2, local=0.2, s
 
 
 def test_errors_common_to_all_loci_do_not_average_out():
-    factors = np.outer([0.3, -0.3, 0.0], np.ones(50))
+    factors = np.outer([0.3, -0.2, -0.1], np.ones(50))
     rng = np.random.default_rng(1)
     beta = 2 + 0.1 * rng.normal(size=50)
-    given = studies(beta, np.full(50, np.sqrt(0.18)), factors=factors)
+    given = studies(beta, np.full(50, np.sqrt(0.14)), factors=factors)
     pooled = pool_estimates(given)
     only = pooled.table.iloc[0]
-    assert only["se_member"] == pytest.approx(np.sqrt(0.18))
+    assert only["se_member"] == pytest.approx(np.sqrt(0.14))
     assert only["se_sampling"] == pytest.approx(beta.std(ddof=1) / np.sqrt(50))
     assert only["se"] == pytest.approx(np.hypot(only["se_member"], only["se_sampling"]))
     assert only["df"] == pytest.approx(2, rel=0.01)
     assert only["tau2"] == pytest.approx(np.var(beta, ddof=1), rel=1e-6)  # the common error explains no scatter
-    assert pooled.error_factors[:, 0] == pytest.approx([0.3, -0.3, 0.0])
-    assert only["se_fixed"] == pytest.approx(np.sqrt(0.18), rel=1e-6)
+    assert pooled.error_factors[:, 0] == pytest.approx([0.3, -0.2, -0.1])
+    assert only["se_fixed"] == pytest.approx(np.sqrt(0.14), rel=1e-6)
 
 
 def test_the_prediction_interval_holds_the_confidence_interval():

@@ -10,7 +10,7 @@ from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import read_estimates, write_estimates
 from deepmr.meta import Interval, Prediction, Tau2, Weighting, control_discoveries, pool_estimates, pool_robust
-from deepmr.meta.kernel import chosen_weights
+from deepmr.meta.kernel import chosen_prediction, chosen_weights
 
 SHOWN = (
     "exposure",
@@ -37,7 +37,7 @@ def meta(
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
     weights: Weighting = "auto",
-    prediction: Prediction = "HTS",
+    prediction: Prediction = "auto",
     by: str | None = None,
     moderators: list[str] | None = None,
     loci_table: Path | None = None,
@@ -72,7 +72,8 @@ def meta(
         Equal: the plain mean over loci; inverse variance; auto: equal for effects of an ensemble, where larger effects
         are less certain and inverse variances would favour the small ones, inverse variance for a population.
     prediction
-        Prediction interval: t with k - 2 (HTS) or k - 1 (V) degrees of freedom, or Hartung-Knapp's.
+        Prediction interval of the effect at a new locus: ensemble (scatter plus mean local error), t with k - 2 (HTS)
+        or k - 1 (V) degrees of freedom, or Hartung-Knapp's; auto: ensemble for effects of one, else HTS.
     by
         Column of the table of loci whose values are subgroups: each is pooled by itself, and their means are compared.
         Writes <out>.subgroups.tsv and <out>.differences.tsv.
@@ -162,6 +163,7 @@ def meta(
     also = {"also_written": [str(path) for path in files]} if files else {}
     if model == "normal":
         summary["weights"] = chosen_weights(weights, loci, ci=ci, prediction=prediction)
+        summary["prediction"] = chosen_prediction(prediction, loci)
     return summary | {"findings": said, "estimates": str(out)} | also
 
 

@@ -13,7 +13,7 @@ from deepmr import checks, schema
 from deepmr.inference import two_sided
 from deepmr.meta.evidence import Packed, Weighting, Whole, Within, whole, within_variances
 from deepmr.meta.grouping import GROUP, grouped
-from deepmr.meta.kernel import Interval, Prediction, check_options, chosen_weights
+from deepmr.meta.kernel import Interval, Prediction, check_options, chosen_prediction, chosen_weights
 from deepmr.meta.pooling import pool_estimates
 from deepmr.meta.studies import Studies, fit_at
 from deepmr.meta.tau2 import Tau2, between_variance
@@ -154,7 +154,7 @@ def trim_and_fill(
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
     weights: Weighting = "auto",
-    prediction: Prediction = "HTS",
+    prediction: Prediction = "auto",
     level: float = 0.95,
 ) -> Filled:
     """Pool the effects of loci after mirroring those that seem to lack a counterpart.
@@ -184,6 +184,7 @@ def trim_and_fill(
     checks.one_of("side", side, get_args(Side))
     check_options(tau2=tau2, ci=ci, weights=weights, prediction=prediction)
     weights = chosen_weights(weights, estimates, ci=ci, prediction=prediction)
+    prediction = chosen_prediction(prediction, estimates)
     groups = grouped(estimates)
     rows, beta, counts = [], [], []
     moves: list[Float[np.ndarray, "factors added"]] = []

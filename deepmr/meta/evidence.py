@@ -61,6 +61,7 @@ class Weighted:
     centre : weighted mean, about the origin of the group.
     scatter : sum of share (effect - centre)^2.
     sampled : sum of share^2 times sampling variance.
+    within : sum of share times variance within the locus.
     moved : how the errors of members move the mean.
     """
 
@@ -70,6 +71,7 @@ class Weighted:
     centre: Groups
     scatter: Groups
     sampled: Groups
+    within: Groups
     moved: Float[np.ndarray, "factors groups"]
 
 
@@ -133,6 +135,7 @@ class Whole:
             centre=centre,
             scatter=studies.sum(share * (studies.beta - studies.repeat(centre)) ** 2),
             sampled=studies.sum(share**2 * self.sampling),
+            within=studies.sum(share * studies.variance),
             moved=studies.sum(self.factors * share),
         )
 

@@ -17,7 +17,7 @@ from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates
 
 Interval = Literal["normal", "t", "HK", "HK_adhoc", "HK_ci", "HK_IQWiG6", "KR"]
-Prediction = Literal["HTS", "V", "S", "HK", "HK_PR", "KR", "KR_PR"]
+Prediction = Literal["auto", "ensemble", "HTS", "V", "S", "HK", "HK_PR", "KR", "KR_PR"]
 
 _NONE = 1e-20  # share of the classic variance of the mean below which that of its scatter is 0
 
@@ -66,6 +66,18 @@ def chosen_weights(
     return "equal" if of_ensemble and not needed else "inverse_variance"
 
 
+def chosen_prediction(prediction: Prediction, estimates: Estimates) -> Prediction:
+    """Return the prediction interval that `auto` stands for; others as they are.
+
+    That of an ensemble for effects in a model and calibrated effects with errors that members or labels share, HTS for
+    all others.
+    """
+    if prediction != "auto":
+        return prediction
+    of_ensemble = bool(estimates.table["estimand"].isin(["model", "calibrated"]).all())
+    return "ensemble" if of_ensemble and estimates.error_factors is not None else "HTS"
+
+
 def pool_groups(
     evidence: Evidence,
     *,
@@ -99,7 +111,11 @@ def pool_groups(
         columns |= {"tau2_low": evidence.solve(upper), "tau2_high": evidence.solve(lower)}
         around, new_df = _prediction_variance(prediction, ci, classic, knapp, k, at)
         known = new_df > 0
-        new = total_error(between + around, np.where(known, new_df, 1.0), at.moved, padded=True)
+        if prediction == "ensemble":  # what was estimated at a locus is off from what is there: errors add, see above
+            apart = np.where(k > 1, at.scatter * (k + 1) / np.maximum(k - 1, 1), 0.0) + at.within
+        else:
+            apart = between + around
+        new = total_error(apart, np.where(known, new_df, 1.0), at.moved, padded=True)
         low, high = interval(mean, new.se, df=new.df, level=level)
         if len(at.moved):  # more variance can mean more degrees of freedom, hence a shorter interval
             low, high = np.minimum(low, columns["ci_low"]), np.maximum(high, columns["ci_high"])
@@ -144,6 +160,8 @@ def _prediction_variance(
 ) -> tuple[Groups, Groups]:
     """Return the variance of the mean that goes into the prediction interval, and the degrees of freedom of that."""
     df = k - 1
+    if prediction == "ensemble":
+        return classic, df
     if prediction == "S":
         return classic, np.full_like(classic, np.inf)
     if prediction.startswith("KR"):

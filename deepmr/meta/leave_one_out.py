@@ -8,7 +8,15 @@ from deepmr import schema
 from deepmr.linalg import segment_sum
 from deepmr.meta.evidence import Packed, Weighting, Whole, Within, whole, within_variances
 from deepmr.meta.grouping import GROUP, grouped
-from deepmr.meta.kernel import Interval, Pooled, Prediction, check_options, chosen_weights, pool_groups
+from deepmr.meta.kernel import (
+    Interval,
+    Pooled,
+    Prediction,
+    check_options,
+    chosen_prediction,
+    chosen_weights,
+    pool_groups,
+)
 from deepmr.meta.left_out import left_out
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates
@@ -25,7 +33,7 @@ def leave_one_out(
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
     weights: Weighting = "auto",
-    prediction: Prediction = "HTS",
+    prediction: Prediction = "auto",
     level: float = 0.95,
 ) -> Estimates:
     """Pool the effects of all loci but one, for every locus in turn.
@@ -52,6 +60,7 @@ def leave_one_out(
     """
     check_options(tau2=tau2, ci=ci, weights=weights, prediction=prediction)
     weights = chosen_weights(weights, estimates, ci=ci, prediction=prediction)
+    prediction = chosen_prediction(prediction, estimates)
     groups = grouped(estimates)
     enough = groups.counts > 2
     loci = groups.studies_of(enough)

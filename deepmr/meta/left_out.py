@@ -81,6 +81,7 @@ class LeftOut:
                 centre=mean - (self.beta[self.out] - mean) / n,
                 scatter=self._plain() / n,
                 sampled=self._less(self.sampling) / n**2,
+                within=self._less(self.variance) / n,
                 moved=self._less(self.factors) / n,
             )
         at = self.sums(tau2)
@@ -91,6 +92,7 @@ class LeftOut:
             centre=at.centre,
             scatter=at.q / at.w,
             sampled=at.sampled / at.w**2,
+            within=np.maximum(self.counts / at.w - tau2, 0.0),  # sum w v with w = 1 / (v + tau2)
             moved=at.moved / at.w,
         )
 

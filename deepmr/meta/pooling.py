@@ -2,7 +2,7 @@
 
 from deepmr.meta.evidence import Weighting, whole
 from deepmr.meta.grouping import assemble, grouped
-from deepmr.meta.kernel import Interval, Prediction, check_options, chosen_weights, pool_groups
+from deepmr.meta.kernel import Interval, Prediction, check_options, chosen_prediction, chosen_weights, pool_groups
 from deepmr.meta.tau2 import Tau2
 from deepmr.types import Estimates
 
@@ -13,7 +13,7 @@ def pool_estimates(
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
     weights: Weighting = "auto",
-    prediction: Prediction = "HTS",
+    prediction: Prediction = "auto",
     level: float = 0.95,
 ) -> Estimates:
     """Pool the effects of loci by random-effects meta-analysis, for each method, pair of traits and estimand.
@@ -32,9 +32,11 @@ def pool_estimates(
         for effects of an ensemble (estimand model or calibrated), where larger effects are less certain and inverse
         variances, which favour the small ones, leave a bias; inverse variances if any effect is of a population, or
         an interval of Kenward and Roger needs them.
-    prediction : of the effect at a new locus: `HTS`, t(k - 2) (Higgins, Thompson and Spiegelhalter); `V`, t(k - 1);
-        `S`, normal; `HK`, t(k - 1) with Hartung and Knapp's standard error of the mean (the larger one under
-        `HK_adhoc`); `KR`, with Kenward and Roger's; `HK_PR`, `KR_PR`, with one degree of freedom less.
+    prediction : of the effect at a new locus: `auto`, `ensemble` for effects in a model or calibrated whose errors
+        members or labels share, `HTS` for all others; `ensemble`, see Notes; `HTS`, t(k - 2) (Higgins, Thompson and
+        Spiegelhalter); `V`, t(k - 1); `S`, normal; `HK`, t(k - 1) with Hartung and Knapp's standard error of the mean
+        (the larger one under `HK_adhoc`); `KR`, with Kenward and Roger's; `HK_PR`, `KR_PR`, with one degree of freedom
+        less.
     level : of every interval, between 0 and 1.
 
     Returns
@@ -77,10 +79,16 @@ def pool_estimates(
       same at all loci, so that d_i = 0 and the shift's part has t(number of labelled loci - 1).
     - df are Welch-Satterthwaite's, of k - 1 (infinite for `normal`) and members - 1. The prediction interval is at
       least the confidence interval, than which its own df could make it shorter.
+    - The prediction interval `ensemble` adds the scatter of the loci's effects and the mean variance within loci, t(k -
+      1). A network's errors are not noise about what is there: a locus it has not learned well gets the effect of its
+      kind. The truth then scatters about the estimate, var(truth) = var(estimate) + var(error) (Berkson), where
+      classical errors have var(truth) = tau2 = var(estimate) - var(error). Where errors are noise all the same, the
+      interval is too wide by twice their variance.
     - The pooled rows carry sum_i w_i F_ki on, so that pooling nests.
 
     References
     ----------
+    Berkson J. Are there two regressions? J Am Stat Assoc 1950. https://doi.org/10.1080/01621459.1950.10483349
     DerSimonian R, Laird N. Control Clin Trials 1986. https://doi.org/10.1016/0197-2456(86)90046-2
     Paule RC, Mandel J. J Res Natl Bur Stand 1982. https://doi.org/10.6028/jres.087.022
     Hartung J, Knapp G. Stat Med 2001. https://doi.org/10.1002/sim.791
@@ -92,6 +100,7 @@ def pool_estimates(
     """
     check_options(tau2=tau2, ci=ci, weights=weights, prediction=prediction)
     weights = chosen_weights(weights, estimates, ci=ci, prediction=prediction)
+    prediction = chosen_prediction(prediction, estimates)
     groups = grouped(estimates)
     pooled = pool_groups(
         whole(groups.studies_of(groups.several)),

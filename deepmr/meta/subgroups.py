@@ -37,7 +37,7 @@ def pool_subgroups(
     tau2: Tau2 = "REML",
     ci: Interval = "HK",
     weights: Weighting = "auto",
-    prediction: Prediction = "HTS",
+    prediction: Prediction = "auto",
     level: float = 0.95,
 ) -> Subgroups:
     """Pool subgroups of loci and test whether their means differ.

@@ -66,10 +66,8 @@ METHOD_NAMES = {
     "mv_gmm": "Multivariable GMM",
 }
 METHOD_MEANINGS = {
-    "seqlet_ivw": "The equal-weight line through the instruments of all motif-sized parts of the locus (seqlets); Q "
-    "between seqlets tells whether they agree.",
-    "seqlet_plurality": "The line through those seqlets that belong to families on which the largest group over all "
-    "loci agrees; a second pathway to the outcome is left out.",
+    "seqlet_ivw": "slope through the origin over the motif-sized parts of a locus (seqlets), with Q between them",
+    "seqlet_plurality": "the same over seqlets of the families that agree with most others over all loci",
     "ivw": "slope through the origin, every instrument with equal weight",
     "ivw_fixed": "slope through the origin, weighted by inverse variance, fixed effects",
     "ivw_random": "slope through the origin, weighted by inverse variance, scatter allowed for",

@@ -1,5 +1,6 @@
 """Subgroups, moderators and heavy tails."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import integrate, stats
 
+from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.meta import estimate_tau2, pool_estimates, pool_robust, pool_subgroups, regress_estimates
 from deepmr.meta.robust import fit_t, log_density
@@ -150,3 +152,29 @@ def test_effects_that_happen_to_be_equal_are_not_known_without_error(members, ci
     row = pool_estimates(studies([0.5] * 3, [0.1] * 3, factors=factors), ci=ci).table.iloc[0]
     assert row["se"] > 0.1 / np.sqrt(3) - 1e-9
     assert row["pvalue"] > 1e-4
+
+
+def test_the_prediction_of_an_ensemble_adds_the_local_errors_to_the_scatter():
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"beta": rng.normal(2, 0.3, 40)})
+    factors = np.repeat(rng.normal(0, 0.05, (5, 1)), 40, axis=1)  # all loci alike: no part of it is a locus's own
+    table["se_sampling"] = 0.2
+    table["se"] = np.sqrt(0.2**2 + np.sum(factors[:, 0] ** 2))
+    table = table.assign(
+        locus=[f"l{i}" for i in range(40)], method="ivw", exposure="X", outcome="Y", estimand="calibrated",
+        ci_low=0.0, ci_high=0.0, pvalue=0.5, n=5,
+    )  # fmt: skip
+    order = [*schema.ESTIMATES, "se_sampling"]
+    given = Estimates(table=table[order], skipped=pd.DataFrame(columns=list(schema.SKIPPED)), error_factors=factors)
+    row = pool_estimates(given).table.iloc[0]
+    apart = table["beta"].var(ddof=1) * (1 + 1 / 40) + 0.2**2
+    total = apart + np.sum(factors[:, 0] ** 2)
+    df = total**2 / (apart**2 / 39 + np.sum(factors[:, 0] ** 2) ** 2 / 4)
+    half = stats.t.ppf(0.975, df) * np.sqrt(total)
+    assert row["pi_high"] - row["beta"] == pytest.approx(half)
+    classic = pool_estimates(given, prediction="HTS").table.iloc[0]
+    assert classic["pi_high"] < row["pi_high"]
+    alone = dataclasses.replace(given, error_factors=None)
+    assert pool_estimates(alone).table.iloc[0]["pi_high"] == pytest.approx(
+        pool_estimates(alone, prediction="HTS").table.iloc[0]["pi_high"]
+    )
