@@ -102,6 +102,10 @@ EXTRA = {
     "se_selected": "standard error of beta_selected",
     "pi0": "share of valid instruments in the mixture",
     "sigma2": "variance of the residuals of invalid instruments in the mixture, in the outcome's unit squared",
+    "n_seqlets": "number of seqlets that the effect rests on",
+    "q_seqlets": "Q between seqlets: scatter of slopes about that of the locus over its expectation, times the df",
+    "q_seqlets_df": "degrees of freedom of Q between seqlets",
+    "q_seqlets_pvalue": "P value of Q between seqlets; small where seqlets act on the outcome in different ways",
 }
 
 # The pooled effect by the rule that chooses instruments and its threshold: what `deepmr thresholds` writes.
@@ -409,6 +413,50 @@ DIAGNOSTICS = {
         "severity": "fine, note, doubt, undecided or against",
         "sentence": "what it says",
     },
+}
+
+SEQLETS = {
+    "locus": VARIANTS["locus"],
+    "seqlet": "number of the seqlet in its locus, from 1, by position",
+    "start": "0-based start in the locus",
+    "end": "half-open end in the locus",
+    "sequence": "reference bases there",
+    "strength": "root of the sum over its positions of the squared largest effect on the exposure",
+}
+
+SEQLET_EFFECTS = {
+    **{name: _WHO[name] for name in ("exposure", "outcome")},
+    **SEQLETS,
+    "family": "number of the family: seqlets of all loci that look like sites of one factor; -1 for none",
+    "n": "number of instruments in it; 0 leaves what follows empty",
+    "share": "share of the sum of squared exposure effects of the locus' seqlets: how much of the effect it carries",
+    "beta": "slope of its instruments: change of the outcome per unit change of the exposure by this seqlet",
+    **{name: ESTIMATES[name] for name in ("se", "ci_low", "ci_high")},
+    "level": EXTRA["level"],
+    "discordance": "its slope less that of the other seqlets of the locus",
+    "discordance_se": "standard error of the discordance",
+    "discordance_z": "discordance over its standard error",
+    "discordance_pvalue": "two-sided P value of no discordance, by t",
+    "verdict": "carries: the largest share among those that are valid; agrees; contradicts; disputed: discordant, and "
+    "nothing tells which side is right; alone: the only one of its locus; untested: without instruments",
+    "estimand": ESTIMATES["estimand"],
+}
+
+SEQLET_FAMILIES = {
+    **{name: _WHO[name] for name in ("exposure", "outcome")},
+    "family": SEQLET_EFFECTS["family"],
+    "sequence": "reference bases of its strongest seqlet",
+    "n_seqlets": "number of its seqlets that have instruments",
+    "n_loci": "number of loci they are in",
+    "share": "share of the sum of squared exposure effects of all seqlets",
+    "beta": "slope of all its instruments",
+    "se": "standard error of that slope, between loci and over members",
+    "n_compared": "number of loci where it stands beside the family that leads the plurality",
+    "contrast": "its slope less that of the leading family at those loci, weighted mean",
+    "contrast_se": "standard error of the contrast",
+    "contrast_pvalue": "two-sided P value of no contrast",
+    "verdict": "leads: the plurality is of those that agree with it; agrees; contradicts; untested: never beside it",
+    "estimand": ESTIMATES["estimand"],
 }
 
 DROPPED = {"variant_id": VARIANTS["variant_id"], "locus": VARIANTS["locus"], "reason": "why it was dropped"}

@@ -15,8 +15,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from paper_rounds import SCENARIOS, Round, run_round
+import pandas as pd
+import torch
+from paper_analysis import analyse
+from paper_rounds import SCENARIOS, Round, read_round, run_round
 
+from deepmr.io.files import atomic_path
 from deepmr.simulate.options import Scenario
 
 log = logging.getLogger(__name__)
@@ -57,12 +61,40 @@ def compute_rounds(units: list[Round], out: Path, *, processes: int) -> None:
             log.info("%d of %d: %s", done, len(left), futures[future].name)
 
 
+def analyse_rounds(units: list[Round], out: Path, *, processes: int, again: bool) -> pd.DataFrame:
+    """Measure every round that is there, each once, and return the rows of all."""
+    there = [unit for unit in units if (out / f"{unit.name}.npz").exists()]
+    left = [unit for unit in there if again or not _rows_path(unit, out).exists()]
+    log.info("%d rounds of %d are there, %d of them to measure", len(there), len(units), len(left))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for done, future in enumerate(as_completed([pool.submit(_analyse, unit, out) for unit in left]), start=1):
+            log.info("%d of %d: %s", done, len(left), future.result())
+    return pd.concat(
+        [pd.read_csv(_rows_path(unit, out), sep="\t", keep_default_na=False, na_values=[""]) for unit in there],
+        ignore_index=True,
+    )
+
+
+def _analyse(unit: Round, out: Path) -> str:
+    torch.set_num_threads(1)
+    rows = analyse(unit, read_round(unit, out), out)
+    with atomic_path(_rows_path(unit, out)) as temporary:
+        rows.to_csv(temporary, sep="\t", index=False, float_format="%.7g")
+    return unit.name
+
+
+def _rows_path(unit: Round, out: Path) -> Path:
+    return out / f"{unit.name}.tsv"
+
+
 def main() -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["rounds"])
+    parser.add_argument("step", choices=["rounds", "measure"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--arms", nargs="+", default=["main"])
+    parser.add_argument("--again", action="store_true", help="measure rounds anew that have been measured")
     parser.add_argument("--rounds", type=int, default=N_ROUNDS)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
@@ -72,7 +104,11 @@ def main() -> None:
     if unknown:
         parser.error(f"no arm is called {', '.join(unknown)}; there are {', '.join(known)}")
     units = [unit for name in arguments.arms for unit in known[name]]
-    compute_rounds(units, arguments.out, processes=arguments.processes)
+    if arguments.step == "rounds":
+        compute_rounds(units, arguments.out, processes=arguments.processes)
+    else:
+        rows = analyse_rounds(units, arguments.out, processes=arguments.processes, again=arguments.again)
+        rows.to_csv(arguments.out / f"{'_'.join(arguments.arms)}.tsv.gz", sep="\t", index=False)
 
 
 if __name__ == "__main__":

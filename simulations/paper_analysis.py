@@ -1,22 +1,24 @@
 """What the study measures of one round: every method's effect beside the truth of the same loci."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
-from paper_rounds import Round, RoundEffects
+from paper_labels import BUDGETS, DRAWS, MAIN_BUDGET, calibrate, calibrate_on_training_set, labelled_loci
+from paper_rounds import Round, RoundEffects, member_effects
 
 from deepmr.instruments.strength import DEFAULT, Selection, select_instruments
 from deepmr.ism.members import pool_members
-from deepmr.ism.variants import single_edits, variants_of
+from deepmr.labelled import LabelledCalibration, apply_labelled
 from deepmr.meta import pool_estimates
 from deepmr.mr import estimate_effects
+from deepmr.mr.intervals import member_intervals
 from deepmr.simulate.options import TASKS
 from deepmr.simulate.sequences import SimulatedLoci
 from deepmr.simulate.truth import true_effects
-from deepmr.types import Estimates, Instruments, MemberEffects, SummaryStats, Task
+from deepmr.types import Estimates, Instruments, MemberEffects, SummaryStats
 
 METHODS = ("wald", "ivw", "ivw_random", "egger", "egger_robust", "median_weighted", "mode_weighted", "raps")
 EXPOSURE, OUTCOME = TASKS
@@ -51,16 +53,6 @@ def targets_of(unit: Round, effects: RoundEffects, *, kind: str) -> Target:
     )
 
 
-def member_effects(loci: SimulatedLoci, delta: Float[np.ndarray, "members loci edits tasks"]) -> MemberEffects:
-    """Name the edits of kept effects."""
-    members, n_loci, edits, n_tasks = delta.shape
-    return MemberEffects(
-        variants=variants_of(single_edits(loci.codes), loci.sequences),
-        tasks=tuple(Task(name=name) for name in TASKS),
-        delta=delta.reshape(members, n_loci * edits, n_tasks),
-    )
-
-
 def chosen_instruments(
     stats: SummaryStats, target: Target, *, exposure: str = EXPOSURE, selection: Selection = DEFAULT
 ) -> Instruments:
@@ -72,7 +64,7 @@ def chosen_instruments(
 
 
 def judge(
-    estimates: Estimates, truth: pd.DataFrame, *, weights: str = "equal", definition: str = "beta"
+    estimates: Estimates, truth: pd.DataFrame, *, weights: str = "equal", definition: str = "beta", ci: str = "HK"
 ) -> pd.DataFrame:
     """Pool the effects of loci and compare global and local effects with the truth of the same loci, a row a method.
 
@@ -81,7 +73,7 @@ def judge(
     estimates : of one pair, several methods.
     truth : by locus; loci are joined by name, and only those estimated count.
     """
-    pooled = pool_estimates(estimates, weights=weights).table.set_index("method")
+    pooled = pool_estimates(estimates, weights=weights, ci=ci).table.set_index("method")
     joined = estimates.table.merge(truth[["locus", definition]], on="locus", suffixes=("", "_true"), how="left")
     true = joined[f"{definition}_true" if definition == "beta" else definition]
     if true.isna().any():
@@ -101,7 +93,7 @@ def judge(
     rows = local.join(pooled.reindex(columns=kept))
     rows["covers"] = rows["true"].between(rows["ci_low"], rows["ci_high"])
     rows["new_locus_coverage"] = new_locus_coverage(estimates, joined, weights=weights)
-    return rows.reset_index()
+    return rows.reset_index().assign(weights=weights, definition={"beta": "averaged"}.get(definition, definition))
 
 
 def new_locus_coverage(estimates: Estimates, joined: pd.DataFrame, *, weights: str) -> pd.Series:
@@ -131,20 +123,64 @@ def take(estimates: Estimates, rows: Sequence[bool] | np.ndarray) -> Estimates:
     )
 
 
-def analyse(unit: Round, effects: RoundEffects) -> pd.DataFrame:
-    """Measure a round: one row per method, estimand, interval and kind of locus."""
+def analyse(unit: Round, effects: RoundEffects, out: Path) -> pd.DataFrame:
+    """Measure a round: a row per method, estimand, interval, source of labels, weights and definition of the truth."""
     target = targets_of(unit, effects, kind="both")
     stats = pool_members(target.effects)
-    instruments = chosen_instruments(stats, target)
-    estimates = estimate_effects(instruments, methods=METHODS)
-    rows = []
-    for weights in ("equal", "inverse_variance"):
-        for definition in ("beta", "released"):
-            found = judge(estimates, target.truth, weights=weights, definition=definition)
-            rows.append(found.assign(weights=weights, definition={"beta": "averaged"}.get(definition, definition)))
-    table = pd.concat(rows, ignore_index=True)
+    estimates = estimate_effects(chosen_instruments(stats, target), methods=METHODS)
+    default = take(estimates, (estimates.table["method"] == "ivw").to_numpy())
+    rows = [
+        judge(member_intervals(estimates), target.truth).assign(interval="moderated"),
+        judge(member_intervals(estimates), target.truth, weights="inverse_variance").assign(interval="moderated"),
+        judge(member_intervals(estimates), target.truth, definition="released").assign(interval="moderated"),
+    ]
+    for kind in ("members", "mean", "rubin"):
+        rows.append(judge(member_intervals(default, kind=kind), target.truth).assign(interval=kind))
+    rows.append(
+        judge(
+            member_intervals(estimates, kind="paired_sd"), target.truth, weights="inverse_variance", ci="normal"
+        ).assign(interval="paired_sd")
+    )
+    table = pd.concat(rows, ignore_index=True).assign(estimand="model", labels="none", n_labels=0, draw=0)
+    table = pd.concat([table, calibrated_rows(unit, effects, out, estimates, default, target)], ignore_index=True)
     options = unit.options()
-    about = {"arm": unit.arm, "setting": unit.setting, "scenario": unit.scenario, "round": unit.number}
-    table = table.assign(estimand="model", kind="both", gamma=options.gamma, alpha=options.alpha)
-    table = table.assign(n_candidates=len(target.loci), explained=effects.explained.mean(axis=0).min())
-    return table.assign(**about)
+    return table.assign(
+        arm=unit.arm,
+        setting=unit.setting,
+        scenario=unit.scenario,
+        round=unit.number,
+        kind="both",
+        gamma=options.gamma,
+        alpha=options.alpha,
+        n_candidates=len(target.loci),
+        explained=effects.explained.mean(axis=0).min(),
+    )
+
+
+def calibrated_rows(
+    unit: Round, effects: RoundEffects, out: Path, estimates: Estimates, default: Estimates, target: Target
+) -> pd.DataFrame:
+    """Calibrate on labelled edits, every method on the main budget and the default on all, and on the training set."""
+    given = labelled_loci(unit, effects, METHODS)
+    alone = replace(given, estimates=take(given.estimates, (given.estimates.table["method"] == "ivw").to_numpy()))
+    rows = []
+    for budget in BUDGETS:
+        for draw in range(DRAWS):
+            every = budget == MAIN_BUDGET and draw == 0
+            n_loci, n_edits = budget
+            found, n = calibrate(unit, given if every else alone, n_loci=n_loci, n_edits=n_edits, draw=draw)
+            mine = apply_labelled(estimates if every else default, found)
+            rows.append(_labelled(judge(mine, target.truth), f"{n_loci} x {n_edits}", n, draw, found))
+    found, n = calibrate_on_training_set(unit, out, ("ivw",))
+    rows.append(_labelled(judge(apply_labelled(default, found), target.truth), "training set", n, 0, found))
+    return pd.concat(rows, ignore_index=True).assign(estimand="calibrated", interval="labels")
+
+
+def _labelled(rows: pd.DataFrame, labels: str, n: int, draw: int, found: LabelledCalibration) -> pd.DataFrame:
+    pairs = {pair.method: pair for pair in found.pairs}
+    extra = {
+        name: [getattr(pairs[method], name) for method in rows["method"]]
+        for name in ("shift", "shrink", "scale", "floor")
+    }
+    loci = [len(pairs[method].loci) for method in rows["method"]]
+    return rows.assign(labels=labels, n_labels=n, draw=draw, n_labelled_loci=loci, **extra)

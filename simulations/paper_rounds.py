@@ -19,6 +19,7 @@ from deepmr.io.files import atomic_path
 from deepmr.io.models import write_ensemble
 from deepmr.io.motifs import paper_motifs
 from deepmr.ism.mutate import mutate
+from deepmr.ism.variants import single_edits, variants_of
 from deepmr.sequence.ensemble import Ensemble
 from deepmr.sequence.fitting import TrainOptions
 from deepmr.sequence.losses import TaskSpec
@@ -26,6 +27,7 @@ from deepmr.sequence.training import train_ensemble
 from deepmr.simulate.labels import draw_counts
 from deepmr.simulate.options import TASKS, Scenario, SimulationOptions, Split, draw_alpha, draw_gamma
 from deepmr.simulate.sequences import SimulatedLoci, add_variants, simulate_loci
+from deepmr.types import MemberEffects, Task
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +165,16 @@ def read_round(unit: Round, out: Path) -> RoundEffects:
             return RoundEffects(**arrays)
     except (OSError, zipfile.BadZipFile) as error:
         raise FileNotFoundError(f"{out / unit.name}.npz: not there yet, or not whole") from error
+
+
+def member_effects(loci: SimulatedLoci, delta: Float[np.ndarray, "members loci edits tasks"]) -> MemberEffects:
+    """Name the edits of kept effects."""
+    members, n_loci, edits, n_tasks = delta.shape
+    return MemberEffects(
+        variants=variants_of(single_edits(loci.codes), loci.sequences),
+        tasks=tuple(Task(name=name) for name in TASKS),
+        delta=delta.reshape(members, n_loci * edits, n_tasks),
+    )
 
 
 def _effects(

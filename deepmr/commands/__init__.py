@@ -34,6 +34,10 @@ COMMANDS = {
         "deepmr.commands.diagnose:diagnose",
         "Diagnose estimates: what speaks for them, what against, and a verdict in words.",
     ),
+    "seqlets": (
+        "deepmr.commands.seqlets:seqlets",
+        "Find the motif-sized parts of each locus, and say which carries the effect and which contradicts it.",
+    ),
     "report": ("deepmr.commands.report:report", "Write one self-contained HTML page of a run."),
     "run": ("deepmr.commands.run:run", "Run the steps that a TOML file lists."),
     "info": ("deepmr.commands.info:info", "Show what an effects file holds."),

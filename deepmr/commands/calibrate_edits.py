@@ -222,11 +222,11 @@ def _of_labels(
 ) -> tuple[Float[np.ndarray, "edits tasks"], Float[np.ndarray, "edits tasks"] | None]:
     """Return predicted effects of the labelled edits, and predicted levels of their references."""
     columns = [predicted.stats[0].traits.index(task) for task in labels.tasks]
-    effects = np.concatenate([part.beta for part in own])[np.ix_(rows, columns)]
+    effects = np.concatenate([part.beta for part in own])[rows][:, columns]
     if predicted.levels is None or labels.reference is None:
         return effects, None
     home = pd.Index(predicted.loci).get_indexer(pd.Index(labels.variants["locus"]))
-    return effects, predicted.levels[np.ix_(home, columns)]
+    return effects, predicted.levels[home][:, columns]
 
 
 def _rows(block: SummaryStats, rows: Int[np.ndarray, "_"] | Any) -> SummaryStats:

@@ -13,19 +13,23 @@ from deepmr import checks
 from deepmr.commands.record import record_beside
 from deepmr.commands.report_gwas import report_gwas
 from deepmr.commands.report_parts import differing, locus_effects, select, strongest
+from deepmr.commands.report_sections import extra_sections, judgements
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError
 from deepmr.io.calibration import read_calibration
 from deepmr.io.files import atomic_path, check_writable
 from deepmr.io.provenance import file_sha256, provenance
 from deepmr.io.tables import numbers, read_estimates, read_table
-from deepmr.report.content import Run
-from deepmr.report.page import render_page
+from deepmr.report.content import Run, leading_method
+from deepmr.report.page import render_page, shown_effects
+from deepmr.report.verdicts import pair_verdicts
 from deepmr.types import Estimates
 
 log = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
+EXTRAS = ("labelled", "diagnostics", "seqlets", "network", "spacing", "thresholds")  # files of parts of their own
+SHOWN = ("exposure", "outcome", "method", "estimand", "beta", "ci_low", "ci_high", "fdr", "n")
 
 
 def report(
@@ -37,14 +41,21 @@ def report(
     instruments: Path | None = None,
     calibration: Path | None = None,
     truth: Path | None = None,
+    labelled: Path | None = None,
+    diagnostics: Path | None = None,
+    seqlets: Path | None = None,
+    network: Path | None = None,
+    spacing: Path | None = None,
+    thresholds: Path | None = None,
     locus: list[str] | None = None,
     n_loci: int = 3,
     overwrite: bool = False,
 ) -> dict[str, object]:
     """Write one self-contained HTML page of a run.
 
-    It opens offline, on a phone too, and prints: global effects, a matrix of all pairs, views of single loci,
-    calibration, counts, tables, and how every file was made. Instruments are selected again, by the options that are
+    It opens offline, on a phone too, and prints. From top to bottom: the question, the answer with its interval and
+    what it is an effect in, how sure and why, the evidence, single loci, methods, and how every file was made. What has
+    a file of its own is shown where that is given. Instruments are selected again, by the options that are
     recorded beside the estimates. Without an effects file, the estimates are of GWAS results: the page has what methods
     and sensitivity analyses say, figures of the variants, what was read, and every dropped variant with its reason.
 
@@ -64,6 +75,18 @@ def report(
         What deepmr calibrate wrote, if deepmr mr used it.
     truth
         True effects of a simulation (TSV): exposure, outcome, beta, and locus if they are local.
+    labelled
+        What deepmr calibrate --labelled-edits wrote: what the labels changed, and how many more would be worth.
+    diagnostics
+        Folder of deepmr diagnose: what speaks against an effect.
+    seqlets
+        Effects of single sites (TSV).
+    network
+        Direct effects of every mark on every other (TSV).
+    spacing
+        A distance of each locus, such as that between two motifs (TSV: locus, distance): effects in buckets of it.
+    thresholds
+        Effects under other rules for the instruments (TSV).
     locus
         Loci to show; default those with the strongest instruments.
     n_loci
@@ -74,7 +97,8 @@ def report(
     Returns
     -------
     dict
-        Effects of the leading method, the loci shown, what is missing and why, and where the page is.
+        Effects of the leading method, what is thought of each pair, the loci shown, what is missing and why, and where
+        the page is.
 
     Raises
     ------
@@ -88,6 +112,7 @@ def report(
     if effects is None or meta is None:
         _check_gwas(options)
         return report_gwas(estimates=estimates, instruments=instruments, out=out, options=options)
+    files = {name: options[name] for name in EXTRAS}
     if instruments is not None:
         raise InputError("--instruments is for GWAS results; those of an effects file are selected again")
     local, pooled = read_estimates(estimates), read_estimates(meta)
@@ -116,11 +141,13 @@ def report(
             sample=selected.sample,
             predictions=_predictions(source, names),
             counts=_counts(source, local),
+            sections=extra_sections(files, local=local, pooled=pooled),
+            judgements=judgements(diagnostics),
             provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
             local_name=estimates.name,
             pooled_name=meta.name,
             notes=(
-                *_notes(source, true, mr_record, calibrated is not None, other),
+                *_notes(source, true, mr_record, (calibration, labelled), other),
                 *on_truth,
                 *_stale(record_beside(meta), estimates),
             ),
@@ -129,8 +156,10 @@ def report(
     with atomic_path(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     log.info("wrote %s, %.1f MB", out, len(page.encode()) / 1e6)
-    columns = ["exposure", "outcome", "method", "beta", "ci_low", "ci_high", "n"]
-    summary: dict[str, object] = {"effects": run.headline.table[columns].to_dict(orient="records")}
+    rows = run.headline.table
+    columns = [name for name in SHOWN if name in rows]
+    summary: dict[str, object] = {"effects": rows[columns].to_dict(orient="records")}
+    summary |= {"verdict": [one.sentence for one in pair_verdicts(run)], "estimand": shown_effects(run)}
     return summary | {"loci_shown": list(shown), "notes": list(run.notes), "report": str(out)}
 
 
@@ -138,7 +167,7 @@ def _check_gwas(options: Mapping[str, Any]) -> None:
     """Raise `InputError` for an option of effects of edits where there are none."""
     if options["effects"] is not None:
         raise InputError("effects of edits are shown pooled: needed --meta, the table of deepmr meta")
-    for name in ("meta", "calibration", "truth", "locus"):
+    for name in ("meta", "calibration", "truth", "locus", *EXTRAS):
         if options[name] is not None:
             raise InputError(f"--{name} is for effects of edits: needed the file of effects too")
 
@@ -202,8 +231,8 @@ def _true_effects(path: Path, local: Estimates, pooled: Estimates) -> tuple[pd.D
         raise InputError(f"{path}: more than one true effect of {who}; needed one definition and statistic of it")
     if not by_locus:
         return frame[[*keys, "beta"]].reset_index(drop=True), ()
-    leading = Run(tasks=(), pooled=pooled, local=local).leading
-    used = local.table.loc[local.table["method"] == leading, keys].astype(str)
+    leading = leading_method(pooled)
+    used = local.table.loc[local.table["method"] == leading, keys].astype(str).drop_duplicates()
     joined = used.merge(frame.astype(dict.fromkeys(keys, str)), on=keys, validate="one_to_one")
     means = joined.groupby(keys[:2], sort=False)["beta"].agg(["mean", "size"]).reset_index()
     notes = []
@@ -248,24 +277,33 @@ def _stale(meta_record: Mapping[str, Any], estimates: Path) -> Iterator[str]:
 
 
 def _notes(
-    source: Source, run_truth: pd.DataFrame | None, mr_record: Mapping[str, Any], calibrated: bool, other: int
+    source: Source,
+    run_truth: pd.DataFrame | None,
+    mr_record: Mapping[str, Any],
+    calibrations: tuple[Path | None, Path | None],
+    other: int,
 ) -> Iterator[str]:
     """Yield what a reader should know is missing or doubtful, a sentence each."""
+    levels, labelled = calibrations
+    recorded = mr_record.get("options", {}).get("calibration") or []
+    used = {Path(str(one)).name for one in ([recorded] if isinstance(recorded, str) else recorded)}
+    unseen = used - {path.name for path in calibrations if path is not None}
+    calibrated = levels is not None
     if source.file is None:
         yield "The effects come from a table: there are no sequences, hence no views of loci and no predictions."
     elif source.file.layout != "saturation":
         yield "The effects are of a list of edits, not of every edit: there are no views of loci."
     if not mr_record:
         yield "Nothing is recorded beside the estimates: the instruments shown were selected by the default rule."
-    elif mr_record.get("options", {}).get("calibration") and not calibrated:
+    elif unseen and not calibrated:
         yield "The estimates used a calibration that this page was not given: errors of edits are uncorrected here."
-    elif calibrated and not mr_record.get("options", {}).get("calibration"):
+    elif calibrated and not used:
         yield "The estimates used no calibration: errors of edits are corrected here, those of the estimates are not."
     if mr_record.get("options", {}).get("split_members"):
         yield "Halves of the members chose instruments for each other; those shown are what all members choose."
     elif other:
         yield f"At {other} loci the instruments shown are not as many as the estimates used."
-    if not calibrated:
+    if not calibrated and labelled is None:
         yield "No calibration was given: whether the ensemble's intervals hold is not shown."
     if run_truth is not None and run_truth.empty:
         yield "The table of true effects has none for these pairs at loci with an estimate."

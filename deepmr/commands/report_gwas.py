@@ -1,7 +1,7 @@
 """`deepmr report` of an analysis of GWAS results: what `deepmr mr` wrote, on one page."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from deepmr.io.files import atomic_path
 from deepmr.io.instruments import read_instruments
 from deepmr.io.provenance import file_sha256, provenance
 from deepmr.io.tables import read_estimates, read_table
+from deepmr.report import words
 from deepmr.report.gwas import GwasRun, Trait, verdicts
 from deepmr.report.page import render_gwas_page
 from deepmr.types import Estimates, Instruments
@@ -69,10 +70,16 @@ def report_gwas(
     return {
         "warnings": list(run.doubts()),
         "effects": run.headline[columns].to_dict(orient="records"),
-        "verdict": list(said[0][1]) if len(said) == 1 else [],
+        "verdict": list(said[0][1]) if len(said) == 1 else [f"{pair}: {_short(one)}" for pair, one in said],
+        "estimand": words.EFFECTS["population"],
         "notes": list(run.notes),
         "report": str(out),
     }
+
+
+def _short(sentences: Sequence[str]) -> str:
+    """Return the answer and what to make of it, of many sentences the first and the last."""
+    return " ".join(dict.fromkeys((sentences[0], sentences[-1])))
 
 
 def _recorded(record: Mapping[str, Any], estimates: Path) -> Path:

@@ -22,6 +22,8 @@ from deepmr.io.provenance import provenance
 
 log = logging.getLogger(__name__)
 
+PREPARING = ("simulate", "train", "ism", "info")  # steps that find no effects
+RESULTS = ("warnings", "effects", "pooled", "estimand", "verdict", "estimates", "report")  # that a flow ends with
 GWAS_FILES = ("exposure", "outcome")
 
 
@@ -51,7 +53,8 @@ def run(flow: Path, *, overwrite: bool = False) -> dict[str, object]:
     Returns
     -------
     dict
-        Steps with their seconds, and the manifest's path.
+        Steps with their seconds, what they found (effects, what is thought of them, where the page is), and the
+        manifest's path.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def run(flow: Path, *, overwrite: bool = False) -> dict[str, object]:
     """
     steps = read_flow(flow)
     manifest = flow.with_suffix(".manifest.json")
-    done: list[dict[str, object]] = []
+    done: list[dict[str, Any]] = []
     rows: list[dict[str, object]] = []
     for number, step in enumerate(steps, 1):
         log.info("step %d of %d: %s", number, len(steps), step.verb)
@@ -78,7 +81,21 @@ def run(flow: Path, *, overwrite: bool = False) -> dict[str, object]:
         with atomic_path(manifest) as temporary:
             text = json.dumps({"format": "deepmr-manifest", "flow": flow.name, "steps": done}, indent=2, default=str)
             temporary.write_text(text + "\n")
-    return {"steps": rows, "manifest": str(manifest)}
+    return {"steps": rows, **_headline(done), "manifest": str(manifest)}
+
+
+def _headline(done: list[dict[str, Any]]) -> dict[str, object]:
+    """Return what the steps found, of each kind of result the last.
+
+    Tables of every locus or variant stay in the manifest.
+    """
+    found: dict[str, object] = {}
+    for step in done:
+        if step["command"] not in PREPARING:
+            found |= {name: step["summary"][name] for name in RESULTS if step["summary"].get(name)}
+    if "effects" in found:
+        found.pop("pooled", None)
+    return {name: found[name] for name in RESULTS if name in found}
 
 
 def _reads_gwas(verb: str, options: Mapping[str, Any]) -> bool:

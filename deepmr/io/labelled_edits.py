@@ -278,7 +278,7 @@ def _pivot(edits: pd.DataFrame, measured: pd.DataFrame, tasks: Sequence[str]) ->
     """Lay cells out as edits by tasks."""
     number, index = pd.factorize(pd.MultiIndex.from_frame(measured[KEY]))
     names = tuple(task for task in tasks if (measured["task"] == task).any())
-    column = pd.Index(names).get_indexer(measured["task"])
+    column = pd.Index(names).get_indexer(pd.Index(measured["task"]))
     arrays = {}
     for name in ("difference", "variance", "shared", "level"):
         arrays[name] = np.full((len(index), len(names)), np.nan)

@@ -39,9 +39,9 @@ def fit_components(
     -----
     log a and h^2 are their means under the restricted likelihood (the mean delta is profiled out, so that few loci do
     not make the variances small), with a normal prior on log a of standard deviation 0.5 and a flat one on h, by sums
-    over a grid. Where members' variances hardly differ between loci, a and h cannot be told apart, and the members are then
-    taken at their word. The most likely h is often exactly 0 where labels are noisy; the mean is not, and intervals
-    made of it cover where those of the mode are too short.
+    over a grid. Where members' variances hardly differ between loci, a and h cannot be told apart, and the members are
+    then taken at their word. The most likely h is often exactly 0 where labels are noisy; the mean is not, and
+    intervals made of it cover where those of the mode are too short.
     """
     size = float(np.std(miss, ddof=1))
     if not size > 0:

@@ -110,9 +110,10 @@ def fit_labelled(
 def _groups(table: pd.DataFrame) -> Iterator[tuple[Key, Int[np.ndarray, "_"]]]:
     """Yield the rows of every method and pair."""
     columns = ["method", "exposure", "outcome"]
-    for key, rows in table.groupby(columns, sort=False).indices.items():
-        method, exposure, outcome = key
-        yield (str(method), str(exposure), str(outcome)), np.asarray(rows)
+    names = pd.Series(list(zip(*(table[name].astype(str) for name in columns), strict=True)), dtype=object)
+    for method, exposure, outcome in dict.fromkeys(names):
+        key = (method, exposure, outcome)
+        yield key, np.flatnonzero([name == key for name in names])
 
 
 def _spread(bootstrap: Estimates, key: Key) -> float | None:
@@ -166,7 +167,7 @@ def _fit_pair(
             f"{exposure}; at least {FEWEST} needed"
         )
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    taken, predicted = rows[used], data.predicted[np.ix_(order, columns)]
+    taken, predicted = rows[used], data.predicted[order][:, columns]
     slope = estimates.table["beta"].to_numpy(float)[taken]
     expected, gap = slope, np.zeros(len(slope))
     if method == BASE or base is not None:
@@ -177,9 +178,9 @@ def _fit_pair(
         gap = estimates.table["beta"].to_numpy(float)[base[at]] - slope
     misses = slope_misses(
         predicted[:, 0],
-        labels.difference[np.ix_(order, columns)],
-        labels.variance[np.ix_(order, columns)],
-        labels.shared_variance[np.ix_(order, columns)],
+        labels.difference[order][:, columns],
+        labels.variance[order][:, columns],
+        labels.shared_variance[order][:, columns],
         expected,
         offsets,
         level_residual=_composite(data.residual, order[offsets[:-1]], columns, expected),
@@ -209,7 +210,7 @@ def _composite(
     """Return the residual of outcome less slope times exposure of the references, where levels are known."""
     if residual is None:
         return None
-    of_pair = residual[np.ix_(first, columns)]
+    of_pair = residual[first][:, columns]
     return of_pair[:, 1] - slope * of_pair[:, 0]
 
 

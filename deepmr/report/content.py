@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ from deepmr.ism.calibration import Calibration
 from deepmr.report import words
 from deepmr.report.svg import inline_svg
 from deepmr.types import Estimates, Instruments, Task
+
+PREFERRED = ("calibrated", "population", "model")  # estimands, those first that say more of cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ class Run:
     loci : their effects.
     predictions : of the unmutated loci.
     counts : how much there was, by name.
+    sections : further parts of the page.
+    judgements : by exposure, outcome and estimand, what `deepmr diagnose` judged.
     provenance : how every file was made, by its name.
     local_name, pooled_name : file names of the tables.
     notes : what is missing and why, a sentence each.
@@ -81,6 +85,8 @@ class Run:
     sample: EffectSample | None = None
     predictions: Float[np.ndarray, "members loci tasks"] | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    sections: "tuple[Section, ...]" = ()
+    judgements: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     local_name: str = "local estimates"
     pooled_name: str = "pooled estimates"
@@ -92,20 +98,38 @@ class Run:
 
     @property
     def estimand(self) -> str:
-        """What the effects are effects in."""
+        """What the answer is an effect in: calibrated where there are such rows."""
         table = self.pooled.table if len(self.pooled) else self.local.table
-        return str(table["estimand"].iloc[0]) if len(table) else "model"
+        return min(map(str, table["estimand"]), key=PREFERRED.index, default="model")
+
+    @property
+    def where(self) -> str:
+        """The same in words that end a phrase: "in the model"."""
+        return words.WHERE[self.estimand]
 
     @property
     def leading(self) -> str:
         """The method that headline and matrix show."""
-        methods = list(dict.fromkeys(self.pooled.table["method"]))
-        return next((m for m in words.LEADING if m in methods), methods[0] if methods else "")
+        return leading_method(self.pooled)
+
+    @property
+    def leads(self) -> Estimates:
+        """The pooled rows of that method, of every estimand."""
+        return self.pooled.take((self.pooled.table["method"] == self.leading).to_numpy(bool))
 
     @property
     def headline(self) -> Estimates:
-        """The pooled rows of that method."""
-        return self.pooled.take((self.pooled.table["method"] == self.leading).to_numpy(bool))
+        """The answers: one of those rows a pair, the calibrated effect where there is one."""
+        leads = self.leads
+        rank = leads.table["estimand"].map(PREFERRED.index)
+        best = rank.groupby([leads.table["exposure"], leads.table["outcome"]]).transform("min")
+        return leads.take((rank == best).to_numpy(bool))
+
+
+def leading_method(estimates: Estimates) -> str:
+    """Return the method that a page leads with: the first of `words.LEADING` that there is, or the first of all."""
+    methods = list(dict.fromkeys(estimates.table["method"]))
+    return next((name for name in words.LEADING if name in methods), methods[0] if methods else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +159,51 @@ class Grid:
     rows: Sequence[Sequence[Cell]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A figure that is not yet on a page, with its words: those of `Plates.plate`."""
+
+    figure: Figure
+    alt: str
+    caption: str
+    reading: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of the page that is there when its input is: sentences, figures, tables.
+
+    Attributes
+    ----------
+    anchor : its address on the page; letters and hyphens.
+    title : its heading, also in the table of contents.
+    sentences : what it says, the answer first.
+    part : where it stands: what says how sure the answer is, or what it rests on.
+    """
+
+    anchor: str
+    title: str
+    sentences: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    tables: tuple[Grid, ...] = ()
+    part: Literal["sure", "evidence"] = "evidence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Laid:
+    """A section whose figures have their numbers on the page."""
+
+    section: Section
+    plates: tuple[Plate, ...]
+
+
 class Plates:
     """Makes plates whose figures have ids of their own; one object a page."""
 
     def __init__(self) -> None:
         self._drawn = 0
+        self._read: dict[str, int] = {}
 
     def plate(self, figure: Figure, *, alt: str, caption: str, reading: str, detail: str = "") -> Plate:
         """Put a figure with its words on the page.
@@ -149,12 +213,26 @@ class Plates:
         figure : what to draw.
         alt : what it shows, for those who do not see it.
         caption : what it shows, for those who do, in a line.
-        reading : how to read it, in plain words.
+        reading : how to read it, in plain words; the second figure with the same words refers to the first.
         detail : what else there is to say of this one.
         """
         self._drawn += 1
+        first = self._read.setdefault(reading, self._drawn)
         svg = Markup(inline_svg(figure, prefix=f"fig{self._drawn}", alt=alt))  # noqa: S704 -- made here, text escaped
-        return Plate(svg=svg, caption=f"Figure {self._drawn}. {caption}", detail=detail.strip(), reading=reading)
+        return Plate(
+            svg=svg,
+            caption=f"Figure {self._drawn}. {caption}",
+            detail=detail.strip(),
+            reading=reading if first == self._drawn else f"As figure {first}.",
+        )
+
+    def lay(self, section: Section) -> Laid:
+        """Put the figures of a section on the page."""
+        laid = [
+            self.plate(one.figure, alt=one.alt, caption=one.caption, reading=one.reading, detail=one.detail)
+            for one in section.drawings
+        ]
+        return Laid(section=section, plates=tuple(laid))
 
 
 def number_cell(value: float, write: Callable[[float], str] = words.number) -> Cell:

@@ -25,11 +25,13 @@ from deepmr.report.style import (
     new_figure,
     settle,
     styled,
+    wrapped,
 )
 from deepmr.types import Estimates
 
 ROW, HEADING = 0.26, 0.3  # height of a row and of a pair's heading, inches
 FAR = 4.0  # an interval that reaches this many times the typical one is cut off with an arrow
+FOUND = 0.05  # largest false-discovery rate of a pair that counts as found
 ANNOTATED = 12  # most tasks whose cells still hold a number
 
 
@@ -56,7 +58,7 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None, counted: 
     figure = new_figure(WIDTH, 1.25 + (HEADING * len(pairs) if len(methods) > 1 else 0) + ROW * len(table))
     axes = figure.subplots()
     limits = _limits(table, [true[pair] for pair in pairs if pair in true])
-    several = len(methods) > 1
+    several, both = len(methods) > 1, len(set(table["estimand"])) > 1
     y, labels, numbers = 0.0, {}, {}
     for exposure, outcome in pairs:
         if several:
@@ -68,6 +70,7 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None, counted: 
             _draw_row(axes, row, y, limits, method_colour(row["method"], methods))
             pair = f"{words.shorten(exposure, 20)} → {words.shorten(outcome, 20)}"
             labels[y] = words.method_name(row["method"]) if several else pair
+            labels[y] += f" ({row['estimand']})" if both else ""
             numbers[y] = f"{words.estimate(row)}, {words.count(int(row['n']), counted)}"
         if (exposure, outcome) in true:
             axes.vlines(true[exposure, outcome], top + 0.5, y + 0.4, color=INK, lw=1.4, ls=(0, (2, 1.5)), zorder=1)
@@ -82,8 +85,8 @@ def forest(estimates: Estimates, *, truth: pd.DataFrame | None = None, counted: 
         axis.spines[["left", "right"]].set_visible(False)
     axes.grid(axis="x")
     axes.set_axisbelow(True)
-    where = words.WHERE[table["estimand"].iloc[0]]
-    axes.set_xlabel(f"effect {where}: change of the outcome per unit change of the exposure")
+    where = " and ".join(words.EFFECTS[name] for name in dict.fromkeys(table["estimand"]))
+    axes.set_xlabel(wrapped(f"{where}: change of the outcome per unit change of the exposure", width=80))
     figure.legend(
         handles=_forest_legend(table, bool(true), counted), loc="outside upper left", ncols=3, handlelength=2.4
     )
@@ -157,19 +160,20 @@ def pair_heatmap(estimates: Estimates, *, tasks: Sequence[str]) -> Figure:
 
     Notes
     -----
-    Colours are symmetric around 0. Numbers are bold where the confidence interval leaves 0 out; a cell without a number
-    has no estimate.
+    Colours are symmetric around 0. Numbers are bold where the confidence interval leaves 0 out or, where the table has
+    false-discovery rates (`fdr`), where that is at most 0.05; a cell without a number has no estimate.
     """
     n = len(tasks)
     beta, clear = _matrices(estimates, tasks)
     cell = 0.95 if n <= 3 else 0.62 if n <= ANNOTATED else max(0.12, 6.0 / n)
     figure = new_figure(min(WIDTH, cell * n + 2.6), cell * 0.75 * n + 1.5)
     axes = figure.subplots()
+    axes.set_facecolor(GRID)  # of cells without an estimate: one in the image would not follow the reader's setting
     largest = float(np.nanmax(np.abs(beta), initial=0.0)) or 1.0
     norm = TwoSlopeNorm(0, -largest, largest)
     image = axes.imshow(
         np.ma.masked_invalid(beta),
-        cmap=DIVERGING.with_extremes(bad=GRID),
+        cmap=DIVERGING.with_extremes(bad=(0, 0, 0, 0)),
         norm=norm,
         aspect=0.75,
         interpolation="none",
@@ -186,7 +190,7 @@ def pair_heatmap(estimates: Estimates, *, tasks: Sequence[str]) -> Figure:
                 va="center",
                 color=ON_DARK if dark else ON_LIGHT,
                 weight="bold" if clear[i, j] else "normal",
-                size=9 if n <= 6 else 7,
+                size=9 if n <= 6 else 7.8,
             )
     names = [words.shorten(task, 24) for task in tasks]
     slanted = max(map(len, names)) * n > 24
@@ -203,18 +207,20 @@ def pair_heatmap(estimates: Estimates, *, tasks: Sequence[str]) -> Figure:
     axes.tick_params(which="minor", length=0)
     bar = figure.colorbar(image, ax=axes, shrink=0.85, aspect=14, pad=0.03)
     bar.outline.set_edgecolor(GRID)
-    bar.set_label(f"effect {words.WHERE[estimates.table['estimand'].iloc[0]]}")
+    bar.set_label(wrapped(words.EFFECTS[estimates.table["estimand"].iloc[0]], width=30))
     return settle(figure)
 
 
 def _matrices(
     estimates: Estimates, tasks: Sequence[str]
 ) -> tuple[Float[np.ndarray, "tasks tasks"], Float[np.ndarray, "tasks tasks"]]:
-    """Return the effects, NaN where there is none, and 1 where the interval leaves 0 out."""
+    """Return the effects, NaN where there is none, and 1 where they are found: by their FDR or their interval."""
     beta, clear = np.full((2, len(tasks), len(tasks)), np.nan)
     place = {task: i for i, task in enumerate(tasks)}
     for row in estimates.table.to_dict("records"):
         if row["exposure"] in place and row["outcome"] in place:
             cell = place[row["exposure"]], place[row["outcome"]]
-            beta[cell], clear[cell] = row["beta"], float(row["ci_low"] > 0 or row["ci_high"] < 0)
+            rate = row.get("fdr", np.nan)
+            found = rate <= FOUND if np.isfinite(rate) else row["ci_low"] > 0 or row["ci_high"] < 0
+            beta[cell], clear[cell] = row["beta"], float(found)
     return beta, np.nan_to_num(clear)

@@ -17,7 +17,7 @@ from deepmr.types import Estimates, Instruments
 
 SIZE = (5.4, 4.2)
 NAMED = 6  # most outliers that have their name
-BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "fontsize": 7.5, "handlelength": 2.8}
+BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "fontsize": 8, "handlelength": 2.8}
 
 
 @styled
@@ -102,7 +102,7 @@ def radial(instruments: Instruments, estimates: Estimates, *, locus: str, outlie
             left = across[j] > 0.75 * ends[1]
             axes.annotate(
                 words.shorten(str(names[j]), 20), (across[j], up[j]), xytext=(-6 if left else 6, 0), va="center",
-                ha="right" if left else "left", textcoords="offset points", fontsize=7, color=INK, zorder=5,
+                ha="right" if left else "left", textcoords="offset points", fontsize=7.8, color=INK, zorder=5,
             )  # fmt: skip
     axes.axhline(0, color=MUTED, lw=0.8, zorder=0)
     axes.set_xlim(0, ends[1])

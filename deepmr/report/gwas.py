@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from deepmr.mr.sensitivity.strength import FOR_WEAK
 from deepmr.report import words
-from deepmr.report.content import Plate, Plates
+from deepmr.report.content import Plate, Plates, Section, leading_method
 from deepmr.report.forest import forest
 from deepmr.report.joint import joint_sentences
 from deepmr.report.one_by_one import Examined, examine_pair, sensitivity_plates
 from deepmr.report.plates import for_forest
 from deepmr.report.scatter import mr_scatter
+from deepmr.report.verdicts import GRADES
 from deepmr.types import Estimates, Instruments
 
 MAX_CARDS = 6  # effects in the headline
@@ -61,6 +62,7 @@ class GwasRun:
     min_instruments : fewest instruments of an estimate.
     provenance : how every file was made, by its name.
     estimates_name, dropped_name, instruments_name : of the files.
+    sections : further parts of the page.
     notes : what is missing and why, a sentence each.
     """
 
@@ -74,13 +76,13 @@ class GwasRun:
     estimates_name: str = "estimates"
     dropped_name: str = "dropped variants"
     instruments_name: str = "instruments"
+    sections: tuple[Section, ...] = ()
     notes: tuple[str, ...] = ()
 
     @cached_property
     def leading(self) -> str:
         """The method that the headline shows."""
-        methods = list(dict.fromkeys(self.estimates.table["method"]))
-        return next((m for m in words.LEADING if m in methods), methods[0] if methods else "")
+        return leading_method(self.estimates)
 
     @cached_property
     def headline(self) -> pd.DataFrame:
@@ -138,10 +140,17 @@ def question(run: GwasRun) -> str:
 
 def cards(run: GwasRun) -> list[dict[str, str]]:
     """Return the answers in words, one an effect; of many those furthest from 0 in standard errors."""
-    return [_card(run, row) for row in run.headline.head(MAX_CARDS).to_dict("records")]
+    doubted = {_key(one): _doubted(one) for one in run.examined}
+    rows = run.headline.head(MAX_CARDS).to_dict("records")
+    return [_card(run, row, doubted.get((row["exposure"], row["outcome"]))) for row in rows]
 
 
-def _card(run: GwasRun, row: Mapping[Any, Any]) -> dict[str, str]:
+def _doubted(one: Examined) -> bool:
+    """Return whether the sensitivity analyses end in a reason for doubt."""
+    return any(sentence.startswith("Reason for") for sentence in one.found.sentences)
+
+
+def _card(run: GwasRun, row: Mapping[Any, Any], doubted: bool | None) -> dict[str, str]:
     level = words.percent(row.get("level", 0.95))
     interval = f"{level} CI {words.span(row['ci_low'], row['ci_high'])}"
     change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']))}"
@@ -156,6 +165,9 @@ def _card(run: GwasRun, row: Mapping[Any, Any]) -> dict[str, str]:
             f"Where variants raise {row['exposure']} by 1 unit of its file, the {what} of {row['outcome']} "
             f"{'are' if what == 'odds' else 'is'} multiplied by {value} ({low} to {high})."
         )
+    clear = row["ci_low"] > 0 or row["ci_high"] < 0
+    grade: Literal["effect", "doubtful", "none", ""] = "doubtful" if doubted else "effect" if clear else "none"
+    grade = "" if doubted is None else grade
     n_together = row.get("n_exposures", np.nan)
     fixed = " with the other exposures held fixed" if np.isfinite(n_together) and n_together > 1 else ""
     return {
@@ -164,6 +176,8 @@ def _card(run: GwasRun, row: Mapping[Any, Any]) -> dict[str, str]:
         "where": f"{words.WHERE[row['estimand']]}{fixed}",
         "value": words.number(row["beta"]),
         "ci": f"{interval}, P = {words.pvalue(row['pvalue'])}".replace("= <", "<"),
+        "grade": grade,
+        "label": GRADES[grade] if grade else "",
         "notes": f"{words.method_name(row['method'])}, {words.count(int(row['n']), 'instrument')}",
         "sentence": sentence,
     }
@@ -207,6 +221,11 @@ def verdicts(run: GwasRun) -> list[tuple[str, tuple[str, ...]]]:
             unsure = tuple(f"First of all: {doubt}" for doubt in run.doubts(*pair.exposures, pair.outcome))
             found.append((f"{', '.join(pair.exposures)} → {pair.outcome}", (*unsure, *said)))
     return found
+
+
+def summaries(run: GwasRun) -> list[str]:
+    """Return what to make of each answer, in a sentence: the last of what the analyses say of it."""
+    return [f"{pair}: {sentences[-1]}" for pair, sentences in verdicts(run)]
 
 
 def title_of(one: Examined) -> str:

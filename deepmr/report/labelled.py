@@ -115,30 +115,32 @@ def before_after_figure(pooled: Estimates, *, method: str, truth: pd.DataFrame |
         When no pair has both.
     """
     table = pooled.table[pooled.table["method"] == method]
-    both = table.groupby(["exposure", "outcome"], sort=False)["estimand"].agg(set)
-    pairs = [pair for pair, found in both.items() if {"model", "calibrated"} <= found][:MAX_PANELS]
+    names = {
+        estimand: list(zip(rows["exposure"].astype(str), rows["outcome"].astype(str), strict=True))
+        for estimand, rows in table.groupby("estimand")
+    }
+    pairs = [pair for pair in names.get("model", []) if pair in names.get("calibrated", [])][:MAX_PANELS]
     if not pairs:
         raise InputError(f"no pair has both an effect in the model and a calibrated one by {method!r}")
-    figure = new_figure(WIDTH, 0.9 + 0.75 * len(pairs))
-    axes = figure.subplots()
-    for k, (exposure, outcome) in enumerate(pairs):
+    figure = new_figure(WIDTH, 0.9 + 0.95 * len(pairs))
+    panels = figure.subplots(len(pairs), 1, squeeze=False).ravel().tolist()  # effects of pairs have units of their own
+    for axes, (exposure, outcome) in zip(panels, pairs, strict=True):
         rows = table[(table["exposure"] == exposure) & (table["outcome"] == outcome)].set_index("estimand")
-        for name, colour, y in (("model", MUTED, k - 0.16), ("calibrated", CYCLE[0], k + 0.16)):
+        for name, colour, y in (("model", MUTED, 0.0), ("calibrated", CYCLE[0], 1.0)):
             row = rows.loc[name]
-            label = words.WHERE[name] if k == 0 else None
             axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=3, solid_capstyle="butt", gid=name)
-            axes.plot(row["beta"], y, "s", color=colour, ms=6, label=label)
+            axes.plot(row["beta"], y, "s", color=colour, ms=6, label=words.WHERE[name])
         if truth is not None:
             known = truth[(truth["exposure"] == exposure) & (truth["outcome"] == outcome)]
             for beta in known["beta"].head(1):
-                label = "truth of the simulation" if k == 0 else None
-                axes.plot([beta, beta], [k - 0.36, k + 0.36], color=INK, lw=1.2, ls="--", label=label, gid="truth")
-    axes.set_yticks(range(len(pairs)), [f"{e} → {o}" for e, o in pairs])
-    axes.set(ylim=(len(pairs) - 0.5, -0.5), xlabel="mean effect over loci")
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-    axes.set_axisbelow(True)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+                axes.axvline(beta, color=INK, lw=1.2, ls="--", label="truth of the simulation", gid="truth")
+        axes.set_yticks([0.5], [f"{exposure} → {outcome}"])
+        axes.set(ylim=(1.6, -0.6))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+    panels[-1].set_xlabel("mean effect over loci")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return settle(figure)
 
 

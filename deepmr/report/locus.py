@@ -156,11 +156,11 @@ def _heatmap(
     if image.shape[1] == len(codes):
         image[:, codes == MASKED] = to_rgba(MASK)
     axes.imshow(image, aspect="auto", interpolation="none", extent=(*ends, 3.5, -0.5))
-    axes.set_yticks(range(4), list(ALPHABET), size=7)
+    axes.set_yticks(range(4), list(ALPHABET), size=7.8)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set(visible=True, color=GRID)
     key = figure.colorbar(colours, cax=bar, ticks=[-largest, 0, largest])
-    key.ax.set_yticklabels([words.number(value) for value in (-largest, 0.0, largest)], size=7)
+    key.ax.set_yticklabels([words.number(value) for value in (-largest, 0.0, largest)], size=7.8)
     key.outline.set_edgecolor(GRID)
 
 
@@ -175,11 +175,11 @@ def _uncertainty(
     largest = float(size.max(initial=0.0)) or 1.0
     image = ScalarMappable(Normalize(0, largest), "Greys").to_rgba(_columns(size))
     axes.imshow(image, aspect="auto", interpolation="none", extent=(*ends, 1, 0))
-    axes.set_yticks([0.5], ["sd"], size=7)
+    axes.set_yticks([0.5], ["sd"], size=7.8)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set(visible=True, color=GRID)
     note.axis("off")
-    note.text(0, 0.5, f"≤ {words.number(largest)}", va="center", size=7)
+    note.text(0, 0.5, f"≤ {words.number(largest)}", va="center", size=7.8)
 
 
 def _instruments(axes: Axes, edits: Int[np.ndarray, "instruments 2"], base: int, length: int) -> None:

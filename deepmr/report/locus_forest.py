@@ -54,8 +54,9 @@ def locus_forest(local: Estimates, pooled: Estimates, *, exposure: str, outcome:
     title = f"{exposure} → {outcome}, {words.method_name(method)}: {words.count(n, 'locus')}{thinned}"
     axes.set_title(wrapped(title))
     level = words.percent(float(whole.get("level", 0.95)))
-    line = f"; line: {level} prediction interval" if np.isfinite(whole.get("pi_low", np.nan)) else ""
-    axes.set_xlabel(f"effect with its {level} confidence interval (diamond: of the mean{line})")
+    line = "; line: prediction interval" if np.isfinite(whole.get("pi_low", np.nan)) else ""
+    what = words.EFFECTS[str(whole["estimand"])]
+    axes.set_xlabel(wrapped(f"{what}, with {level} intervals (diamond: mean{line})", width=90))
     return settle(figure)
 
 

@@ -3,18 +3,20 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from deepmr import __version__
 from deepmr.report import gwas, gwas_tables, plates, tables, words
-from deepmr.report.content import Plates, Run
+from deepmr.report.content import Plates, Run, Section
 from deepmr.report.gwas import GwasRun
 from deepmr.report.style import PALETTE
+from deepmr.report.verdicts import pair_verdicts
 from deepmr.types import Estimates
 
+MAX_TOLD = 12  # pairs whose verdicts are told one by one; of more there is a table
 _ENVIRONMENT = Environment(
     loader=PackageLoader("deepmr", "report"),
     autoescape=True,
@@ -39,18 +41,27 @@ def render_page(run: Run, *, title: str = "DeepMR report") -> str:
         own script alone.
     """
     counter = Plates()
+    judged = pair_verdicts(run)
     content = {
         "title": title,
         "run": run,
+        "question": tables.question(run),
         "estimand": words.ESTIMANDS[run.estimand],
-        "where": words.WHERE[run.estimand],
         "n_pairs": len(run.headline),
-        "cards": tables.headline(run),
+        "cards": tables.headline(run, judged),
+        "n_told": MAX_TOLD,
+        "verdicts": judged,
+        "verdict_table": tables.verdict_table(judged),
+        "two": () if run.estimand == "population" else words.TWO_EFFECTS,
+        "shown": f"Shown here: {shown_effects(run)}.",
+        "sure": [counter.lay(one) for one in run.sections if one.part == "sure"],
         "methods": _meanings(run.pooled),
         "global_plates": plates.global_effects(run, counter),
         "global_table": tables.global_table(run),
+        "every_locus": plates.all_loci(run, counter),
+        "evidence": [counter.lay(one) for one in run.sections if one.part == "evidence"],
         "loci": plates.locus_plates(run, counter),
-        "verdicts": plates.verdicts(run),
+        "single": plates.verdicts(run),
         "ensemble": plates.ensemble_plates(run, counter),
         "warnings": () if run.calibration is None else run.calibration.warnings,
         "counts": [(name, f"{n:,}") for name, n in run.counts.items()],
@@ -58,7 +69,7 @@ def render_page(run: Run, *, title: str = "DeepMR report") -> str:
         "local_table": tables.local_table(run),
         "provenance": [(name, tables.flatten(record)) for name, record in run.provenance.items()],
     }
-    return _rendered("template.html", content)
+    return _rendered("template.html", content | {"links": _links(run, content)})
 
 
 def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
@@ -85,7 +96,10 @@ def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
         "cards": gwas.cards(run),
         "n_effects": len(run.headline),
         "verdicts": gwas.verdicts(run),
+        "summaries": gwas.summaries(run),
+        "sure": [counter.lay(one) for one in run.sections if one.part == "sure"],
         "estimate_plates": gwas.estimate_plates(run, counter),
+        "evidence": [counter.lay(one) for one in run.sections if one.part == "evidence"],
         "methods": _meanings(run.estimates),
         "estimate_table": gwas_tables.estimate_table(run),
         "skipped_table": gwas_tables.skipped_table(run),
@@ -100,7 +114,47 @@ def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
         "elsewhere": elsewhere,
         "provenance": [(name, tables.flatten(record)) for name, record in run.provenance.items()],
     }
-    return _rendered("gwas.html", content)
+    links = [
+        ("answer", "Answer"),
+        ("sure", "How sure" if content["verdicts"] or content["sure"] else ""),
+        *_of_part(run.sections, "sure"),
+        ("estimates", "Estimates"),
+        *_of_part(run.sections, "evidence"),
+        ("figures", "Figures" if content["pairs"] else ""),
+        ("data", "Data"),
+        ("dropped", "Dropped variants"),
+        ("instruments", "Instruments"),
+        ("provenance", "Provenance"),
+    ]
+    return _rendered("gwas.html", content | {"links": [link for link in links if link[1]]})
+
+
+def shown_effects(run: Run) -> str:
+    """Return which effects a page shows: "effect in the model", or both."""
+    estimands = dict.fromkeys((*run.pooled.table["estimand"], *run.local.table["estimand"])) or {"model": None}
+    return " and ".join(words.EFFECTS[str(name)] for name in estimands)
+
+
+def _links(run: Run, content: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the table of contents: anchors and titles of what the page has."""
+    links = [
+        ("answer", "Answer"),
+        ("sure", "How sure"),
+        *_of_part(run.sections, "sure"),
+        ("global", "Evidence"),
+        *_of_part(run.sections, "evidence"),
+        ("loci", "Loci" if content["loci"] else ""),
+        ("local", "Local effects"),
+        ("methods", "Methods"),
+        ("counts", "What was used"),
+        ("ensemble", "Ensemble" if content["ensemble"] else ""),
+        ("provenance", "Provenance"),
+    ]
+    return [link for link in links if link[1]]
+
+
+def _of_part(sections: Sequence[Section], part: str) -> list[tuple[str, str]]:
+    return [(one.anchor, one.title) for one in sections if one.part == part]
 
 
 def _rendered(template: str, content: Mapping[str, object]) -> str:
@@ -108,7 +162,8 @@ def _rendered(template: str, content: Mapping[str, object]) -> str:
     html = _ENVIRONMENT.get_template(template).render(
         version=__version__, light=_variables(0), dark=_variables(1), **content
     )
-    return html.replace("SCRIPT-HASH", _script_hash(html), 1)
+    html = html.replace("SCRIPT-HASH", _script_hash(html), 1)
+    return html.replace(" %", "\u00a0%")  # the sign never begins a line
 
 
 def _meanings(estimates: Estimates) -> list[tuple[str, str]]:

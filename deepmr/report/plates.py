@@ -7,11 +7,14 @@ from deepmr.report.content import LocusEffects, Plate, Plates, Run
 from deepmr.report.figures import MAX_PANELS, calibration_figure, prediction_histograms
 from deepmr.report.forest import forest, pair_heatmap
 from deepmr.report.locus import WINDOW, locus_view
+from deepmr.report.locus_forest import locus_forest
 from deepmr.report.one_by_one import locus_sensitivity, sensitivity_plates
 from deepmr.report.scatter import mr_scatter, se_against_mean
+from deepmr.report.tables import where_of
 from deepmr.types import Estimates, Instruments
 
 MAX_FOREST = 48  # rows of the forest plot
+MAX_FORESTS = 4  # pairs whose effects at all loci are drawn
 MAX_TASKS = 6  # of a locus view
 MAX_SCATTERS = 6  # pairs of a locus
 
@@ -21,7 +24,7 @@ def global_effects(run: Run, plates: Plates) -> list[Plate]:
     if not len(run.pooled):
         return []
     drawn, cut = for_forest(run.pooled, run.leading)
-    where = words.WHERE[run.estimand]
+    where = where_of(run.pooled.table)
     records = drawn.table.to_dict("records")
     alt = "; ".join(
         f"{r['exposure']} to {r['outcome']}, {words.method_name(r['method'])}: {words.estimate(r)}"
@@ -37,14 +40,47 @@ def global_effects(run: Run, plates: Plates) -> list[Plate]:
             reading=words.READING["forest"],
         )
     ]
-    if len(run.headline) > 1:
-        names = [task.name for task in run.tasks]
+    lead = run.leads
+    for estimand in dict.fromkeys(lead.table["estimand"]):
+        mine = lead.take((lead.table["estimand"] == estimand).to_numpy(bool))
+        if len(mine) > 1:
+            found.append(_matrix(run, mine, plates))
+    return found
+
+
+def _matrix(run: Run, estimates: Estimates, plates: Plates) -> Plate:
+    names = [task.name for task in run.tasks]
+    table = estimates.table
+    rated = "fdr" in table and table["fdr"].notna().any()
+    return plates.plate(
+        pair_heatmap(estimates, tasks=names),
+        alt=f"Matrix of the effects of {len(estimates)} ordered pairs of {len(names)} marks.",
+        caption=f"Effect of each row on each column, {words.method_name(run.leading)}, {where_of(table)}.",
+        detail="Bold: false-discovery rate over all pairs at most 0.05." if rated else "",
+        reading=words.READING["matrix"],
+    )
+
+
+def all_loci(run: Run, plates: Plates) -> list[Plate]:
+    """Return the effect at every locus by the leading method, a figure a pair; of many pairs those furthest from 0."""
+    table = run.headline.table
+    strength = (table["beta"] / table["se"].where(table["se"] > 0)).abs()
+    chosen = table.loc[strength.sort_values(ascending=False, kind="stable").index[:MAX_FORESTS]]
+    found = []
+    for row in table.loc[chosen.index.sort_values()].to_dict("records"):
+        mine = [
+            part.take((part.table["estimand"] == row["estimand"]).to_numpy(bool)) for part in (run.local, run.pooled)
+        ]
+        pair = {"exposure": row["exposure"], "outcome": row["outcome"], "method": row["method"]}
+        if not (mine[0].table[list(pair)] == list(pair.values())).all(axis=1).sum() > 1:
+            continue
+        what = f"{row['exposure']} → {row['outcome']}"
         found.append(
             plates.plate(
-                pair_heatmap(run.headline, tasks=names),
-                alt=f"Matrix of the effects of {len(run.headline)} ordered pairs of {len(names)} marks.",
-                caption=f"Effect of each row on each column, {words.method_name(run.leading)}, {where}.",
-                reading=words.READING["matrix"],
+                locus_forest(*mine, **pair),
+                alt=f"Effects of {what} at {words.count(int(row['n']), 'locus')}, the mean {words.estimate(row)}.",
+                caption=f"Effect of {what} at every locus, {words.WHERE[row['estimand']]}.",
+                reading=words.READING["loci"],
             )
         )
     return found
@@ -98,7 +134,7 @@ def _view(run: Run, plates: Plates, locus: LocusEffects | None) -> list[Plate]:
         plates.plate(
             figure,
             alt=f"Effects of every edit of locus {locus.locus} on {', '.join(tasks)}, as logo and heatmap.",
-            caption=f"Effects of all single-base edits of {locus.locus}.",
+            caption=f"Effects of all single-base edits of {locus.locus} on the marks, as the ensemble predicts them.",
             detail=f"Mean of {words.count(len(effect), 'member')}{where}.{zoom}{left}{cut}",
             reading=words.READING["locus"],
         )
@@ -122,11 +158,14 @@ def _scatters(run: Run, plates: Plates, locus: str) -> list[Plate]:
     pairs = usable[:MAX_SCATTERS]
     cut = f" The first {len(pairs)} of {len(usable)} pairs with instruments." if len(usable) > len(pairs) else ""
     alt = ", ".join(f"{pair.exposure} to {pair.outcome}" for pair in pairs)
+    predicted = "" if run.estimand == "population" else ", as the ensemble predicts them"
+    own = run.local.take((run.local.table["estimand"] == pairs[0].estimand).to_numpy(bool))  # points are predictions
+    effects = f"effects on exposure and outcome{predicted}"
     return [
         plates.plate(
-            mr_scatter(pairs, run.local, locus=locus),
+            mr_scatter(pairs, own, locus=locus),
             alt=f"Effects of the instruments of locus {locus} on exposure and outcome, with fitted slopes: {alt}.",
-            caption=f"Instruments of {locus}: effects on exposure and outcome, and the slope of each method.",
+            caption=f"Instruments of {locus}: {effects}, and the slope of each method, {where_of(own.table)}.",
             detail=cut,
             reading=words.READING["scatter_population" if run.estimand == "population" else "scatter"],
         )

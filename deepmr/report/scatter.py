@@ -86,9 +86,9 @@ def _scatter(axes: Axes, pair: Instruments, table: pd.DataFrame, locus: str) -> 
         dash = DASHES[methods.index(row["method"]) % len(DASHES)]
         colour = method_colour(row["method"], methods)
         axes.plot(ends, start + row["beta"] * ends, color=colour, ls=dash, label=name, zorder=2, gid=row["method"])
-    axes.set_title(wrapped(words.pair_at(pair.exposure, pair.outcome, locus), width=44))
+    axes.set_title(wrapped(words.pair_at(pair.exposure, pair.outcome, words.shorten(locus, 32)), width=36))
     axes.set(xlabel=wrapped(f"effect on {pair.exposure}"), ylabel=wrapped(f"effect on {pair.outcome}", width=40))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7.5, handlelength=2.8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8, handlelength=2.8)
 
 
 def _bars(

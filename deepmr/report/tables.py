@@ -1,6 +1,6 @@
 """The answers of a run in words, and its tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,66 +9,131 @@ import pandas as pd
 from deepmr.report import words
 from deepmr.report.content import Cell, Grid, Run, count_cell, number_cell
 from deepmr.report.forest import by_pair
+from deepmr.report.verdicts import Verdict
 
+NOTHING = 1e-6  # true effects nearer to 0 are what a simulator's arithmetic leaves of 0
+MAX_NAMES = 6  # marks that the question names
 MAX_CARDS = 6  # pairs in the headline
 MAX_ROWS = 500  # of the table of local estimates
 
 
-def headline(run: Run) -> list[dict[str, str]]:
-    """Return the answers in words, one a pair; of many pairs those furthest from 0 in standard errors."""
+def headline(run: Run, verdicts: Sequence[Verdict] = ()) -> list[dict[str, str]]:
+    """Return the answers in words, one a pair; of many pairs those furthest from 0 in standard errors.
+
+    Parameters
+    ----------
+    run : what the page shows.
+    verdicts : what is thought of each pair.
+    """
     table = run.headline.table
     if len(table) > MAX_CARDS:
         strength = (table["beta"] / table["se"].where(table["se"] > 0)).abs()
         table = table.loc[strength.sort_values(ascending=False).index[:MAX_CARDS]]
     units = {task.name: words.UNITS[task.scale] for task in run.tasks}
-    return [_card(row, units, by_pair(run.truth), words.WHERE[run.estimand]) for row in table.to_dict("records")]
+    judged = {(one.exposure, one.outcome, one.estimand): one for one in verdicts}
+    others = {(one["exposure"], one["outcome"], one["estimand"]): one for one in run.leads.table.to_dict("records")}
+    keys = table[["exposure", "outcome", "estimand"]].itertuples(index=False, name=None)
+    return [
+        _card(row, units, by_pair(run.truth), judged.get(key), others.get((key[0], key[1], "model")))
+        | _judged(run, key)
+        for key, row in zip(keys, table.to_dict("records"), strict=True)
+    ]
+
+
+def _judged(run: Run, key: tuple[str, str, str]) -> dict[str, str]:
+    """Return what diagnostics judged of a pair: of this estimand, or of the effect in the model."""
+    for estimand in dict.fromkeys((key[2], "model")):
+        judgement = run.judgements.get((*key[:2], estimand))
+        if judgement:
+            return {"judgement": f"Diagnostics, {words.EFFECTS[estimand]}: {judgement}"}
+    return {}
 
 
 def _card(
-    row: Mapping[Any, Any], units: dict[str, str], truth: dict[tuple[str, str], float], where: str
+    row: Mapping[Any, Any],
+    units: dict[str, str],
+    truth: dict[tuple[str, str], float],
+    verdict: Verdict | None,
+    in_model: Mapping[Any, Any] | None,
 ) -> dict[str, str]:
     level = words.percent(row.get("level", 0.95))
     notes = [f"{words.method_name(row['method'])}, {words.count(int(row['n']), 'locus')}"]
     if np.isfinite(row.get("pi_low", np.nan)):
         span = words.span(row["pi_low"], row["pi_high"])
         notes.append(f"at a new locus: {span} ({level} prediction interval)")
+    if in_model is not None and row["estimand"] == "calibrated":
+        notes.append(f"{words.EFFECTS['model']}: {words.estimate(in_model)}")
     if (row["exposure"], row["outcome"]) in truth:
-        notes.append(f"true effect: {words.number(truth[row['exposure'], row['outcome']])}")
+        true = truth[row["exposure"], row["outcome"]]
+        notes.append(f"true effect: {words.number(0.0 if abs(true) < NOTHING else true)}")
     change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']))}"
     unit = f"{units.get(row['outcome'], 'unit')}s"
     changed = "a variant" if row["estimand"] == "population" else "an edit"
     return {
         "exposure": row["exposure"],
         "outcome": row["outcome"],
-        "where": where,
+        "where": words.WHERE[row["estimand"]],
         "value": words.number(row["beta"]),
+        "grade": verdict.grade if verdict else "",
+        "label": verdict.label if verdict else "",
         "ci": f"{level} CI {words.span(row['ci_low'], row['ci_high'])}",
         "notes": "; ".join(notes),
         "sentence": f"Where {changed} raises {row['exposure']} by 1 {units.get(row['exposure'], 'unit')}, "
-        f"{row['outcome']} {change} {unit} on average over loci.",
+        f"{row['outcome']} {change} {unit} on average over loci, {words.WHERE[row['estimand']]}.",
     }
+
+
+def question(run: Run) -> str:
+    """Return what was asked, for the head of the page."""
+    frames = [run.pooled.table, run.local.table, run.local.skipped]
+    pairs = pd.concat([frame[["exposure", "outcome"]] for frame in frames]).drop_duplicates()
+    asked = list(pairs.itertuples(index=False, name=None))
+    if len(asked) == 1:
+        return f"Does {asked[0][0]} drive {asked[0][1]}?"
+    if len(asked) == 2 and asked[0] == asked[1][::-1]:
+        return f"Does {asked[0][0]} drive {asked[0][1]}, or {asked[1][0]} drive {asked[1][1]}?"
+    names = list(dict.fromkeys(name for pair in asked for name in pair))
+    if not names:
+        return "Which mark drives which?"
+    return f"Which of {', '.join(names[:MAX_NAMES])}{' and others' if len(names) > MAX_NAMES else ''} drives which?"
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Grid:
+    """Return what is thought of each pair as a table, for pages of many pairs.
+
+    Parameters
+    ----------
+    verdicts : one a pair.
+    """
+    rows = [
+        [Cell(text=one.exposure), Cell(text=one.outcome), Cell(text=one.label), Cell(text=one.sentence)]
+        for one in verdicts
+    ]
+    return Grid(caption="Every pair, judged.", columns=["exposure", "outcome", "verdict", "in words"], rows=rows)
 
 
 def global_table(run: Run) -> Grid:
     """Return the pooled estimates as a table."""
     table = run.pooled.table
-    optional = {"pi_low": "prediction interval", "tau2": "τ", "i2": "I²"}
+    optional = {"pi_low": "prediction interval", "tau2": "τ", "i2": "I²", "fdr": "FDR"}
     shown = [name for name in optional if name in table and table[name].notna().any()]
     rows = []
     for row in table.to_dict("records"):
         spread = [_heterogeneity(name, row) for name in shown]
-        rows.append([*who_cells(row), *effect_cells(row), *spread, count_cell(int(row["n"]))])
+        rows.append([*who_cells(row), *estimand_cell(row), *effect_cells(row), *spread, count_cell(int(row["n"]))])
     names = [
         "exposure",
         "outcome",
         "method",
+        "estimand",
         f"effect ({level_of(table)} CI)",
         "SE",
         "P",
         *(optional[n] for n in shown),
     ]
     meaning = " τ: standard deviation of the effect between loci." if "tau2" in shown else ""
-    caption = f"Global effects {words.WHERE[run.estimand]} ({run.pooled_name}).{meaning}"
+    meaning += " FDR: false-discovery rate at which a pair counts as found." if "fdr" in shown else ""
+    caption = f"Global effects {where_of(table)} ({run.pooled_name}).{meaning}"
     return Grid(caption=caption, columns=[*names, "loci"], rows=rows)
 
 
@@ -79,16 +144,27 @@ def local_table(run: Run) -> Grid:
         table = table.sort_values("n", ascending=False, kind="stable").head(MAX_ROWS)
         cut = f" The {MAX_ROWS} with the most instruments of {len(run.local):,}; all are in {run.local_name}."
     rows = [
-        [Cell(text=row["locus"]), *who_cells(row), *effect_cells(row), count_cell(int(row["n"]))]
+        [Cell(text=row["locus"]), *who_cells(row), *estimand_cell(row), *effect_cells(row), count_cell(int(row["n"]))]
         for row in table.to_dict("records")
     ]
-    columns = ["locus", "exposure", "outcome", "method", f"effect ({level_of(table)} CI)", "SE", "P", "instruments"]
-    return Grid(caption=f"Effects at single loci, {words.WHERE[run.estimand]}.{cut}", columns=columns, rows=rows)
+    effect = f"effect ({level_of(table)} CI)"
+    columns = ["locus", "exposure", "outcome", "method", "estimand", effect, "SE", "P", "instruments"]
+    return Grid(caption=f"Effects at single loci, {where_of(table)}.{cut}", columns=columns, rows=rows)
 
 
 def who_cells(row: Mapping[Any, Any]) -> list[Cell]:
     """Return exposure, outcome and method of a row of estimates."""
     return [Cell(text=row["exposure"]), Cell(text=row["outcome"]), Cell(text=words.method_name(row["method"]))]
+
+
+def estimand_cell(row: Mapping[Any, Any]) -> list[Cell]:
+    """Return what the effect of a row of estimates is one in."""
+    return [Cell(text=str(row["estimand"]))]
+
+
+def where_of(table: pd.DataFrame) -> str:
+    """Return what the effects of a table are in, as words that end a phrase: "in the model"."""
+    return " and ".join(words.WHERE[name] for name in dict.fromkeys(table["estimand"])) or words.WHERE["model"]
 
 
 def effect_cells(row: Mapping[Any, Any]) -> list[Cell]:
@@ -98,6 +174,8 @@ def effect_cells(row: Mapping[Any, Any]) -> list[Cell]:
 
 
 def _heterogeneity(name: str, row: Mapping[Any, Any]) -> Cell:
+    if name == "fdr":
+        return number_cell(row["fdr"], words.pvalue)
     if name == "i2":
         return number_cell(row["i2"], words.share)
     if name == "tau2":
@@ -154,7 +232,7 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
             lines += flatten(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
             lines += flatten({str(k): item for k, item in enumerate(value, 1)}, f"{prefix}{name}.")
-        elif value is not None and value != "" and not (isinstance(value, float) and pd.isna(value)):
+        elif value not in (None, "", [], ()) and not (isinstance(value, float) and pd.isna(value)):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             lines.append((f"{prefix}{name}", text if len(text) <= 400 else f"{text[:400]} …"))
     return lines

@@ -53,6 +53,8 @@ METHOD_NAMES = {
     "pc_gmm": "GMM of components",
     "anderson_rubin": "Anderson-Rubin",
     "clr": "Conditional likelihood ratio",
+    "seqlet_ivw": "IVW of seqlets",
+    "seqlet_plurality": "Plurality of seqlets",
     "mv_ivw": "Multivariable IVW",
     "mv_equal": "Multivariable least squares",
     "mv_egger": "Multivariable MR-Egger",
@@ -64,6 +66,10 @@ METHOD_NAMES = {
     "mv_gmm": "Multivariable GMM",
 }
 METHOD_MEANINGS = {
+    "seqlet_ivw": "The equal-weight line through the instruments of all motif-sized parts of the locus (seqlets); Q "
+    "between seqlets tells whether they agree.",
+    "seqlet_plurality": "The line through those seqlets that belong to families on which the largest group over all "
+    "loci agrees; a second pathway to the outcome is left out.",
     "ivw": "slope through the origin, every instrument with equal weight",
     "ivw_fixed": "slope through the origin, weighted by inverse variance, fixed effects",
     "ivw_random": "slope through the origin, weighted by inverse variance, scatter allowed for",
@@ -121,10 +127,34 @@ METHOD_MEANINGS = {
 LEADING = ("ivw", "ivw_random", "ivw_fixed", "wald_weighted", "wald")
 ESTIMANDS = {
     "model": "in the model: what the ensemble has learned from sequence, not a measurement in cells",
-    "calibrated": "calibrated: in the process that made the data, by labelled edits",
+    "calibrated": "in the data-generating process, calibrated on measured edits",
     "population": "in the population that the association study sampled",
 }
-WHERE = {"model": "in the model", "calibrated": "calibrated on labelled edits", "population": "in the population"}
+WHERE = {
+    "model": "in the model",
+    "calibrated": "in the data-generating process (calibrated)",
+    "population": "in the population",
+}
+EFFECTS = {
+    "model": "effect in the model",
+    "calibrated": "calibrated effect (in the data-generating process)",
+    "population": "effect in the population",
+}
+# What the two are, for someone who meets them for the first time.
+TWO_EFFECTS = (
+    (
+        EFFECTS["model"],
+        "what the ensemble of networks has learned: by how much its prediction of the outcome moves where an edit "
+        "moves its prediction of the exposure by 1. It needs no measurement of edits. Its interval says how far "
+        "networks trained alike agree; an error that all of them share is not in it.",
+    ),
+    (
+        EFFECTS["calibrated"],
+        "the same ratio in the process that made the training data: in cells, where these are measured; in a "
+        "simulation, what was put in. It needs edits whose effects were measured at loci that are not analysed; its "
+        "interval allows for what all networks get wrong alike.",
+    ),
+)
 UNITS = {"identity": "unit", "log": "natural-log unit", "logit": "logit"}
 
 # How to read each figure, for someone who has not seen one before.

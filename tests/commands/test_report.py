@@ -64,7 +64,11 @@ def test_a_page_with_everything(folder, tmp_path):
     assert len(summary["loci_shown"]) == 2
     assert [row["method"] for row in summary["effects"]] == ["ivw", "ivw"]
     assert summary["effects"][0]["beta"] == pytest.approx(SLOPE, rel=0.05)
-    assert page.count("<figure>") == 9
+    assert page.count("<figure>") == 11
+    assert summary["estimand"] == "effect in the model"
+    assert [row["estimand"] for row in summary["effects"]] == ["model", "model"]
+    assert summary["verdict"][0].startswith("X raises Y in the model: ")
+    assert len(summary["verdict"]) == 2
     for name in summary["loci_shown"]:
         assert f"<h3>{name}</h3>" in page
     assert "true effect: 2" in page
@@ -179,7 +183,7 @@ def test_a_table_of_effects_gives_a_page_without_views(folder, tmp_path):
     assert any("no views of loci" in note for note in summary["notes"])
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert page.count("<script") == 1
-    assert page.count("<figure>") == 5  # forest, three scatters, errors
+    assert page.count("<figure>") == 6  # forest, every locus, three scatters, errors
     assert "<h3>&lt;script&gt;</h3>" in page
 
 
@@ -250,3 +254,30 @@ def test_without_any_estimate_the_page_says_why(folder, tmp_path):
     page = out.read_text(encoding="utf-8")
     assert "No pair has a global effect" in page
     assert "needs 50 instruments" in page
+
+
+def test_parts_with_files_of_their_own(folder, tmp_path):
+    loci = loci_of(folder)
+    (tmp_path / "spacing.tsv").write_text("locus\tdistance\n" + "".join(f"{n}\t{i}\n" for i, n in enumerate(loci)))
+    row = "relative\t0.25\tX\tY\tivw\t2\t1.9\t2.1\t12\t150\tmodel\n"
+    header = "rule\tthreshold\texposure\toutcome\tmethod\tbeta\tci_low\tci_high\tn_loci\tn_instruments\testimand\n"
+    (tmp_path / "thresholds.tsv").write_text(header + row)
+    (tmp_path / "network.tsv").write_text("exposure\toutcome\testimand\tbeta\nX\tY\tmodel\t2\n")
+    files = {name: tmp_path / f"{name}.tsv" for name in ("spacing", "thresholds", "network")}
+    make(folder, tmp_path / "report.html", n_loci=0, **files)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    places = [page.index(f'<section id="{name}"') for name in ("network", "spacing", "thresholds")]
+    assert places == sorted(places)
+    assert page.count('href="#spacing"') == 1
+    assert "by distance (spacing.tsv)" in page
+
+
+def test_parts_that_cannot_be_read_are_one_line(folder, tmp_path):
+    (tmp_path / "bad.tsv").write_text("locus\tfar\na\t1\n")
+    with pytest.raises(InputError, match=r"bad\.tsv: distances needs the column\(s\) distance"):
+        make(folder, tmp_path / "r.html", spacing=tmp_path / "bad.tsv")
+    with pytest.raises(InputError, match="needed the folder that deepmr diagnose wrote"):
+        make(folder, tmp_path / "r.html", diagnostics=tmp_path / "bad.tsv")
+    with pytest.raises(InputError, match="not a calibration on labelled edits"):
+        make(folder, tmp_path / "r.html", labelled=folder / "calibration.json")
+    assert not (tmp_path / "r.html").exists()

@@ -72,7 +72,10 @@ def test_a_flow_from_two_files_of_gwas_results_to_a_page(flow, tmp_path):
         '[mr]\nexposure = ["x.tsv.gz"]\noutcome = ["y.txt"]\nout = "r.tsv"\nmethod = ["ivw_random", "egger"]\n'
         '[report]\nestimates = "r.tsv"\nout = "r.html"\n'
     )
-    run(path)
+    summary = run(path)
+    assert {"effects", "estimand", "verdict", "estimates", "report"} <= set(summary)
+    assert summary["estimand"] == "effect in the population"
+    assert summary["report"] == str(tmp_path / "r.html")
     manifest = json.loads((tmp_path / "flow.manifest.json").read_text())
     assert set(manifest["steps"][0]["provenance"]["inputs"]) == {"exposure_1", "outcome_1"}
     assert "Does x cause y?" in (tmp_path / "r.html").read_text(encoding="utf-8")

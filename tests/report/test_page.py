@@ -83,11 +83,12 @@ def test_the_answer_comes_first_in_words_with_estimand_interval_and_loci(page, r
 
 def test_every_figure_is_there_once_with_a_caption_and_words_how_to_read_it(page):
     outline = Outline(page)
-    assert outline.tags.count("svg") == outline.tags.count("figure") == 9
+    assert outline.tags.count("svg") == outline.tags.count("figure") == 11
     captions = re.findall(r'<p class="what">Figure (\d+)\. ([^<]+)</p>', page)
-    assert [int(number) for number, _ in captions] == list(range(1, 10))
-    assert page.count("How to read this.") == 9
-    assert len(outline.labels) == 9
+    assert [int(number) for number, _ in captions] == list(range(1, 12))
+    assert page.count("How to read this.") == 11
+    assert page.count("As figure ") == 3, "the second pair at every locus, the second locus and its instruments"
+    assert len(outline.labels) == 11
     assert all(len(label) > 20 for label in outline.labels)
 
 
@@ -126,14 +127,16 @@ def test_names_from_files_are_escaped_everywhere():
 def test_tables_hold_the_numbers_and_what_they_are_sorted_by(run):
     grid = tables.global_table(run)
     assert grid.columns == [
-        "exposure", "outcome", "method", "effect (95 % CI)", "SE", "P", "prediction interval", "τ", "I²", "loci",
+        "exposure", "outcome", "method", "estimand", "effect (95 % CI)", "SE", "P", "prediction interval", "τ", "I²",
+        "loci",
     ]  # fmt: skip
     assert len(grid.rows) == len(run.pooled) == 6
     for cells, row in zip(grid.rows, run.pooled.table.to_dict("records"), strict=True):
         assert [cells[0].text, cells[1].text] == [row["exposure"], row["outcome"]]
-        assert cells[3].value == row["beta"]
-        assert cells[7].value == pytest.approx(np.sqrt(row["tau2"]))
-        assert cells[9].text == "6"
+        assert cells[3].text == "model"
+        assert cells[4].value == row["beta"]
+        assert cells[8].value == pytest.approx(np.sqrt(row["tau2"]))
+        assert cells[10].text == "6"
     local = tables.local_table(run)
     assert len(local.rows) == len(run.local)
     assert [row[0].text for row in local.rows][:2] == ["peak_1", "peak_2"]
@@ -180,7 +183,7 @@ def test_a_record_is_flattened_and_very_long_values_are_cut():
 def test_a_run_with_nothing_but_tables_says_so_and_draws_no_empty_figures(run):
     bare = Run(tasks=TASKS, pooled=run.pooled, local=run.local)
     page = render_page(bare)
-    assert Outline(page).tags.count("figure") == 2
+    assert Outline(page).tags.count("figure") == 4
     assert 'id="loci"' not in page
     assert 'id="ensemble"' not in page
     assert "No file says how it was made." in page

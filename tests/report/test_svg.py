@@ -3,8 +3,10 @@
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
+
 from deepmr.report import style
-from deepmr.report.svg import inline_svg
+from deepmr.report.svg import LARGEST, inline_svg
 
 
 @style.styled
@@ -57,3 +59,16 @@ def test_colours_become_variables_and_numbers_short():
 def test_the_same_figure_gives_the_same_text():
     first, second = (inline_svg(drawing(), prefix="f", alt="") for _ in range(2))
     assert first == second
+
+
+@style.styled
+def test_marks_by_the_thousand_become_a_picture_and_text_stays_text():
+    rng = np.random.default_rng(0)
+    figure = style.new_figure(4.0, 3.0)
+    axes = figure.subplots()
+    axes.scatter(rng.normal(size=8000), rng.normal(size=8000), s=2)
+    axes.set_title("many points")
+    svg = inline_svg(figure, prefix="f", alt="many points")
+    assert len(svg) < LARGEST
+    assert "data:image/png;base64," in svg
+    assert ">many points</text>" in svg

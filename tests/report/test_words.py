@@ -6,6 +6,7 @@ import pytest
 from deepmr.mr import METHODS
 from deepmr.mr.multivariable import METHODS as MULTIVARIABLE
 from deepmr.mr.sensitivity.phrases import effect
+from deepmr.mr.seqlets.plurality import ALL, PLURALITY
 from deepmr.report import words
 
 
@@ -45,7 +46,7 @@ def test_counts_and_long_names():
 
 
 def test_every_method_has_a_name_and_a_meaning():
-    assert set(words.METHOD_NAMES) == set(words.METHOD_MEANINGS) == {*METHODS, *MULTIVARIABLE}
+    assert set(words.METHOD_NAMES) == set(words.METHOD_MEANINGS) == {*METHODS, *MULTIVARIABLE, ALL, PLURALITY}
     assert words.method_name("my_own") == "my_own"
 
 

@@ -1,0 +1,159 @@
+"""Parts of a page made from tables as they are in files."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from deepmr.report import words
+from deepmr.report.content import Cell, Drawing, Grid, Section, number_cell
+from deepmr.report.tables import MAX_ROWS
+
+
+def frame_grid(frame: pd.DataFrame, *, caption: str, most: int = MAX_ROWS) -> Grid:
+    """Return a table of text as a table of the page: numbers short and sortable, effects with their intervals.
+
+    Parameters
+    ----------
+    frame : cells as text or numbers; where it has beta, ci_low and ci_high, these become one column.
+    caption : what it shows.
+    most : rows; of more the first, and the caption says so.
+    """
+    shown = frame.head(most)
+    together = {"beta", "ci_low", "ci_high"} <= set(frame.columns)
+    columns = [name for name in frame.columns if not (together and name in {"ci_low", "ci_high"})]
+    values = {name: _numbers(shown[name]) for name in frame.columns}
+    cells = [_column(name, shown[name], values, together) for name in columns]
+    cut = f" The first {most:,} of {len(frame):,}." if len(frame) > most else ""
+    effect = f"effect ({_level(values)} CI)"
+    titles = [effect if together and name == "beta" else name.replace("_", " ") for name in columns]
+    return Grid(caption=caption + cut, columns=titles, rows=[list(row) for row in zip(*cells, strict=True)])
+
+
+def table_section(
+    frame: pd.DataFrame,
+    *,
+    anchor: str,
+    title: str,
+    caption: str,
+    sentences: tuple[str, ...] = (),
+    drawings: tuple[Drawing, ...] = (),
+    part: Literal["sure", "evidence"] = "evidence",
+) -> Section:
+    """Return a table as a part of the page, with the figures and sentences that belong to it.
+
+    Parameters
+    ----------
+    frame : as for `frame_grid`.
+    caption : what the table shows; the estimand is added where the table has one and it is not said.
+    anchor, title, sentences, drawings, part : those of `Section`.
+    """
+    table = frame_grid(frame, caption=caption)
+    return Section(anchor=anchor, title=title, sentences=sentences, drawings=drawings, tables=(table,), part=part)
+
+
+def _numbers(column: pd.Series) -> np.ndarray | None:
+    """Return a column as numbers, NaN where it is empty; None where it holds anything else."""
+    text = column.astype(str).str.strip()
+    empty = column.isna() | text.str.lower().isin(["", "na", "nan"])
+    values = pd.to_numeric(text.where(~empty), errors="coerce").to_numpy(float)
+    return None if np.isnan(values[~empty.to_numpy(bool)]).any() or empty.all() else values
+
+
+def _level(values: Mapping[str, np.ndarray | None]) -> str:
+    level = values.get("level")
+    return words.percent(float(level[0])) if level is not None and len(level) and np.isfinite(level[0]) else "95 %"
+
+
+def _column(name: str, column: pd.Series, values: Mapping[str, np.ndarray | None], together: bool) -> list[Cell]:
+    numbers = values[name]
+    if together and name == "beta":
+        low, high = values["ci_low"], values["ci_high"]
+        if numbers is not None and low is not None and high is not None:
+            return [
+                Cell(text=words.estimate({"beta": b, "ci_low": lo, "ci_high": hi}), value=float(b))
+                if np.isfinite(b)
+                else Cell(text="–")
+                for b, lo, hi in zip(numbers, low, high, strict=True)
+            ]
+    if numbers is None or name in {"locus", "variant_id", "seqlet"}:
+        texts = ["" if pd.isna(value) else str(value) for value in column]
+        return [Cell(text=_written(name, text)) for text in texts]
+    if name.endswith("pvalue") or name == "fdr":
+        return [number_cell(value, words.pvalue) for value in numbers]
+    known = numbers[np.isfinite(numbers)]
+    if np.all(known == np.round(known)):
+        return [number_cell(value, _whole) for value in numbers]
+    return [number_cell(value) for value in numbers]
+
+
+def _written(name: str, text: str) -> str:
+    """Return a cell as a reader knows it: methods and estimands by their names."""
+    if name == "method":
+        return words.method_name(text)
+    return words.EFFECTS.get(text, text) if name == "estimand" else text
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def threshold_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, ...] = ()) -> Section:
+    """Return how effects move with the choice of instruments as a part of the page.
+
+    Parameters
+    ----------
+    frame : a row a rule, threshold, pair and method, with estimand, beta, ci_low, ci_high and n_loci.
+    name : of the file.
+    drawings : figures that go with it.
+    """
+    said = []
+    for (exposure, outcome, estimand), part in frame.groupby(["exposure", "outcome", "estimand"], sort=False):
+        beta = part["beta"].to_numpy(float)
+        known = beta[np.isfinite(beta)]
+        if len(known):
+            said.append(
+                f"Over {words.count(len(known), 'choice')} of instruments, the effect of {exposure} on {outcome} "
+                f"{words.WHERE[str(estimand)]} lies between {words.number(known.min())} and "
+                f"{words.number(known.max())}."
+            )
+    return table_section(
+        frame,
+        anchor="thresholds",
+        title="Other choices of instruments",
+        caption=f"Effects by the rule that chooses instruments and its threshold ({name}).",
+        sentences=tuple(said),
+        drawings=drawings,
+    )
+
+
+def seqlet_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, ...] = ()) -> Section:
+    """Return which sites carry or contradict the effect as a part of the page.
+
+    Parameters
+    ----------
+    frame : a row a site: exposure, outcome, locus, start, end, beta, ci_low, ci_high, verdict, estimand and what else
+        `deepmr seqlets` writes; those that contradict are listed first.
+    name : of the file.
+    drawings : figures that go with it.
+    """
+    said = []
+    for (exposure, outcome, estimand), part in frame.groupby(["exposure", "outcome", "estimand"], sort=False):
+        counts = part["verdict"].value_counts()
+        against = part.loc[part["verdict"].isin(["contradicts", "disputed"]), "locus"].nunique()
+        listed = ", ".join(f"{verdict} {n:,}" for verdict, n in counts.items())
+        said.append(
+            f"{exposure} → {outcome} {words.WHERE[str(estimand)]}: {words.count(len(part), 'site')} at "
+            f"{words.count(part['locus'].nunique(), 'locus')} ({listed}); at {words.count(against, 'locus')} a site "
+            "acts on the outcome otherwise than the rest."
+        )
+    first = frame["verdict"].map({"contradicts": 0, "disputed": 1}).fillna(2)
+    return table_section(
+        frame.loc[first.sort_values(kind="stable").index],
+        anchor="seqlets",
+        title="Which sites carry the effect",
+        caption=f"Effects of single sites, seqlets ({name}).",
+        sentences=tuple(said),
+        drawings=drawings,
+    )
