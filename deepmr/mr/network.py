@@ -104,7 +104,8 @@ def find_direct_effects(
     Delta method: dG_ij = -dV_ij / V_jj + V_ij dV_jj / V_jj^2, dV = -V dR V, along every direction of the joint
     covariance of R: shared errors of members cancel or add as they do in truth, where intervals put together from the
     marginal ones would be too wide or too narrow. Degrees of freedom by Welch and Satterthwaite. Draws: R plus
-    multivariate t errors, the same directions and degrees of freedom, every draw inverted; percentiles.
+    multivariate t errors, the same directions and degrees of freedom, every draw inverted; percentiles, and P values
+    from the share of draws on the other side of 0, or by the normal tail where there is none.
 
     References
     ----------
@@ -225,8 +226,10 @@ def _columns_of_draws(
     for name, values in (("direct", direct), ("mediated", total - direct)):
         low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
         side = np.minimum(np.mean(values <= 0, axis=0), np.mean(values >= 0, axis=0))
-        columns |= {f"{name}_se": values.std(axis=0, ddof=1), f"{name}_ci_low": low, f"{name}_ci_high": high}
-        columns[f"{name}_pvalue"] = np.minimum(2 * np.maximum(side, 1 / (len(values) + 1)), 1.0)
+        se, least = values.std(axis=0, ddof=1), 1 / (len(values) + 1)
+        columns |= {f"{name}_se": se, f"{name}_ci_low": low, f"{name}_ci_high": high}
+        tail = np.minimum(two_sided(values.mean(axis=0), se), 2 * least)  # where every draw is on one side
+        columns[f"{name}_pvalue"] = np.where(side > 0, np.minimum(2 * np.maximum(side, least), 1.0), tail)
     return columns
 
 
