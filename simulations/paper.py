@@ -1,6 +1,8 @@
 """The study of the DeepMR article, done right: four scenarios, 50 rounds each, five networks a round.
 
-    python simulations/paper.py rounds --out results/paper [--arms main] [--rounds 50] [--processes 2]
+    python simulations/paper.py rounds  --out results/paper [--arms main] [--rounds 50] [--processes 2]
+    python simulations/paper.py measure --out results/paper      # what every method makes of the rounds that are there
+    python simulations/paper.py page    --out results/paper      # the tables and figures of docs/paper.md
 
 Rounds are units: each is computed on one thread, kept in a file of its own, and never computed twice. Stop and start as
 you like. All of `main` takes about four hours of a core.
@@ -18,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from paper_analysis import analyse
+from paper_page import draw_rounds, page
 from paper_rounds import SCENARIOS, Round, read_round, run_round
 
 from deepmr.io.files import atomic_path
@@ -25,6 +28,7 @@ from deepmr.simulate.options import Scenario
 
 log = logging.getLogger(__name__)
 N_ROUNDS = 50
+BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 
 
 # As the published networks were trained, but for AMSGrad and the order of the batches.
@@ -76,6 +80,24 @@ def analyse_rounds(units: list[Round], out: Path, *, processes: int, again: bool
     )
 
 
+def write_page(rows: pd.DataFrame, docs: Path) -> None:
+    """Put the tables between the markers of docs/paper.md and draw its figures."""
+    path = docs / "paper.md"
+    before, rest = path.read_text().split(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n\n{page(rows)}\n{END}{rest.split(END)[1]}")
+    ivw = rows[(rows["method"] == "ivw") & (rows["weights"] == "equal") & (rows["definition"] == "averaged")]
+    for name, chosen, title in (
+        ("paper_model", (ivw["interval"] == "moderated"), "Effect in the model, no labels"),
+        (
+            "paper_calibrated",
+            (ivw["labels"] == "100 x 5") & (ivw["draw"] == 0),
+            "Calibrated on 100 loci x 5 labelled edits",
+        ),
+        ("paper_training_set", (ivw["labels"] == "training set"), "Calibrated on variants that the training set holds"),
+    ):
+        draw_rounds(ivw[chosen], docs / "img" / f"{name}.png", title=title)
+
+
 def _analyse(unit: Round, out: Path) -> str:
     torch.set_num_threads(1)
     rows = analyse(unit, read_round(unit, out), out)
@@ -91,8 +113,11 @@ def _rows_path(unit: Round, out: Path) -> Path:
 def main() -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["rounds", "measure"])
+    parser.add_argument("step", choices=["rounds", "measure", "page"])
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--docs", type=Path, default=Path("docs"), help="folder with paper.md, for its tables and figures"
+    )
     parser.add_argument("--arms", nargs="+", default=["main"])
     parser.add_argument("--again", action="store_true", help="measure rounds anew that have been measured")
     parser.add_argument("--rounds", type=int, default=N_ROUNDS)
@@ -104,7 +129,14 @@ def main() -> None:
     if unknown:
         parser.error(f"no arm is called {', '.join(unknown)}; there are {', '.join(known)}")
     units = [unit for name in arguments.arms for unit in known[name]]
-    if arguments.step == "rounds":
+    if arguments.step == "page":
+        write_page(
+            pd.read_csv(
+                arguments.out / f"{'_'.join(arguments.arms)}.tsv.gz", sep="\t", keep_default_na=False, na_values=[""]
+            ),
+            arguments.docs,
+        )
+    elif arguments.step == "rounds":
         compute_rounds(units, arguments.out, processes=arguments.processes)
     else:
         rows = analyse_rounds(units, arguments.out, processes=arguments.processes, again=arguments.again)

@@ -19,7 +19,7 @@ PUBLISHED = {
     "sequence": {"r2": 0.927, "coverage": 0.14, "local": 0.87, "r_strong": 0.54, "bias_strong": -0.381},
     "both": {"r2": 0.498, "coverage": 0.06, "local": 0.81, "r_strong": np.nan, "bias_strong": -0.915},
 }
-KEY = ("scenario", "method", "estimand", "interval", "weights", "definition", "kind")
+KEY = ("scenario", "method", "estimand", "interval", "labels", "weights", "definition")
 
 
 def summarise(rows: pd.DataFrame, by: Sequence[str] = KEY) -> pd.DataFrame:
@@ -83,35 +83,69 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if len(a) > 2 else np.nan
 
 
-def scenario_table(found: pd.DataFrame, columns: dict[str, Callable[[pd.Series], str]], names: Sequence[str]) -> str:
-    """Return a Markdown table, a row for each of `found`, with these cells after the names."""
-    lines = ["| " + " | ".join([*names, *columns]) + " |", "|" + "---|" * len(names) + "--:|" * len(columns)]
-    for _, row in found.iterrows():
-        cells = [str(row[name]) for name in names] + [cell(row) for cell in columns.values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 COLUMNS: dict[str, Callable[[pd.Series], str]] = {
-    "rounds": lambda r: f"{r['rounds']:.0f}",
     "R2 about the identity": lambda r: f"{r['r2']:.4f}",
-    "covers, global": lambda r: f"{r['coverage']:.2f} ± {r['coverage_mc']:.2f}",
-    "width": lambda r: f"{r['width']:.3f}",
-    "covers, local": lambda r: f"{r['local']:.3f} ± {r['local_mc']:.3f}",
-    "covers a new locus": lambda r: f"{r['new_locus']:.3f}",
+    "interval covers": lambda r: f"{r['coverage']:.2f} ± {r['coverage_mc']:.2f}",
+    "its width": lambda r: f"{r['width']:.3f}",
+    "local covers": lambda r: f"{r['local']:.3f} ± {r['local_mc']:.3f}",
+    "new locus": lambda r: f"{r['new_locus']:.3f}",
     "r, strong": lambda r: f"{r['r_strong']:.3f}",
     "bias, strong": lambda r: f"{r['bias_strong']:+.3f} ± {r['bias_strong_mc']:.3f}",
-    "loci (dropped)": lambda r: f"{r['loci']:.0f} ({r['dropped']:.0f})",
 }
 
 
-def published_table() -> str:
-    """Return the published numbers as a Markdown table."""
-    lines = ["| scenario | R2 | ±2 se covers | local covers | r, strong | bias, strong |", "|---|" + "--:|" * 5]
+def page(rows: pd.DataFrame) -> str:
+    """Return the tables of docs/paper.md as Markdown: the goals, every method, every interval, every budget of labels."""
+    found = summarise(rows)
+    averaged = found[(found["definition"] == "averaged") & (found["weights"] == "equal")]
+    default = averaged[averaged["method"] == "ivw"]
+    model = default[(default["estimand"] == "model") & (default["interval"] == "moderated")]
+    calibrated = default[default["labels"] == "100 x 5"]
+    own = default[default["labels"] == "training set"]
+    lines = [f"Rounds: {', '.join(f'{s} {n}' for s, n in model[['scenario', 'rounds']].itertuples(index=False))}.\n"]
+    lines.append("**The default, IVW**, and the published numbers (robust Egger, ±2 standard errors):\n")
+    lines.append(_beside(model, calibrated, own))
+    for title, part, names in (
+        ("**Every method, effect in the model:**", averaged[averaged["interval"] == "moderated"], ["method"]),
+        ("**Every method, calibrated with 100 loci x 5 edits:**", averaged[averaged["labels"] == "100 x 5"], ["method"]),
+        ("**Intervals of the effect in the model, IVW:**", default[default["estimand"] == "model"], ["interval"]),
+        ("**Labels: loci x edits, or the variants of the training set, IVW:**",
+         default[default["estimand"] == "calibrated"], ["labels"]),
+    ):  # fmt: skip
+        lines.append(f"{title}\n\n{_table(part, ['scenario', *names])}")
+    odd = found[(found["method"] == "ivw") & (found["estimand"] == "model") & (found["interval"] != "mean")]
+    odd = odd[(odd["definition"] != "averaged") | (odd["weights"] != "equal")]
+    lines.append("**IVW against the truth of the released code, and with other weights:**\n")
+    lines.append(_table(odd, ["scenario", "interval", "weights", "definition"]))
+    return "\n".join(lines)
+
+
+def _beside(model: pd.DataFrame, calibrated: pd.DataFrame, own: pd.DataFrame) -> str:
+    """Return a row a scenario and source: published, in the model, calibrated."""
+    lines = ["| scenario | | " + " | ".join(COLUMNS) + " |", "|---|---|" + "--:|" * len(COLUMNS)]
     for scenario in SCENARIOS:
-        row = PUBLISHED[scenario]
-        values = [f"{row[name]:.3g}" if np.isfinite(row[name]) else "-" for name in row]
-        lines.append(f"| {scenario} | " + " | ".join(values) + " |")
+        there = PUBLISHED[scenario]
+        told = (there["r2"], there["coverage"], np.nan, there["local"], np.nan, there["r_strong"], there["bias_strong"])
+        cells = [f"{value:.3g}" if np.isfinite(value) else "-" for value in told]
+        lines.append(f"| {scenario} | published | " + " | ".join(cells) + " |")
+        sources = (
+            ("in the model", model),
+            ("100 loci x 5 labelled edits", calibrated),
+            ("training set's variants", own),
+        )
+        for name, part in sources:
+            for _, row in part[part["scenario"] == scenario].iterrows():
+                lines.append("| | " + name + " | " + " | ".join(cell(row) for cell in COLUMNS.values()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _table(found: pd.DataFrame, names: Sequence[str]) -> str:
+    """Return a Markdown table, a row for each of `found`, with the measures after the names."""
+    order = found.assign(place=found["scenario"].map(SCENARIOS.index)).sort_values("place", kind="stable")
+    lines = ["| " + " | ".join([*names, *COLUMNS]) + " |", "|" + "---|" * len(names) + "--:|" * len(COLUMNS)]
+    for _, row in order.iterrows():
+        cells = [str(row[name]) for name in names] + [cell(row) for cell in COLUMNS.values()]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
