@@ -95,7 +95,7 @@ COLUMNS: dict[str, Callable[[pd.Series], str]] = {
 
 
 def page(rows: pd.DataFrame) -> str:
-    """Return the tables of docs/paper.md as Markdown: the goals, every method, every interval, every budget of labels."""
+    """Return the tables of docs/paper.md as Markdown: the goals, every method, interval and budget of labels."""
     found = summarise(rows)
     averaged = found[(found["definition"] == "averaged") & (found["weights"] == "equal")]
     default = averaged[averaged["method"] == "ivw"]
@@ -107,7 +107,7 @@ def page(rows: pd.DataFrame) -> str:
     lines.append(_beside(model, calibrated, own))
     for title, part, names in (
         ("**Every method, effect in the model:**", averaged[averaged["interval"] == "moderated"], ["method"]),
-        ("**Every method, calibrated with 100 loci x 5 edits:**", averaged[averaged["labels"] == "100 x 5"], ["method"]),
+        ("**Every method, calibrated, 100 loci x 5 edits:**", averaged[averaged["labels"] == "100 x 5"], ["method"]),
         ("**Intervals of the effect in the model, IVW:**", default[default["estimand"] == "model"], ["interval"]),
         ("**Labels: loci x edits, or the variants of the training set, IVW:**",
          default[default["estimand"] == "calibrated"], ["labels"]),
