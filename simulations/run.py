@@ -21,6 +21,7 @@ def main() -> None:
     estimators = ["estimators.py", "--processes", "2", "--out"]
     studies += [engines, [*estimators, str(RESULTS / "estimators")]]
     studies += [[*estimators, str(RESULTS / "direct_effects"), "--multivariable"]]
+    studies.append(["chain.py", "--out", str(RESULTS / "chain")])
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 
