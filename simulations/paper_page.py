@@ -151,7 +151,7 @@ def _table(found: pd.DataFrame, names: Sequence[str]) -> str:
 
 def draw_rounds(rows: pd.DataFrame, out: Path, *, title: str) -> None:
     """Draw every round's effect less the truth against the truth, a panel a scenario."""
-    with styled():
+    with styled:
         figure = Figure(figsize=(7.2, 4.6), layout="constrained")
         figure.suptitle(title, fontsize=10, ha="left", x=0.01)
         axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
