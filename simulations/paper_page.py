@@ -149,33 +149,33 @@ def _table(found: pd.DataFrame, names: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@styled
 def draw_rounds(rows: pd.DataFrame, out: Path, *, title: str) -> None:
     """Draw every round's effect less the truth against the truth, a panel a scenario."""
-    with styled:
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-        figure.suptitle(title, fontsize=10, ha="left", x=0.01)
-        axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
-        for place, scenario in zip(axes, SCENARIOS, strict=True):
-            mine = rows[rows["scenario"] == scenario]
-            error = (mine["beta"] - mine["true"]).to_numpy(float)
-            low, high = ((mine[name] - mine["true"]).to_numpy(float) for name in ("ci_low", "ci_high"))
-            hit = mine["covers"].to_numpy(bool)
-            for mask, colour, label in ((hit, "blue", "covers"), (~hit, "vermillion", "misses")):
-                place.errorbar(
-                    mine["true"][mask],
-                    error[mask],
-                    yerr=[error[mask] - low[mask], high[mask] - error[mask]],
-                    fmt="o",
-                    ms=3,
-                    lw=0.8,
-                    color=PALETTE[colour][0],
-                    label=f"{label}: {int(mask.sum())}",
-                )
-            place.axhline(0, color=PALETTE["ink"][0], lw=0.8)
-            place.set_title(scenario)
-            place.legend(loc="upper left")
-        for place in axes[2:]:
-            place.set_xlabel("true effect, mean over the loci")
-        for place in axes[::2]:
-            place.set_ylabel("estimate - truth")
-        figure.savefig(out, dpi=150)
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    figure.suptitle(title, fontsize=10, ha="left", x=0.01)
+    axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+    for place, scenario in zip(axes, SCENARIOS, strict=True):
+        mine = rows[rows["scenario"] == scenario]
+        error = (mine["beta"] - mine["true"]).to_numpy(float)
+        low, high = ((mine[name] - mine["true"]).to_numpy(float) for name in ("ci_low", "ci_high"))
+        hit = mine["covers"].to_numpy(bool)
+        for mask, colour, label in ((hit, "blue", "covers"), (~hit, "vermillion", "misses")):
+            place.errorbar(
+                mine["true"][mask],
+                error[mask],
+                yerr=[error[mask] - low[mask], high[mask] - error[mask]],
+                fmt="o",
+                ms=3,
+                lw=0.8,
+                color=PALETTE[colour][0],
+                label=f"{label}: {int(mask.sum())}",
+            )
+        place.axhline(0, color=PALETTE["ink"][0], lw=0.8)
+        place.set_title(scenario)
+        place.legend(loc="upper left")
+    for place in axes[2:]:
+        place.set_xlabel("true effect, mean over the loci")
+    for place in axes[::2]:
+        place.set_ylabel("estimate - truth")
+    figure.savefig(out, dpi=150)
