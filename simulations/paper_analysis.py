@@ -1,6 +1,5 @@
 """What the study measures of one round: every method's effect beside the truth of the same loci."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,21 +105,11 @@ def new_locus_coverage(estimates: Estimates, joined: pd.DataFrame, *, weights: s
     home = pd.factorize(joined["locus"])[0] % HALVES
     shares = []
     for half in range(HALVES):
-        pooled = pool_estimates(take(estimates, home == half), weights=weights).table.set_index("method")
+        pooled = pool_estimates(estimates.take(home == half), weights=weights).table.set_index("method")
         other = joined[home != half]
         low, high = (other["method"].map(pooled[name]) for name in ("pi_low", "pi_high"))
         shares.append(other["true"].between(low, high).groupby(other["method"]).mean())
     return sum(shares) / HALVES
-
-
-def take(estimates: Estimates, rows: Sequence[bool] | np.ndarray) -> Estimates:
-    """Return some rows of estimates."""
-    factors = estimates.error_factors
-    return Estimates(
-        table=estimates.table[rows].reset_index(drop=True),
-        skipped=estimates.skipped.iloc[:0],
-        error_factors=None if factors is None else factors[:, rows],
-    )
 
 
 def analyse(unit: Round, effects: RoundEffects, out: Path) -> pd.DataFrame:
@@ -128,7 +117,7 @@ def analyse(unit: Round, effects: RoundEffects, out: Path) -> pd.DataFrame:
     target = targets_of(unit, effects, kind="both")
     stats = pool_members(target.effects)
     estimates = estimate_effects(chosen_instruments(stats, target), methods=METHODS)
-    default = take(estimates, (estimates.table["method"] == "ivw").to_numpy())
+    default = estimates.take((estimates.table["method"] == "ivw").to_numpy())
     rows = [
         judge(member_intervals(estimates), target.truth).assign(interval="moderated"),
         judge(member_intervals(estimates), target.truth, weights="inverse_variance").assign(interval="moderated"),
@@ -162,7 +151,7 @@ def calibrated_rows(
 ) -> pd.DataFrame:
     """Calibrate on labelled edits, every method on the main budget and the default on all, and on the training set."""
     given = labelled_loci(unit, effects, METHODS)
-    alone = replace(given, estimates=take(given.estimates, (given.estimates.table["method"] == "ivw").to_numpy()))
+    alone = replace(given, estimates=given.estimates.take((given.estimates.table["method"] == "ivw").to_numpy()))
     rows = []
     for budget in BUDGETS:
         for draw in range(DRAWS):

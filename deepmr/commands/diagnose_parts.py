@@ -13,7 +13,7 @@ import pandas as pd
 from deepmr import schema
 from deepmr.commands.source import Source, pooled_blocks
 from deepmr.errors import InputError
-from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs
+from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs, take_rows
 from deepmr.ism.calibration import Calibration
 from deepmr.meta import pool_estimates
 from deepmr.mr import METHODS
@@ -89,9 +89,9 @@ def gather(
             rows = np.zeros(len(block.variants), dtype=bool)
             for exposure in tasks:
                 rows |= is_strong(block, exposure=exposure, scale=scales[exposure], selection=lowest)
-            strong.append(_take(block, rows))
+            strong.append(take_rows(block, rows))
             inside = block.variants["locus"].astype(str).isin(drawn).to_numpy(bool)
-            background.append(_take(block, inside))
+            background.append(take_rows(block, inside))
             yield block
 
     totals = locus_totals(watched(stats(description="instruments and controls")), loci=source.loci)
@@ -205,18 +205,6 @@ def _thresholds(
             counts = {"n_loci": len(local), "n_instruments": int(local.table["n"].sum())}
             rows.append({"rule": selection.rule, "threshold": threshold, **{n: row[n] for n in names}, **counts})
     return pd.DataFrame(rows, columns=list(schema.DIAGNOSTICS["thresholds"]))
-
-
-def _take(stats: SummaryStats, rows: np.ndarray) -> SummaryStats:
-    return replace(
-        stats,
-        variants=stats.variants[rows].reset_index(drop=True),
-        beta=stats.beta[rows],
-        se=stats.se[rows],
-        spread=None,
-        error_factors=None if stats.error_factors is None else stats.error_factors[:, rows],
-        n=None,
-    )
 
 
 def read_thresholds(path: Path, frame: pd.DataFrame) -> pd.DataFrame:

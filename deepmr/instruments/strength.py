@@ -297,7 +297,7 @@ def _select(
         for exposure in exposures:
             for (by, source), kept in zip(ways, strong[exposure], strict=True):
                 mask = is_strong(block[by], exposure=exposure, scale=scales[by][exposure], selection=selection)
-                kept.append(_take(block[source], mask))
+                kept.append(take_rows(block[source], mask))
     for exposure in exposures:
         whole = [_concat(kept) for kept in strong.pop(exposure)]
         for outcome in (o for e, o in pairs if e == exposure):
@@ -332,7 +332,14 @@ def _as_instruments(
     )
 
 
-def _take(stats: SummaryStats, rows: Bool[np.ndarray, "variants"]) -> SummaryStats:
+def take_rows(stats: SummaryStats, rows: Bool[np.ndarray, "variants"]) -> SummaryStats:
+    """Return the variants of an ensemble's effects that a boolean mask selects, without what instruments do not need.
+
+    Parameters
+    ----------
+    stats : effects, with the errors that members share.
+    rows : which to keep.
+    """
     return replace(
         stats,
         variants=stats.variants[rows].reset_index(drop=True),
