@@ -82,9 +82,7 @@ def analyse_rounds(units: list[Round], out: Path, *, processes: int, again: bool
 
 def write_page(rows: pd.DataFrame, docs: Path) -> None:
     """Put the tables between the markers of docs/paper.md and draw its figures."""
-    path = docs / "paper.md"
-    before, rest = path.read_text().split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n\n{page(rows)}\n{END}{rest.split(END)[1]}")
+    put_tables(docs / "paper.md", page(rows))
     ivw = rows[(rows["method"] == "ivw") & (rows["weights"] == "equal") & (rows["definition"] == "averaged")]
     for name, chosen, title in (
         ("paper_model", (ivw["interval"] == "moderated"), "Effect in the model, no labels"),
@@ -96,6 +94,12 @@ def write_page(rows: pd.DataFrame, docs: Path) -> None:
         ("paper_training_set", (ivw["labels"] == "training set"), "Calibrated on variants that the training set holds"),
     ):
         draw_rounds(ivw[chosen], docs / "img" / f"{name}.png", title=title)
+
+
+def put_tables(path: Path, tables: str) -> None:
+    """Put tables between the markers of a page."""
+    before, rest = path.read_text().split(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{rest.split(END)[1]}")
 
 
 def _analyse(unit: Round, out: Path) -> str:
