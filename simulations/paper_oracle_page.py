@@ -20,6 +20,7 @@ MEASURES: dict[str, Callable[[pd.Series], str]] = {
     "rmse over loci": lambda r: f"{r['local_rmse']:.3f}",
 }
 FOUND: dict[str, Callable[[pd.Series], str]] = {
+    "rounds": lambda r: f"{r['rounds']:.0f}",
     "loci a round": lambda r: f"{r['loci']:.0f}",
     "mean effect": lambda r: f"{r['beta']:+.4f}",
     "truth": lambda r: f"{r['truth']:.4f}",
@@ -30,12 +31,11 @@ FOUND: dict[str, Callable[[pd.Series], str]] = {
 }
 
 
-def page(oracle: pd.DataFrame, reverse: pd.DataFrame, spacing: pd.DataFrame) -> str:
+def page(oracle: pd.DataFrame, reverse: pd.DataFrame, trained: pd.DataFrame, spacing: pd.DataFrame) -> str:
     """Return the tables of docs/paper_oracle.md as Markdown."""
     errors = oracle_errors(oracle)
     main, default = errors["arm"] == "main", errors["instruments"] == "relative"
     few = errors["method"].isin(["ivw", "wald", "egger"])
-    ways = directions(reverse)
     return "\n".join(
         [
             "**The true functions in place of networks, default instruments:**\n",
@@ -51,7 +51,9 @@ def page(oracle: pd.DataFrame, reverse: pd.DataFrame, spacing: pd.DataFrame) -> 
             "**No effect:**\n",
             _table(errors[(errors["arm"] == "null") & few], ["scenario", "instruments", "method"], MEASURES),
             "**Both directions, members around the true functions:**\n",
-            _table(ways, ["scenario", "direction", "assign"], FOUND),
+            _table(directions(reverse), ["scenario", "direction", "assign"], FOUND),
+            "**Both directions, trained networks:**\n",
+            _table(directions(trained), ["scenario", "direction", "assign"], FOUND),
             "**By the distance of the motifs**, mean effect in the model with its 95 % interval, and the truth:\n",
             _spacing(spacing),
         ]
@@ -89,7 +91,12 @@ def directions(rows: pd.DataFrame) -> pd.DataFrame:
     groups = both.groupby(["scenario", "direction", "assign"], sort=False)
     shares = groups[["found", "covers", "local_found", "local_covers"]]
     mean = groups[["n_loci", "beta", "truth", "found", "covers", "local_found", "local_covers"]].mean()
-    return mean.join(shares.sem().add_suffix("_mc")).rename(columns={"n_loci": "loci"}).reset_index()
+    return (
+        mean.join(shares.sem().add_suffix("_mc"))
+        .assign(rounds=groups.size())
+        .rename(columns={"n_loci": "loci"})
+        .reset_index()
+    )
 
 
 def _mc(values: np.ndarray) -> float:

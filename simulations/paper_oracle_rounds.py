@@ -4,12 +4,13 @@ Loci, gamma and alpha are those of the round of the same scenario and number in 
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from paper_analysis import EXPOSURE, OUTCOME
-from paper_rounds import Round
+from paper_analysis import EXPOSURE, OUTCOME, Target, targets_of
+from paper_rounds import Round, read_round
 
 from deepmr.instruments.direction import Assignment, locus_sizes
 from deepmr.instruments.several import select_several
@@ -119,7 +120,13 @@ def reverse_rows(unit: Round) -> pd.DataFrame:
     return _named(directions(member_stats(given, seed=unit.seed, n_members=unit.n_members), given), unit)
 
 
-def directions(stats: SummaryStats, given: OracleRound) -> pd.DataFrame:
+def trained_rows(unit: Round, folder: Path) -> pd.DataFrame:
+    """Estimate both directions with the networks that a round of `paper.py` has trained."""
+    target = targets_of(unit, read_round(unit, folder), kind="both")
+    return _named(directions(pool_members(target.effects), target), unit)
+
+
+def directions(stats: SummaryStats, given: OracleRound | Target) -> pd.DataFrame:
     """Return a row a direction and assignment: how often intervals leave out 0 and hold the truth."""
     names = list(given.loci.names)
     known = {"scales": effect_scales([stats]), "sizes": locus_sizes([stats], loci=names), "loci": names}

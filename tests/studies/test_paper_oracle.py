@@ -89,6 +89,6 @@ def test_effects_fall_with_the_distance_and_the_page_says_all(study, oracle, rev
     assert (strong["beta"] - strong["truth"]).abs().max() < 0.3
     study["paper_oracle_page"].draw_spacing(table, tmp_path / "spacing.png")
     assert (tmp_path / "spacing.png").stat().st_size > 10_000
-    text = study["paper_oracle_page"].page(oracle, reverse, table)
+    text = study["paper_oracle_page"].page(oracle, reverse, reverse, table)
     assert "nan" not in text.replace("± nan", "")
     assert "TAL1 → GATA | steiger" in text
