@@ -75,7 +75,8 @@ def _cut(seqlets: Seqlets, cuts: dict[int, tuple[int, int]], min_width: int) -> 
         spans = [(int(start[i]), int(end[i]))]
         if i in cuts:
             origin = int(start[i] + end[i]) // 2 - window // 2
-            pieces = _pieces(*spans[0], *(origin + at for at in cuts[i]), min_width)
+            low, high = cuts[i]
+            pieces = _pieces(*spans[0], origin + low, origin + high, min_width)
             shrunk = [_shrink(size[i], a - origin, b - origin) for a, b in pieces if b > a]
             found = [(a + origin, b + origin) for a, b in shrunk if b - a >= min_width]
             spans = found if len(found) > 1 else spans
