@@ -24,7 +24,7 @@ from paper_page import draw_rounds, page
 from paper_rounds import SCENARIOS, Round, read_round, run_round
 
 from deepmr.io.files import atomic_path
-from deepmr.simulate.options import Scenario
+from deepmr.simulate.options import PRESETS, Scenario
 
 log = logging.getLogger(__name__)
 N_ROUNDS = 50
@@ -33,6 +33,7 @@ BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 
 # As the published networks were trained, but for AMSGrad and the order of the batches.
 PUBLISHED_TRAINING = {"learning_rate": 1e-3, "weight_decay": 0.0, "epochs": 100, "batch_size": 1000, "patience": 10}
+STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the confounders, 1 being that of the article
 
 
 def rounds(n: int, like: Round, scenarios: Sequence[Scenario] = SCENARIOS) -> list[Round]:
@@ -46,10 +47,29 @@ def arms(n_rounds: int) -> dict[str, list[Round]]:
     pairs = replace(first, kinds=("both",))
     return {
         "main": rounds(n_rounds, first),
+        "null": rounds(5, replace(pairs, arm="null", changes=PRESETS["null"])),
         "members": rounds(2, replace(pairs, arm="members", n_members=50)),
-        "bootstrap": rounds(10, replace(pairs, arm="bootstrap", training={"resample": True})),
-        "published_training": rounds(5, replace(pairs, arm="published_training", training=PUBLISHED_TRAINING)),
-        "n_train": rounds(3, replace(pairs, arm="n_train", setting="40000", n_train=40_000)),
+        "bootstrap": rounds(3, replace(pairs, arm="bootstrap", training={"resample": True})),
+        "published_training": rounds(2, replace(pairs, arm="published_training", training=PUBLISHED_TRAINING)),
+        "n_train": rounds(2, replace(pairs, arm="n_train", setting="40000", n_train=40_000)),
+        "strength": [
+            unit
+            for strength in STRENGTHS
+            for unit in rounds(
+                2,
+                replace(
+                    pairs,
+                    arm="strength",
+                    setting=f"{strength:g}",
+                    changes={"gamma": 10.0, "confounder_strength": strength},
+                ),
+                ("both",),
+            )
+        ],
+        "varying_confounder": rounds(
+            3, replace(pairs, arm="varying_confounder", changes=PRESETS["varying_confounder"]), ("sequence", "both")
+        ),
+        "graded": rounds(2, replace(pairs, arm="graded", changes=PRESETS["graded"])),
     }
 
 
