@@ -2,10 +2,11 @@
 
     python simulations/paper.py rounds  --out results/paper [--arms main] [--rounds 50] [--processes 2]
     python simulations/paper.py measure --out results/paper      # what every method makes of the rounds that are there
+    python simulations/paper.py measure --out results/paper --measure ablation directions exposure_only
     python simulations/paper.py page    --out results/paper      # the tables and figures of docs/paper.md
 
 Rounds are units: each is computed on one thread, kept in a file of its own, and never computed twice. Stop and start as
-you like. All of `main` takes about four hours of a core.
+you like. All of `main` takes about four hours of a core. Other arms are in `arms`, what is measured of any in `MEASURES`.
 """
 
 import argparse
@@ -19,8 +20,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from paper_ablation import ablate
 from paper_analysis import analyse
 from paper_page import draw_rounds, page
+from paper_parts import by_members, directions, exposure_only, with_bootstrap
 from paper_rounds import SCENARIOS, Round, read_round, run_round
 
 from deepmr.io.files import atomic_path
@@ -28,6 +31,14 @@ from deepmr.simulate.options import PRESETS, Scenario
 
 log = logging.getLogger(__name__)
 N_ROUNDS = 50
+MEASURES = {
+    "effects": analyse,
+    "ablation": ablate,
+    "directions": directions,
+    "exposure_only": exposure_only,
+    "members": by_members,
+    "bootstrap": with_bootstrap,
+}
 BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 
 
@@ -85,19 +96,17 @@ def compute_rounds(units: list[Round], out: Path, *, processes: int) -> None:
             log.info("%d of %d: %s", done, len(left), futures[future].name)
 
 
-def analyse_rounds(units: list[Round], out: Path, *, processes: int, again: bool) -> pd.DataFrame:
+def analyse_rounds(units: list[Round], out: Path, measure: str, *, processes: int, again: bool) -> pd.DataFrame:
     """Measure every round that is there, each once, and return the rows of all."""
     there = [unit for unit in units if (out / f"{unit.name}.npz").exists()]
-    left = [unit for unit in there if again or not _rows_path(unit, out).exists()]
-    log.info("%d rounds of %d are there, %d of them to measure", len(there), len(units), len(left))
+    left = [unit for unit in there if again or not _rows_path(unit, out, measure).exists()]
+    log.info("%s: %d rounds of %d are there, %d of them to measure", measure, len(there), len(units), len(left))
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done, future in enumerate(as_completed([pool.submit(_analyse, unit, out) for unit in left]), start=1):
+        futures = [pool.submit(_analyse, unit, out, measure) for unit in left]
+        for done, future in enumerate(as_completed(futures), start=1):
             log.info("%d of %d: %s", done, len(left), future.result())
-    return pd.concat(
-        [pd.read_csv(_rows_path(unit, out), sep="\t", keep_default_na=False, na_values=[""]) for unit in there],
-        ignore_index=True,
-    )
+    return pd.concat([_read_rows(_rows_path(unit, out, measure)) for unit in there], ignore_index=True)
 
 
 def write_page(rows: pd.DataFrame, docs: Path) -> None:
@@ -118,16 +127,20 @@ def write_page(rows: pd.DataFrame, docs: Path) -> None:
         draw_rounds(ivw[chosen], docs / "img" / f"{name}.png", title=title)
 
 
-def _analyse(unit: Round, out: Path) -> str:
+def _analyse(unit: Round, out: Path, measure: str) -> str:
     torch.set_num_threads(1)
-    rows = analyse(unit, read_round(unit, out), out)
-    with atomic_path(_rows_path(unit, out)) as temporary:
+    rows = MEASURES[measure](unit, read_round(unit, out), out)
+    with atomic_path(_rows_path(unit, out, measure)) as temporary:
         rows.to_csv(temporary, sep="\t", index=False, float_format="%.7g")
     return unit.name
 
 
-def _rows_path(unit: Round, out: Path) -> Path:
-    return out / f"{unit.name}.tsv"
+def _rows_path(unit: Round, out: Path, measure: str) -> Path:
+    return out / (f"{unit.name}.tsv" if measure == "effects" else f"{unit.name}.{measure}.tsv")
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
 
 
 def main() -> None:
@@ -139,6 +152,7 @@ def main() -> None:
         "--docs", type=Path, default=Path("docs"), help="folder with paper.md, for its tables and figures"
     )
     parser.add_argument("--arms", nargs="+", default=["main"])
+    parser.add_argument("--measure", nargs="+", default=["effects"], choices=list(MEASURES))
     parser.add_argument("--again", action="store_true", help="measure rounds anew that have been measured")
     parser.add_argument("--rounds", type=int, default=N_ROUNDS)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
@@ -150,17 +164,14 @@ def main() -> None:
         parser.error(f"no arm is called {', '.join(unknown)}; there are {', '.join(known)}")
     units = [unit for name in arguments.arms for unit in known[name]]
     if arguments.step == "page":
-        write_page(
-            pd.read_csv(
-                arguments.out / f"{'_'.join(arguments.arms)}.tsv.gz", sep="\t", keep_default_na=False, na_values=[""]
-            ),
-            arguments.docs,
-        )
+        write_page(_read_rows(arguments.out / "main.tsv.gz"), arguments.docs)
     elif arguments.step == "rounds":
         compute_rounds(units, arguments.out, processes=arguments.processes)
     else:
-        rows = analyse_rounds(units, arguments.out, processes=arguments.processes, again=arguments.again)
-        rows.to_csv(arguments.out / f"{'_'.join(arguments.arms)}.tsv.gz", sep="\t", index=False)
+        for measure in arguments.measure:
+            rows = analyse_rounds(units, arguments.out, measure, processes=arguments.processes, again=arguments.again)
+            name = "_".join(arguments.arms) + ("" if measure == "effects" else f".{measure}")
+            rows.to_csv(arguments.out / f"{name}.tsv.gz", sep="\t", index=False)
 
 
 if __name__ == "__main__":
