@@ -6,7 +6,7 @@
     python simulations/paper.py page    --out results/paper      # the tables and figures of docs/paper.md
 
 Rounds are units: each is computed on one thread, kept in a file of its own, and never computed twice. Stop and start as
-you like. All of `main` takes about four hours of a core. Other arms are in `arms`, what is measured of any in `MEASURES`.
+you like. All of `main` takes about four hours of a core. Other arms are in `arms`, what is measured in `MEASURES`.
 """
 
 import argparse
