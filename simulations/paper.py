@@ -22,9 +22,9 @@ import pandas as pd
 import torch
 from paper_ablation import ablate
 from paper_analysis import analyse
-from paper_page import draw_rounds, page
 from paper_parts import by_members, directions, exposure_only, with_bootstrap
-from paper_rounds import SCENARIOS, Round, read_round, run_round
+from paper_rounds import SCENARIOS, Round, read_round, read_rows, run_round
+from paper_write import write_pages
 
 from deepmr.io.files import atomic_path
 from deepmr.simulate.options import PRESETS, Scenario
@@ -39,7 +39,6 @@ MEASURES = {
     "members": by_members,
     "bootstrap": with_bootstrap,
 }
-BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 
 
 # As the published networks were trained, but for AMSGrad and the order of the batches.
@@ -106,25 +105,7 @@ def analyse_rounds(units: list[Round], out: Path, measure: str, *, processes: in
         futures = [pool.submit(_analyse, unit, out, measure) for unit in left]
         for done, future in enumerate(as_completed(futures), start=1):
             log.info("%d of %d: %s", done, len(left), future.result())
-    return pd.concat([_read_rows(_rows_path(unit, out, measure)) for unit in there], ignore_index=True)
-
-
-def write_page(rows: pd.DataFrame, docs: Path) -> None:
-    """Put the tables between the markers of docs/paper.md and draw its figures."""
-    path = docs / "paper.md"
-    before, rest = path.read_text().split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n\n{page(rows)}\n{END}{rest.split(END)[1]}")
-    ivw = rows[(rows["method"] == "ivw") & (rows["weights"] == "equal") & (rows["definition"] == "averaged")]
-    for name, chosen, title in (
-        ("paper_model", (ivw["interval"] == "moderated"), "Effect in the model, no labels"),
-        (
-            "paper_calibrated",
-            (ivw["labels"] == "100 x 5") & (ivw["draw"] == 0),
-            "Calibrated on 100 loci x 5 labelled edits",
-        ),
-        ("paper_training_set", (ivw["labels"] == "training set"), "Calibrated on variants that the training set holds"),
-    ):
-        draw_rounds(ivw[chosen], docs / "img" / f"{name}.png", title=title)
+    return pd.concat([read_rows(_rows_path(unit, out, measure)) for unit in there], ignore_index=True)
 
 
 def _analyse(unit: Round, out: Path, measure: str) -> str:
@@ -137,10 +118,6 @@ def _analyse(unit: Round, out: Path, measure: str) -> str:
 
 def _rows_path(unit: Round, out: Path, measure: str) -> Path:
     return out / (f"{unit.name}.tsv" if measure == "effects" else f"{unit.name}.{measure}.tsv")
-
-
-def _read_rows(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
 
 
 def main() -> None:
@@ -164,7 +141,7 @@ def main() -> None:
         parser.error(f"no arm is called {', '.join(unknown)}; there are {', '.join(known)}")
     units = [unit for name in arguments.arms for unit in known[name]]
     if arguments.step == "page":
-        write_page(_read_rows(arguments.out / "main.tsv.gz"), arguments.docs)
+        write_pages(arguments.out, arguments.docs)
     elif arguments.step == "rounds":
         compute_rounds(units, arguments.out, processes=arguments.processes)
     else:
