@@ -187,6 +187,20 @@ class SummaryStats:
         if self.error_factors is not None:
             checks.shape("error_factors", self.error_factors, (self.error_factors.shape[0], *expected))
 
+    def take(self, rows: Bool[np.ndarray, "variants"]) -> "SummaryStats":
+        """Return the variants that a boolean mask selects."""
+        factors = None if self.error_factors is None else self.error_factors[:, rows]
+        spread, n = (None if values is None else values[rows] for values in (self.spread, self.n))
+        return replace(
+            self,
+            variants=self.variants[rows].reset_index(drop=True),
+            beta=self.beta[rows],
+            se=self.se[rows],
+            spread=spread,
+            error_factors=factors,
+            n=n,
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row a variant with `<trait>_beta` and `<trait>_se`."""
         frame = self.variants.copy()

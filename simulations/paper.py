@@ -2,10 +2,11 @@
 
     python simulations/paper.py rounds  --out results/paper [--arms main] [--rounds 50] [--processes 2]
     python simulations/paper.py measure --out results/paper      # what every method makes of the rounds that are there
+    python simulations/paper.py measure --out results/paper --measure ablation directions exposure_only
     python simulations/paper.py page    --out results/paper      # the tables and figures of docs/paper.md
 
 Rounds are units: each is computed on one thread, kept in a file of its own, and never computed twice. Stop and start as
-you like. All of `main` takes about four hours of a core.
+you like. All of `main` takes about four hours of a core. Other arms are in `arms`, what is measured in `MEASURES`.
 """
 
 import argparse
@@ -19,20 +20,30 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from paper_ablation import ablate
 from paper_analysis import analyse
-from paper_page import draw_rounds, page
-from paper_rounds import SCENARIOS, Round, read_round, run_round
+from paper_parts import by_members, directions, exposure_only, with_bootstrap
+from paper_rounds import SCENARIOS, Round, read_round, read_rows, run_round
+from paper_write import write_pages
 
 from deepmr.io.files import atomic_path
-from deepmr.simulate.options import Scenario
+from deepmr.simulate.options import PRESETS, Scenario
 
 log = logging.getLogger(__name__)
 N_ROUNDS = 50
-BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
+MEASURES = {
+    "effects": analyse,
+    "ablation": ablate,
+    "directions": directions,
+    "exposure_only": exposure_only,
+    "members": by_members,
+    "bootstrap": with_bootstrap,
+}
 
 
 # As the published networks were trained, but for AMSGrad and the order of the batches.
 PUBLISHED_TRAINING = {"learning_rate": 1e-3, "weight_decay": 0.0, "epochs": 100, "batch_size": 1000, "patience": 10}
+STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the confounders, 1 being that of the article
 
 
 def rounds(n: int, like: Round, scenarios: Sequence[Scenario] = SCENARIOS) -> list[Round]:
@@ -46,10 +57,29 @@ def arms(n_rounds: int) -> dict[str, list[Round]]:
     pairs = replace(first, kinds=("both",))
     return {
         "main": rounds(n_rounds, first),
+        "null": rounds(5, replace(pairs, arm="null", changes=PRESETS["null"])),
         "members": rounds(2, replace(pairs, arm="members", n_members=50)),
-        "bootstrap": rounds(10, replace(pairs, arm="bootstrap", training={"resample": True})),
-        "published_training": rounds(5, replace(pairs, arm="published_training", training=PUBLISHED_TRAINING)),
-        "n_train": rounds(3, replace(pairs, arm="n_train", setting="40000", n_train=40_000)),
+        "bootstrap": rounds(3, replace(pairs, arm="bootstrap", training={"resample": True})),
+        "published_training": rounds(2, replace(pairs, arm="published_training", training=PUBLISHED_TRAINING)),
+        "n_train": rounds(2, replace(pairs, arm="n_train", setting="40000", n_train=40_000)),
+        "strength": [
+            unit
+            for strength in STRENGTHS
+            for unit in rounds(
+                2,
+                replace(
+                    pairs,
+                    arm="strength",
+                    setting=f"{strength:g}",
+                    changes={"gamma": 10.0, "confounder_strength": strength},
+                ),
+                ("both",),
+            )
+        ],
+        "varying_confounder": rounds(
+            3, replace(pairs, arm="varying_confounder", changes=PRESETS["varying_confounder"]), ("sequence", "both")
+        ),
+        "graded": rounds(2, replace(pairs, arm="graded", changes=PRESETS["graded"])),
     }
 
 
@@ -65,53 +95,29 @@ def compute_rounds(units: list[Round], out: Path, *, processes: int) -> None:
             log.info("%d of %d: %s", done, len(left), futures[future].name)
 
 
-def analyse_rounds(units: list[Round], out: Path, *, processes: int, again: bool) -> pd.DataFrame:
+def analyse_rounds(units: list[Round], out: Path, measure: str, *, processes: int, again: bool) -> pd.DataFrame:
     """Measure every round that is there, each once, and return the rows of all."""
     there = [unit for unit in units if (out / f"{unit.name}.npz").exists()]
-    left = [unit for unit in there if again or not _rows_path(unit, out).exists()]
-    log.info("%d rounds of %d are there, %d of them to measure", len(there), len(units), len(left))
+    left = [unit for unit in there if again or not _rows_path(unit, out, measure).exists()]
+    log.info("%s: %d rounds of %d are there, %d of them to measure", measure, len(there), len(units), len(left))
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done, future in enumerate(as_completed([pool.submit(_analyse, unit, out) for unit in left]), start=1):
+        futures = [pool.submit(_analyse, unit, out, measure) for unit in left]
+        for done, future in enumerate(as_completed(futures), start=1):
             log.info("%d of %d: %s", done, len(left), future.result())
-    return pd.concat(
-        [pd.read_csv(_rows_path(unit, out), sep="\t", keep_default_na=False, na_values=[""]) for unit in there],
-        ignore_index=True,
-    )
+    return pd.concat([read_rows(_rows_path(unit, out, measure)) for unit in there], ignore_index=True)
 
 
-def write_page(rows: pd.DataFrame, docs: Path) -> None:
-    """Put the tables between the markers of docs/paper.md and draw its figures."""
-    put_tables(docs / "paper.md", page(rows))
-    ivw = rows[(rows["method"] == "ivw") & (rows["weights"] == "equal") & (rows["definition"] == "averaged")]
-    for name, chosen, title in (
-        ("paper_model", (ivw["interval"] == "moderated"), "Effect in the model, no labels"),
-        (
-            "paper_calibrated",
-            (ivw["labels"] == "100 x 5") & (ivw["draw"] == 0),
-            "Calibrated on 100 loci x 5 labelled edits",
-        ),
-        ("paper_training_set", (ivw["labels"] == "training set"), "Calibrated on variants that the training set holds"),
-    ):
-        draw_rounds(ivw[chosen], docs / "img" / f"{name}.png", title=title)
-
-
-def put_tables(path: Path, tables: str) -> None:
-    """Put tables between the markers of a page."""
-    before, rest = path.read_text().split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{rest.split(END)[1]}")
-
-
-def _analyse(unit: Round, out: Path) -> str:
+def _analyse(unit: Round, out: Path, measure: str) -> str:
     torch.set_num_threads(1)
-    rows = analyse(unit, read_round(unit, out), out)
-    with atomic_path(_rows_path(unit, out)) as temporary:
+    rows = MEASURES[measure](unit, read_round(unit, out), out)
+    with atomic_path(_rows_path(unit, out, measure)) as temporary:
         rows.to_csv(temporary, sep="\t", index=False, float_format="%.7g")
     return unit.name
 
 
-def _rows_path(unit: Round, out: Path) -> Path:
-    return out / f"{unit.name}.tsv"
+def _rows_path(unit: Round, out: Path, measure: str) -> Path:
+    return out / (f"{unit.name}.tsv" if measure == "effects" else f"{unit.name}.{measure}.tsv")
 
 
 def main() -> None:
@@ -123,6 +129,7 @@ def main() -> None:
         "--docs", type=Path, default=Path("docs"), help="folder with paper.md, for its tables and figures"
     )
     parser.add_argument("--arms", nargs="+", default=["main"])
+    parser.add_argument("--measure", nargs="+", default=["effects"], choices=list(MEASURES))
     parser.add_argument("--again", action="store_true", help="measure rounds anew that have been measured")
     parser.add_argument("--rounds", type=int, default=N_ROUNDS)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
@@ -134,17 +141,14 @@ def main() -> None:
         parser.error(f"no arm is called {', '.join(unknown)}; there are {', '.join(known)}")
     units = [unit for name in arguments.arms for unit in known[name]]
     if arguments.step == "page":
-        write_page(
-            pd.read_csv(
-                arguments.out / f"{'_'.join(arguments.arms)}.tsv.gz", sep="\t", keep_default_na=False, na_values=[""]
-            ),
-            arguments.docs,
-        )
+        write_pages(arguments.out, arguments.docs)
     elif arguments.step == "rounds":
         compute_rounds(units, arguments.out, processes=arguments.processes)
     else:
-        rows = analyse_rounds(units, arguments.out, processes=arguments.processes, again=arguments.again)
-        rows.to_csv(arguments.out / f"{'_'.join(arguments.arms)}.tsv.gz", sep="\t", index=False)
+        for measure in arguments.measure:
+            rows = analyse_rounds(units, arguments.out, measure, processes=arguments.processes, again=arguments.again)
+            name = "_".join(arguments.arms) + ("" if measure == "effects" else f".{measure}")
+            rows.to_csv(arguments.out / f"{name}.tsv.gz", sep="\t", index=False)
 
 
 if __name__ == "__main__":

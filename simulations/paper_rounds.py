@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
@@ -131,7 +132,7 @@ def run_round(unit: Round, out: Path) -> None:
         n_workers=1,
     )
     members = trained.metrics[trained.metrics["member"] != "ensemble"]
-    explained = members.pivot(index="member", columns="task", values="r2")[list(TASKS)]
+    explained = members.pivot_table(index="member", columns="task", values="r2")[list(TASKS)]
     test = _effects(trained.ensemble, unit.loci("test", kinds=unit.kinds))
     calibration = _effects(trained.ensemble, unit.loci("calibration", kinds=("both",)))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +166,11 @@ def read_round(unit: Round, out: Path) -> RoundEffects:
             return RoundEffects(**arrays)
     except (OSError, zipfile.BadZipFile) as error:
         raise FileNotFoundError(f"{out / unit.name}.npz: not there yet, or not whole") from error
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read rows that the study measured."""
+    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
 
 
 def member_effects(loci: SimulatedLoci, delta: Float[np.ndarray, "members loci edits tasks"]) -> MemberEffects:

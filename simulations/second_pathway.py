@@ -268,7 +268,7 @@ def draw(table: pd.DataFrame, tests: pd.DataFrame, out: Path) -> None:
         (third, "how often"),
     ):
         axes.set_title(title, loc="left", fontsize=10)
-        axes.set_xlabel("direct effect of the second motif (units of alpha)")
+        axes.set_xlabel("direct effect of the second motif")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=7)
     for axes in (second, third):

@@ -14,7 +14,7 @@ from deepmr import checks
 from deepmr.commands.calibrations import read_calibrations
 from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError
-from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs, take_rows
+from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs
 from deepmr.io.fasta import read_fasta
 from deepmr.io.files import atomic_path
 from deepmr.io.labelled_calibration import write_labelled_calibration
@@ -197,7 +197,7 @@ def _bootstrap(path: Path, levels: Calibration | None, labels: LabelledEdits) ->
 def _at_labelled_loci(labels: LabelledEdits, blocks: Sequence[SummaryStats]) -> list[SummaryStats]:
     """Return the effects at labelled loci."""
     wanted = set(labels.variants["locus"])
-    return [take_rows(block, block.variants["locus"].astype(str).isin(wanted).to_numpy()) for block in blocks]
+    return [block.take(block.variants["locus"].astype(str).isin(wanted).to_numpy()) for block in blocks]
 
 
 def _matched(labels: LabelledEdits, own: Sequence[SummaryStats], loci: Sequence[str]) -> Int[np.ndarray, "edits"]:

@@ -13,7 +13,7 @@ import pandas as pd
 from deepmr import schema
 from deepmr.commands.source import Source, pooled_blocks
 from deepmr.errors import InputError
-from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs, take_rows
+from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs
 from deepmr.ism.calibration import Calibration
 from deepmr.meta import pool_estimates
 from deepmr.mr import METHODS
@@ -89,9 +89,9 @@ def gather(
             rows = np.zeros(len(block.variants), dtype=bool)
             for exposure in tasks:
                 rows |= is_strong(block, exposure=exposure, scale=scales[exposure], selection=lowest)
-            strong.append(take_rows(block, rows))
+            strong.append(block.take(rows))
             inside = block.variants["locus"].astype(str).isin(drawn).to_numpy(bool)
-            background.append(take_rows(block, inside))
+            background.append(block.take(inside))
             yield block
 
     totals = locus_totals(watched(stats(description="instruments and controls")), loci=source.loci)

@@ -18,7 +18,6 @@ from deepmr.instruments.gwas import (
     evidence,
     gwas_instruments,
     is_significant,
-    take_variants,
 )
 from deepmr.instruments.ld import add_correlation, ld_matrix
 from deepmr.instruments.matching import Match
@@ -149,7 +148,7 @@ def prepare(
     counts["clumped_by"] = how
     if clumps is not None:
         lost.append(clumps.dropped.assign(file="+".join(names)))
-        stats = take_variants(stats, clumps.kept)
+        stats = stats.take(clumps.kept)
     error_corr = _error_corr(exposures, outcome, gwas)
     instruments = gwas_instruments(stats, exposures=names, outcome=outcome.trait, error_corr=error_corr)
     if gwas.correlation == "panel" and panel is not None:
@@ -178,7 +177,7 @@ def _significant(
             f"no variant is significant for {'+'.join(exposures)}: none of {len(rows)} has {significance(gwas)}"
             + (f"; P values were read from {' and '.join(columns)}" if columns else "")
         )
-    stats = take_variants(stats, rows)
+    stats = stats.take(rows)
     for trait in exposures:
         check_evidence(stats, trait, p_threshold=gwas.p_threshold)
     return stats
@@ -269,7 +268,7 @@ def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> 
     stats = exposures[0].stats
     rows = np.zeros(len(stats.variants), dtype=bool)
     rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(int))] = True
-    stats = take_variants(stats, rows)
+    stats = stats.take(rows)
     for other in (*exposures[1:], outcome):
         stats = _aligned(stats, other, gwas).stats
     found = estimate_error_corr(stats)

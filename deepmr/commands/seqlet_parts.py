@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from deepmr import schema
+from deepmr.instruments.composites import split_composites
 from deepmr.instruments.families import group_seqlets
 from deepmr.instruments.seqlets import DEFAULT as SEGMENTATION
 from deepmr.instruments.seqlets import Segmentation, Seqlets, assign_seqlets, concat_seqlets, find_seqlets, lay_out
@@ -90,7 +91,7 @@ def analyse_seqlets(
             yield block
 
     (given,) = select_pairs(watched(), pairs=[(exposure, outcome)], scales=scales, loci=list(loci), selection=selection)
-    seqlets = concat_seqlets(parts)
+    seqlets = split_composites(concat_seqlets(parts), min_width=segmentation.min_width)
     family, label = group_seqlets(seqlets), assign_seqlets(given, seqlets)
     collapsed = collapse(given, label)
     mine = family[collapsed.label]

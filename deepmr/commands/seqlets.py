@@ -198,17 +198,21 @@ def _save(drawn: Figure, path: Path) -> None:
 def _summary(found: SeqletAnalysis) -> dict[str, object]:
     table, between, estimates = found.table, found.between, found.estimates.table
     several = between.n_seqlets > 1
-    medians = estimates.groupby("method")["beta"].median()
-    shown = found.family_table.head(SHOWN)[["sequence", "n_loci", "beta", "contrast", "verdict"]]
+    shown = found.family_table.head(SHOWN)[["sequence", "n_loci", "n_compared", "beta", "contrast", "verdict"]]
+    rows = shown.astype(object).where(shown.notna(), "-").to_dict(orient="records")
     return {
         "loci": len(found.instruments.loci),
+        "loci_without_seqlet": len(found.instruments.loci) - table["locus"].nunique(),
         "seqlets_found": len(table),
         "instruments_outside": int((found.label < 0).sum()),
         "loci_with_several": int(several.sum()),
         "heterogeneous": int((between.q_pvalue[several] < 1 - found.estimates.table["level"].iloc[0]).sum()),
-        "verdicts": table["verdict"].value_counts().to_dict(),
-        "families": shown.to_dict(orient="records"),
-        "median_beta": {name: float(value) for name, value in medians.items()},
+        "verdicts": [f"{n} {word}" for word, n in table["verdict"].value_counts().items()],
+        "families": rows,
+        "effects": [
+            {"method": name, "loci": len(part), "median_beta": float(part["beta"].median())}
+            for name, part in estimates.groupby("method", sort=False)
+        ],
         "estimand": found.instruments.estimand,
         "note": MODEL + UNCALIBRATED,
     }

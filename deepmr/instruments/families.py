@@ -1,7 +1,7 @@
 """Families of seqlets: which of them, over all loci, look like sites of one factor."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from deepmr import checks
 from deepmr.instruments.seqlets import Seqlets
@@ -9,7 +9,9 @@ from deepmr.instruments.seqlets import Seqlets
 SHIFT = 12  # most positions that two patterns are moved against each other
 
 
-def group_seqlets(seqlets: Seqlets, *, similarity: float = 0.6, most: int = 200) -> Int[np.ndarray, "seqlets"]:
+def group_seqlets(
+    seqlets: Seqlets, *, similarity: float = 0.6, most: int = 200, leads: Bool[np.ndarray, "seqlets"] | None = None
+) -> Int[np.ndarray, "seqlets"]:
     """Group seqlets whose patterns of effects on the exposure are alike, on either strand.
 
     Parameters
@@ -17,6 +19,7 @@ def group_seqlets(seqlets: Seqlets, *, similarity: float = 0.6, most: int = 200)
     seqlets : with their patterns.
     similarity : correlation from which on a seqlet joins a family, above 0 and at most 1.
     most : largest number of families; what is left then belongs to none.
+    leads : those that lead a family before any other does; None for all.
 
     Returns
     -------
@@ -32,24 +35,36 @@ def group_seqlets(seqlets: Seqlets, *, similarity: float = 0.6, most: int = 200)
     """
     checks.positive("similarity", np.array([similarity]))
     checks.at_least("most", most, 1)
-    units = _units(seqlets.pattern)
-    # The other strand of a pattern is its reverse: bases in reverse order are their complements.
-    strands = np.stack([units, units[:, ::-1, ::-1]], axis=1)
+    strands = strands_of(seqlets.pattern)
+    units = strands[:, 0]
     family = np.full(len(seqlets), -1)
     strength = np.sqrt(np.sum(seqlets.pattern**2, axis=(1, 2)))
+    first = strength if leads is None else np.where(leads, strength + strength.max(initial=0.0), strength)
     for number in range(most):
         free = np.flatnonzero((family < 0) & (strength > 0))
         if not len(free):
             break
         here = strands[free]
-        cosine, best = _compare(here, units[free[np.argmax(strength[free])]])
+        cosine, best = compare(here, units[free[np.argmax(first[free])]])
         joined = cosine >= similarity
         if joined.sum() > 1:
-            moved = _aligned(here[joined], best[joined])
+            moved = align(here[joined], best[joined])
             mean = np.average(moved, axis=0, weights=strength[free][joined])
-            joined |= _compare(here, mean / np.linalg.norm(mean))[0] >= similarity
+            joined |= compare(here, mean / np.linalg.norm(mean))[0] >= similarity
         family[free[joined]] = number
     return family
+
+
+def strands_of(pattern: Float[np.ndarray, "seqlets window 4"]) -> Float[np.ndarray, "seqlets 2 window 4"]:
+    """Return patterns of length 1, less the mean over bases, as they are and as the other strand reads them.
+
+    Parameters
+    ----------
+    pattern : effects by position and base.
+    """
+    units = _units(pattern)
+    # The other strand of a pattern is its reverse: bases in reverse order are their complements.
+    return np.stack([units, units[:, ::-1, ::-1]], axis=1)
 
 
 def _units(pattern: Float[np.ndarray, "seqlets window 4"]) -> Float[np.ndarray, "seqlets window 4"]:
@@ -59,10 +74,16 @@ def _units(pattern: Float[np.ndarray, "seqlets window 4"]) -> Float[np.ndarray, 
     return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
 
 
-def _compare(
+def compare(
     strands: Float[np.ndarray, "seqlets 2 window 4"], lead: Float[np.ndarray, "window 4"]
 ) -> tuple[Float[np.ndarray, "seqlets"], Int[np.ndarray, "seqlets"]]:
-    """Return the largest cosine with the lead over strands and shifts, and the number of both where it is reached."""
+    """Return the largest cosine with the lead over strands and shifts, and the number of both where it is reached.
+
+    Parameters
+    ----------
+    strands : from `strands_of`.
+    lead : a pattern of length 1.
+    """
     window, count = lead.shape[0], len(strands)
     padded = np.pad(lead, ((SHIFT, SHIFT), (0, 0)))
     moved = np.stack([padded[s : s + window].ravel() for s in range(2 * SHIFT + 1)], axis=1)
@@ -71,10 +92,16 @@ def _compare(
     return cosines[np.arange(count), best], best
 
 
-def _aligned(
+def align(
     strands: Float[np.ndarray, "seqlets 2 window 4"], best: Int[np.ndarray, "seqlets"]
 ) -> Float[np.ndarray, "seqlets window 4"]:
-    """Move each pattern to where it fits the lead best, on the strand that fits."""
+    """Move each pattern to where it fits the lead best, on the strand that fits.
+
+    Parameters
+    ----------
+    strands : from `strands_of`.
+    best : numbers of strand and shift, from `compare` with the lead.
+    """
     strand, shift = np.divmod(best, 2 * SHIFT + 1)
     row = np.arange(len(best))
     wide = np.pad(strands[row, strand], ((0, 0), (SHIFT, SHIFT), (0, 0)))

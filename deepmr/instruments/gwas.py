@@ -156,24 +156,6 @@ def gwas_instruments(
     )
 
 
-def take_variants(stats: SummaryStats, rows: Bool[np.ndarray, "variants"]) -> SummaryStats:
-    """Return the variants that a boolean mask selects.
-
-    Parameters
-    ----------
-    stats : effects without shared errors.
-    rows : which to keep.
-    """
-    return SummaryStats(
-        variants=stats.variants[rows].reset_index(drop=True),
-        traits=stats.traits,
-        beta=stats.beta[rows],
-        se=stats.se[rows],
-        n=None if stats.n is None else stats.n[rows],
-        estimand=stats.estimand,
-    )
-
-
 def estimate_error_corr(stats: SummaryStats, *, max_z: float = 1.96) -> ErrorCorrelation:
     """Estimate the correlation of the errors of traits, as overlapping samples make it, from variants without effect.
 

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.instruments.direction import Assignment, LocusSizes, is_own, precedence
-from deepmr.instruments.strength import DEFAULT, EffectScale, Selection, _concat, is_strong, take_rows
+from deepmr.instruments.strength import DEFAULT, EffectScale, Selection, _concat, is_strong
 from deepmr.types import Instruments, SummaryStats
 
 Model = tuple[tuple[str, ...], str]  # exposures, and the outcome
@@ -77,7 +77,7 @@ def select_several(
         strong = np.column_stack(
             [is_strong(block, exposure=name, scale=scales[name], selection=selection) for name in names]
         )
-        parts.append(take_rows(block, np.asarray(strong.any(axis=1))))
+        parts.append(block.take(np.asarray(strong.any(axis=1))))
         marks.append(strong[strong.any(axis=1)])
     whole, strong = _concat(parts), np.concatenate(marks)
     number = pd.Index(loci).get_indexer(pd.Index(whole.variants["locus"].astype(str)))
@@ -93,7 +93,7 @@ def select_several(
         if sizes is not None and assign != "none":
             kept = rows & is_own(whole, exposures=exposures, outcome=outcome, sizes=sizes, order=order, assign=assign)
         yield Chosen(
-            instruments=_packed(take_rows(whole, kept), exposures=exposures, outcome=outcome, scales=scales, loci=loci),
+            instruments=_packed(whole.take(kept), exposures=exposures, outcome=outcome, scales=scales, loci=loci),
             strong=np.bincount(number[rows], minlength=len(loci)),
         )
 

@@ -297,7 +297,7 @@ def _select(
         for exposure in exposures:
             for (by, source), kept in zip(ways, strong[exposure], strict=True):
                 mask = is_strong(block[by], exposure=exposure, scale=scales[by][exposure], selection=selection)
-                kept.append(take_rows(block[source], mask))
+                kept.append(block[source].take(mask))
     for exposure in exposures:
         whole = [_concat(kept) for kept in strong.pop(exposure)]
         for outcome in (o for e, o in pairs if e == exposure):
@@ -332,25 +332,6 @@ def _as_instruments(
     )
 
 
-def take_rows(stats: SummaryStats, rows: Bool[np.ndarray, "variants"]) -> SummaryStats:
-    """Return the variants of an ensemble's effects that a boolean mask selects, without what instruments do not need.
-
-    Parameters
-    ----------
-    stats : effects, with the errors that members share.
-    rows : which to keep.
-    """
-    return replace(
-        stats,
-        variants=stats.variants[rows].reset_index(drop=True),
-        beta=stats.beta[rows],
-        se=stats.se[rows],
-        spread=None,
-        error_factors=None if stats.error_factors is None else stats.error_factors[:, rows],
-        n=None,
-    )
-
-
 def _concat(parts: Sequence[SummaryStats]) -> SummaryStats:
     filled = [part for part in parts if len(part.variants)] or parts[:1]
     factors = [part.error_factors for part in filled if part.error_factors is not None]
@@ -359,6 +340,8 @@ def _concat(parts: Sequence[SummaryStats]) -> SummaryStats:
         variants=pd.concat([part.variants for part in filled], ignore_index=True),
         beta=np.concatenate([part.beta for part in filled]),
         se=np.concatenate([part.se for part in filled]),
+        spread=None,  # instruments do not need them
+        n=None,
         error_factors=np.concatenate(factors, axis=1) if factors else None,
     )
 

@@ -1,7 +1,8 @@
 """Calibration to and from JSON: small enough to read, and what `deepmr mr` and the report take."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,7 @@ def calibration_of(path: Path, content: Mapping[str, Any]) -> Calibration:
         raise InputError(f"{path}: a calibration on labelled edits; needed one of levels, by --model and --targets")
     if content.get("format") != FORMAT:
         raise InputError(f"{path}: not a calibration; needed the JSON that deepmr calibrate writes")
-    if content.get("version") != VERSION:
-        raise InputError(f"{path}: calibration of version {content.get('version')}; this deepmr reads {VERSION}")
-    try:
+    with reading(path, content, version=VERSION):
         return Calibration(
             tasks=tuple(_task(entry) for entry in content["tasks"]),
             n_members=int(content["n_members"]),
@@ -107,6 +106,22 @@ def calibration_of(path: Path, content: Mapping[str, Any]) -> Calibration:
             digests=tuple(content["digests"]),
             members=tuple(content["members"]),
         )
+
+
+@contextmanager
+def reading(path: Path, content: Mapping[str, Any], *, version: int) -> Iterator[None]:
+    """Say in one line what is wrong with a calibration of another version or with values it lacks or has wrong.
+
+    Parameters
+    ----------
+    path : where it comes from.
+    content : the JSON object.
+    version : that can be read.
+    """
+    if content.get("version") != version:
+        raise InputError(f"{path}: calibration of version {content.get('version')}; this deepmr reads {version}")
+    try:
+        yield
     except KeyError as error:
         raise InputError(f"{path}: a calibration without {error.args[0]!r}; it is cut short or was edited") from error
     except (InputError, TypeError, ValueError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepmr.errors import InputError
 from deepmr.io.calibration import FORMAT as LEVEL_FORMAT
-from deepmr.io.calibration import calibration_of, read_content
+from deepmr.io.calibration import calibration_of, read_content, reading
 from deepmr.io.files import atomic_path
 from deepmr.ism.calibration import Calibration
 from deepmr.labelled import LabelledCalibration, PairCalibration
@@ -87,9 +87,7 @@ def read_labelled_calibration(path: Path) -> LabelledCalibration:
 def _labelled_of(path: Path, content: dict[str, Any]) -> LabelledCalibration:
     if content.get("format") != FORMAT:
         raise InputError(f"{path}: not a calibration; needed {NEEDED}")
-    if content.get("version") != VERSION:
-        raise InputError(f"{path}: calibration of version {content.get('version')}; this deepmr reads {VERSION}")
-    try:
+    with reading(path, content, version=VERSION):
         return LabelledCalibration(
             pairs=tuple(_pair(entry) for entry in content["pairs"]),
             skipped=dict(content["skipped"]),
@@ -100,10 +98,6 @@ def _labelled_of(path: Path, content: dict[str, Any]) -> LabelledCalibration:
             level_calibration=str(content["level_calibration"]),
             selection=dict(content["selection"]),
         )
-    except KeyError as error:
-        raise InputError(f"{path}: a calibration without {error.args[0]!r}; it is cut short or was edited") from error
-    except (InputError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a calibration with a wrong value: {error}") from error
 
 
 def _pair(entry: dict[str, Any]) -> PairCalibration:

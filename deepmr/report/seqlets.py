@@ -122,10 +122,18 @@ def _slopes(
         axes.plot(ends, row["beta"] * ends, color=colours[i], label=name, gid="slope", zorder=2)
     axes.axhline(0, color=GRID, lw=0.8, zorder=0)
     axes.set_xlim(-0.02 * ends[1], ends[1])
-    axes.set(xlabel=wrapped(f"effect on {instruments.exposure}, turned to be positive"))
+    axes.set(xlabel=wrapped(f"effect on {instruments.exposure}; edits that lower it turned about 0", width=80))
     axes.set_ylabel(wrapped(f"effect on {instruments.outcome}", width=40))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=8, handlelength=2.2)
+        key = axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=8, handlelength=2.2, title_fontsize=8
+        )
+        key.set_title(f"seqlet: slope {words.WHERE[instruments.estimand]} ({_interval_name(rows)}), verdict")
+
+
+def _interval_name(rows: pd.DataFrame) -> str:
+    """Return "95 % interval"."""
+    return f"{100 * rows['level'].iloc[0]:g} % interval" if len(rows) else "interval"
 
 
 def _short(sequence: str, most: int = 24) -> str:
@@ -177,6 +185,7 @@ def family_view(table: pd.DataFrame, families: pd.DataFrame, *, exposure: str, o
     axes.set_yticks(np.arange(len(shown)), names, size=7.5)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.axvline(0, color=GRID, lw=0.8, zorder=0)
-    axes.set_xlabel(wrapped(f"slope: change of {outcome} per unit of {exposure}", width=80))
-    axes.set_title("Seqlets of all loci, by family")
+    where = words.WHERE[known["estimand"].iloc[0]]
+    axes.set_xlabel(wrapped(f"slope {where}: change of {outcome} per unit of {exposure}", width=80))
+    axes.set_title("Seqlets by family: a dot a locus, the bar ± 2 standard errors")
     return settle(figure)

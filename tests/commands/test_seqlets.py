@@ -47,7 +47,7 @@ def test_tables_name_what_carries_and_what_contradicts(effects, tmp_path):
     plurality = found.table[found.table["method"] == "seqlet_plurality"]
     np.testing.assert_allclose(plurality["beta"], 2.0, atol=0.1)
     assert summary["heterogeneous"] == summary["loci_with_several"] == 4
-    assert summary["verdicts"]["contradicts"] == 4
+    assert "4 contradicts" in summary["verdicts"]
     assert summary["estimand"] == "model"
     assert json.loads((tmp_path / "s.tsv.json").read_text())["command"] == "seqlets"
 

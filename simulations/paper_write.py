@@ -1,0 +1,79 @@
+"""Put what the study found into its pages: every block of tables between its markers, and the figures."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import paper_tables as tables
+from paper_page import draw_rounds, page
+from paper_rounds import read_rows
+
+# The files of measured rows, by the name that the tables know them by.
+FILES = {
+    "main": "main",
+    "null": "null",
+    "members": "members.members",
+    "directions": "main.directions",
+    "ablation": "main.ablation",
+    "exposure_only": "main.exposure_only",
+    "bootstrap": "bootstrap.bootstrap",
+    "published_training": "published_training",
+    "n_train": "n_train",
+    "strength": "strength",
+    "varying_confounder": "varying_confounder",
+    "graded": "graded",
+}
+FIGURES = {
+    "paper_model": ("interval", "moderated", "Effect in the model, no labels"),
+    "paper_calibrated": ("labels", "100 x 5", "Calibrated on 100 loci x 5 labelled edits"),
+    "paper_training_set": ("labels", "training set", "Calibrated on variants that the training set holds"),
+}
+Found = Mapping[str, pd.DataFrame]
+BLOCKS: dict[str, Callable[[Found], str]] = {
+    "goals": tables.goals,
+    "rounds": lambda found: _rounds(found["main"]),
+    "methods": lambda found: page(found["main"]),
+    "ablation": lambda found: tables.ablation(found["ablation"]),
+    "directions": lambda found: tables.directions(found["directions"]),
+    "exposure_only": lambda found: tables.exposure_only(found["exposure_only"]),
+    "members": lambda found: tables.members(found["members"]),
+    "bootstrap": lambda found: tables.bootstrap(found["bootstrap"]),
+    "published_training": lambda found: tables.arm(found["published_training"], ["scenario"]),
+    "n_train": lambda found: tables.arm(found["n_train"], ["scenario", "setting"]),
+    "strength": lambda found: tables.arm(found["strength"], ["scenario", "setting"]),
+    "varying_confounder": lambda found: tables.arm(found["varying_confounder"], ["scenario"]),
+    "graded": lambda found: tables.arm(found["graded"], ["scenario"]),
+}
+PAGES = ("paper.md", "paper_tables.md")
+
+
+def write_pages(out: Path, docs: Path) -> None:
+    """Fill the blocks of the pages whose rows are there, and draw the figures.
+
+    Parameters
+    ----------
+    out : folder with the measured rows.
+    docs : folder with the pages; a block is what lies between `<!-- study: NAME -->` and `<!-- end -->`.
+    """
+    paths = {name: out / f"{file}.tsv.gz" for name, file in FILES.items()}
+    found = {name: read_rows(path) for name, path in paths.items() if path.exists()}
+
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
+        needed = "main" if name in ("goals", "rounds", "methods") else name
+        text = BLOCKS[name](found) if needed in found else match["text"].strip("\n")
+        return f"<!-- study: {name} -->\n\n{text.strip()}\n\n<!-- end -->"
+
+    for name in PAGES:
+        path = docs / name
+        pattern = r"<!-- study: (?P<name>\w+) -->(?P<text>.*?)<!-- end -->"
+        path.write_text(re.sub(pattern, fill, path.read_text(), flags=re.DOTALL))
+    ivw = found["main"].query("method == 'ivw' and weights == 'equal' and definition == 'averaged' and draw == 0")
+    for name, (column, value, title) in FIGURES.items():
+        draw_rounds(ivw[ivw[column] == value], docs / "img" / f"{name}.png", title=title)
+
+
+def _rounds(rows: pd.DataFrame) -> str:
+    counts = rows.groupby("scenario", sort=False)["round"].nunique()
+    return f"Rounds: {', '.join(f'{scenario} {n}' for scenario, n in counts.items())}."
