@@ -2,14 +2,12 @@
 
     python simulations/paper_oracle.py oracle  --out results/paper_oracle    # 17 minutes of a core
     python simulations/paper_oracle.py reverse --out results/paper_oracle    # 4 minutes
-    python simulations/paper_oracle.py trained --out results/paper_oracle --rounds results/paper    # 1 minute
     python simulations/paper_oracle.py spacing --out results/paper_oracle    # half a minute
     python simulations/paper_oracle.py page    --out results/paper_oracle    # the tables of docs/paper_oracle.md
 
 `oracle`: every estimator on the true, noise-free effects of all substitutions, beside the truth of the same loci.
 `reverse`: effects of the outcome on the exposure, which are 0, before and after edits are given to the task that they
 belong to; `spacing`: effects by the distance of the two motifs. Both with five members around the true functions.
-`trained`: as `reverse`, with the networks of the rounds that `paper.py rounds` has computed so far.
 """
 
 import argparse
@@ -19,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from paper import N_ROUNDS, put_tables
 from paper_analysis import METHODS
-from paper_oracle_page import draw_spacing, page
-from paper_oracle_rounds import oracle_rows, reverse_rows, spacing_effects_of, trained_rows
-from paper_rounds import SCENARIOS, Round
+from paper_oracle_page import blocks, draw_spacing
+from paper_oracle_rounds import oracle_rows, reverse_rows, spacing_effects_of
+from paper_rounds import SCENARIOS, Round, read_rows
+from paper_write import fill_blocks
 
 from deepmr.io.files import atomic_path
 from deepmr.report.spacing import Spacing, spacing_effects, spacing_heatmap
@@ -72,7 +70,7 @@ SETTINGS = (
 REVERSE = tuple(Setting(arm="reverse", scenario=scenario, rounds=200, slow=0) for scenario in SCENARIOS)
 
 
-TRAINED, SPACING = "trained.tsv", "spacing.tsv"
+SPACING = "spacing.tsv"
 
 
 def methods_of(setting: Setting, number: int) -> dict[str, tuple[str, ...]]:
@@ -96,16 +94,6 @@ def compute(setting: Setting, out: Path) -> None:
     log.info("%s", setting.name)
 
 
-def compute_trained(rounds: Path, out: Path) -> None:
-    """Compute both directions of every round of the main arm that is there."""
-    units = [Round(scenario=scenario, number=k) for scenario in SCENARIOS for k in range(N_ROUNDS)]
-    there = [unit for unit in units if (rounds / f"{unit.name}.npz").exists()]
-    rows = pd.concat([trained_rows(unit, rounds) for unit in there], ignore_index=True)
-    with atomic_path(out / TRAINED) as temporary:
-        rows.to_csv(temporary, sep="\t", index=False, float_format="%.9g")
-    log.info("%d of %d rounds", len(there), len(units))
-
-
 def spacing(out: Path) -> tuple[pd.DataFrame, Spacing]:
     """Pool the effects by the distance of the motifs, at several strengths, with the truth of the same loci beside."""
     effects, known = spacing_effects_of(STRENGTHS, n=N_SPACING, seed=SPACING_SEED)
@@ -125,9 +113,8 @@ def spacing(out: Path) -> tuple[pd.DataFrame, Spacing]:
 def main() -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["oracle", "reverse", "trained", "spacing", "page"])
+    parser.add_argument("step", choices=["oracle", "reverse", "spacing", "page"])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rounds", type=Path, help="folder of paper.py, for its trained networks")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder with paper_oracle.md")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -138,10 +125,6 @@ def main() -> None:
     if arguments.step in ("oracle", "reverse"):
         for setting in SETTINGS if arguments.step == "oracle" else REVERSE:
             compute(setting, out)
-    elif arguments.step == "trained":
-        if arguments.rounds is None:
-            parser.error("trained needs --rounds, the folder with the rounds of paper.py")
-        compute_trained(arguments.rounds, out)
     elif arguments.step == "spacing":
         table, found = spacing(out)
         draw_spacing(table, arguments.docs / "img" / "paper_spacing.png")
@@ -150,11 +133,10 @@ def main() -> None:
         )
     else:
         oracle, reverse = (
-            pd.concat([pd.read_csv(out / s.name, sep="\t") for s in part], ignore_index=True)
+            pd.concat([read_rows(out / setting.name) for setting in part], ignore_index=True)
             for part in (SETTINGS, REVERSE)
         )
-        trained, distances = (pd.read_csv(out / name, sep="\t") for name in (TRAINED, SPACING))
-        put_tables(arguments.docs / "paper_oracle.md", page(oracle, reverse, trained, distances))
+        fill_blocks(arguments.docs / "paper_oracle.md", blocks(oracle, reverse, read_rows(out / SPACING)))
 
 
 if __name__ == "__main__":

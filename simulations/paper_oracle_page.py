@@ -24,40 +24,30 @@ FOUND: dict[str, Callable[[pd.Series], str]] = {
     "loci a round": lambda r: f"{r['loci']:.0f}",
     "mean effect": lambda r: f"{r['beta']:+.4f}",
     "truth": lambda r: f"{r['truth']:.4f}",
-    "mean: interval leaves out 0": lambda r: _share(r["found"], r["found_mc"]),
+    "mean: interval leaves out 0": lambda r: _share(r["excludes_0"], r["excludes_0_mc"]),
     "mean: interval holds the truth": lambda r: _share(r["covers"], r["covers_mc"]),
-    "locus: leaves out 0": lambda r: _share(r["local_found"], r["local_found_mc"]),
+    "locus: leaves out 0": lambda r: _share(r["local_excludes_0"], r["local_excludes_0_mc"]),
     "locus: holds the truth": lambda r: _share(r["local_covers"], r["local_covers_mc"]),
 }
 
 
-def page(oracle: pd.DataFrame, reverse: pd.DataFrame, trained: pd.DataFrame, spacing: pd.DataFrame) -> str:
-    """Return the tables of docs/paper_oracle.md as Markdown."""
+def blocks(oracle: pd.DataFrame, reverse: pd.DataFrame, spacing: pd.DataFrame) -> dict[str, str]:
+    """Return the tables of docs/paper_oracle.md as Markdown, by the name of the block that they go to."""
     errors = oracle_errors(oracle)
-    main, default = errors["arm"] == "main", errors["instruments"] == "relative"
-    few = errors["method"].isin(["ivw", "wald", "egger"])
-    return "\n".join(
-        [
-            "**The true functions in place of networks, default instruments:**\n",
-            _table(errors[main & default], ["scenario", "method"], MEASURES),
-            "**The same, instruments in the planted motif alone:**\n",
-            _table(errors[main & ~default & few], ["scenario", "method"], MEASURES),
-            "**Other simulations** (methods in the first rounds alone: their truths are of those rounds):\n",
-            _table(
-                errors[(errors["arm"] == "graded") | ((errors["arm"] == "varying_confounder") & (default | few))],
-                ["arm", "scenario", "instruments", "method"],
-                MEASURES,
-            ),
-            "**No effect:**\n",
-            _table(errors[(errors["arm"] == "null") & few], ["scenario", "instruments", "method"], MEASURES),
-            "**Both directions, members around the true functions:**\n",
-            _table(directions(reverse), ["scenario", "direction", "assign"], FOUND),
-            "**Both directions, trained networks:**\n",
-            _table(directions(trained), ["scenario", "direction", "assign"], FOUND),
-            "**By the distance of the motifs**, mean effect in the model with its 95 % interval, and the truth:\n",
-            _spacing(spacing),
-        ]
-    )
+    default, few = errors["instruments"] == "relative", errors["method"].isin(["ivw", "wald", "egger"])
+    arm = errors["arm"]
+    ways = directions(reverse[reverse["assign"] != "most"])
+    return {
+        "oracle": _table(errors[(arm == "main") & default], ["scenario", "method"], MEASURES),
+        "oracle_motif": _table(errors[(arm == "main") & ~default & few], ["scenario", "method"], MEASURES),
+        "oracle_graded": _table(errors[arm == "graded"], ["scenario", "instruments", "method"], MEASURES),
+        "oracle_varying": _table(
+            errors[(arm == "varying_confounder") & (default | few)], ["scenario", "instruments", "method"], MEASURES
+        ),
+        "oracle_null": _table(errors[(arm == "null") & few & default], ["scenario", "instruments", "method"], MEASURES),
+        "reverse": _table(ways, ["scenario", "direction", "assign"], FOUND),
+        "spacing": _spacing(spacing),
+    }
 
 
 def oracle_errors(rows: pd.DataFrame) -> pd.DataFrame:
@@ -86,11 +76,10 @@ def _errors(group: pd.DataFrame) -> pd.Series:
 
 def directions(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row a scenario, direction and assignment, and for all scenarios together: means over rounds."""
-    named = rows.assign(direction=rows["exposure"] + " → " + rows["outcome"])
-    both = pd.concat([named, named.assign(scenario="all")], ignore_index=True)
+    both = pd.concat([rows, rows.assign(scenario="all")], ignore_index=True)
     groups = both.groupby(["scenario", "direction", "assign"], sort=False)
-    shares = groups[["found", "covers", "local_found", "local_covers"]]
-    mean = groups[["n_loci", "beta", "truth", "found", "covers", "local_found", "local_covers"]].mean()
+    shares = groups[["excludes_0", "covers", "local_excludes_0", "local_covers"]]
+    mean = groups[["n_loci", "beta", "truth", "excludes_0", "covers", "local_excludes_0", "local_covers"]].mean()
     return (
         mean.join(shares.sem().add_suffix("_mc"))
         .assign(rounds=groups.size())

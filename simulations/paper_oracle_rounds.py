@@ -4,18 +4,15 @@ Loci, gamma and alpha are those of the round of the same scenario and number in 
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from paper_analysis import EXPOSURE, OUTCOME, Target, targets_of
-from paper_rounds import Round, read_round
+from paper_parts import EXPOSURE, OUTCOME, both_directions, zeros
+from paper_rounds import Round
 
-from deepmr.instruments.direction import Assignment, locus_sizes
-from deepmr.instruments.several import select_several
 from deepmr.instruments.spans import Spans
-from deepmr.instruments.strength import DEFAULT, Selection, effect_scales, select_instruments
+from deepmr.instruments.strength import DEFAULT, Selection, select_instruments
 from deepmr.io.motifs import paper_motifs
 from deepmr.ism.members import pool_members
 from deepmr.ism.variants import single_edits, variants_of
@@ -34,8 +31,6 @@ from deepmr.types import Estimates, MemberEffects, SummaryStats, Task, concat_es
 # Standard error of every effect of an oracle, which has none: the same for all, so that weights are equal; in units of
 # square-root counts, of which a strong edit changes some 18.
 NO_ERROR = 0.01
-PAIRS = ((EXPOSURE, OUTCOME), (OUTCOME, EXPOSURE))
-ASSIGNMENTS: tuple[Assignment, ...] = ("none", "steiger")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,47 +112,27 @@ def member_stats(given: OracleRound, *, seed: int, n_members: int) -> SummarySta
 def reverse_rows(unit: Round) -> pd.DataFrame:
     """Estimate both directions with members around the truth, before and after edits are given to their task."""
     given = oracle_round(unit)
-    return _named(directions(member_stats(given, seed=unit.seed, n_members=unit.n_members), given), unit)
-
-
-def trained_rows(unit: Round, folder: Path) -> pd.DataFrame:
-    """Estimate both directions with the networks that a round of `paper.py` has trained."""
-    target = targets_of(unit, read_round(unit, folder), kind="both")
-    return _named(directions(pool_members(target.effects), target), unit)
-
-
-def directions(stats: SummaryStats, given: OracleRound | Target) -> pd.DataFrame:
-    """Return a row a direction and assignment: how often intervals leave out 0 and hold the truth."""
-    names = list(given.loci.names)
-    known = {"scales": effect_scales([stats]), "sizes": locus_sizes([stats], loci=names), "loci": names}
-    models = [((exposure,), outcome) for exposure, outcome in PAIRS]
+    stats = member_stats(given, seed=unit.seed, n_members=unit.n_members)
+    truths = {
+        "forward": given.truth.set_index("locus")["beta"],
+        "reverse": pd.Series(0.0, index=pd.Index(given.loci.names)),
+    }
     rows = []
-    for assign in ASSIGNMENTS:
-        chosen = select_several([stats], models=models, assign=assign, **known)
-        for (exposure, outcome), one in zip(PAIRS, chosen, strict=True):
-            estimates = member_intervals(estimate_effects(one.instruments, methods=["ivw"]))
-            true = 0.0 if exposure == OUTCOME else given.truth.set_index("locus")["beta"]
-            row = {"exposure": exposure, "outcome": outcome, "assign": assign, "n_all": len(names)}
-            rows.append(row | _detection(estimates, true))
-    return pd.DataFrame(rows)
+    for assign, direction, local in both_directions(stats, list(given.loci.names)):
+        rows.append(zeros(local) | {"assign": assign, "direction": direction} | _coverage(local, truths[direction]))
+    return _named(pd.DataFrame(rows), unit)
 
 
-def _detection(estimates: Estimates, true: "float | pd.Series") -> dict[str, float]:
-    """Say how often intervals of loci and of their mean leave out 0, and hold the truth."""
-    if not len(estimates):
-        return {"n_loci": 0}
-    table, pooled = estimates.table, pool_estimates(estimates).table.iloc[0]
-    truth = np.full(len(table), true) if isinstance(true, float) else table["locus"].map(true).to_numpy(float)
-    low, high = table["ci_low"].to_numpy(), table["ci_high"].to_numpy()
+def _coverage(local: Estimates, truth: "pd.Series") -> dict[str, float]:
+    """Say whether the intervals of the mean and of loci hold the truth, which is by locus."""
+    if not len(local):
+        return {}
+    table, pooled = local.table, pool_estimates(local).table.iloc[0]
+    true = table["locus"].map(truth)
     return {
-        "n_loci": len(table),
-        "beta": pooled["beta"],
-        "truth": truth.mean(),
-        "half_width": (pooled["ci_high"] - pooled["ci_low"]) / 2,
-        "found": float(pooled["ci_low"] > 0 or pooled["ci_high"] < 0),
-        "covers": float(pooled["ci_low"] <= truth.mean() <= pooled["ci_high"]),
-        "local_found": np.mean((low > 0) | (high < 0)),
-        "local_covers": np.mean((low <= truth) & (truth <= high)),
+        "truth": true.mean(),
+        "covers": float(pooled["ci_low"] <= true.mean() <= pooled["ci_high"]),
+        "local_covers": true.between(table["ci_low"], table["ci_high"]).mean(),
     }
 
 

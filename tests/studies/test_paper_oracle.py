@@ -72,12 +72,12 @@ def test_the_standard_error_given_to_an_oracle_moves_only_what_weighs_by_it(stud
 
 
 def test_a_reverse_effect_is_there_before_edits_are_given_to_their_task_and_not_after(reverse):
-    found = reverse.set_index(["exposure", "assign"])
-    assert found.loc[("TAL1", "none"), "found"] == 1
-    assert abs(found.loc[("TAL1", "steiger"), "beta"]) < 0.01
-    assert found.loc[("TAL1", "steiger"), "local_found"] < 0.25
-    assert found.loc[("GATA", "steiger"), "local_found"] == 1
-    assert np.isfinite(reverse[["beta", "half_width", "local_covers"]]).all(axis=None)
+    found = reverse.set_index(["direction", "assign"])
+    assert found.loc[("reverse", "none"), "excludes_0"] == 1
+    assert abs(found.loc[("reverse", "steiger"), "beta"]) < 0.01
+    assert found.loc[("reverse", "steiger"), "local_excludes_0"] < 0.25
+    assert found.loc[("forward", "steiger"), "local_excludes_0"] == 1
+    assert np.isfinite(reverse[["beta", "truth", "local_covers"]]).all(axis=None)
 
 
 def test_effects_fall_with_the_distance_and_the_page_says_all(study, oracle, reverse, tmp_path, monkeypatch):
@@ -89,6 +89,6 @@ def test_effects_fall_with_the_distance_and_the_page_says_all(study, oracle, rev
     assert (strong["beta"] - strong["truth"]).abs().max() < 0.3
     study["paper_oracle_page"].draw_spacing(table, tmp_path / "spacing.png")
     assert (tmp_path / "spacing.png").stat().st_size > 10_000
-    text = study["paper_oracle_page"].page(oracle, reverse, reverse, table)
+    text = "\n".join(study["paper_oracle_page"].blocks(oracle, reverse, table).values())
     assert "nan" not in text.replace("± nan", "")
-    assert "TAL1 → GATA | steiger" in text
+    assert "reverse | steiger" in text
