@@ -22,7 +22,7 @@ MEASURES: dict[str, Callable[[pd.Series], str]] = {
 FOUND: dict[str, Callable[[pd.Series], str]] = {
     "rounds": lambda r: f"{r['rounds']:.0f}",
     "loci a round": lambda r: f"{r['loci']:.0f}",
-    "mean effect": lambda r: f"{r['beta']:+.4f}",
+    "mean effect": lambda r: f"{r['beta'] + 0.0:+.4f}".replace("-0.0000", "0.0000"),
     "truth": lambda r: f"{r['truth']:.4f}",
     "mean: interval leaves out 0": lambda r: _share(r["excludes_0"], r["excludes_0_mc"]),
     "mean: interval holds the truth": lambda r: _share(r["covers"], r["covers_mc"]),
@@ -75,7 +75,11 @@ def _errors(group: pd.DataFrame) -> pd.Series:
 
 
 def directions(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a scenario, direction and assignment, and for all scenarios together: means over rounds."""
+    """Return a row a scenario, direction and assignment, and for all scenarios together: means over rounds.
+
+    A round without effects is left out: with gamma 0 no edit is an instrument of the outcome.
+    """
+    rows = rows[rows["n_loci"] > 0].assign(excludes_0=rows["excludes_0"].astype(float))
     both = pd.concat([rows, rows.assign(scenario="all")], ignore_index=True)
     groups = both.groupby(["scenario", "direction", "assign"], sort=False)
     shares = groups[["excludes_0", "covers", "local_excludes_0", "local_covers"]]
