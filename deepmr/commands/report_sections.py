@@ -14,9 +14,15 @@ from deepmr.io.files import read_bytes
 from deepmr.io.labelled_calibration import read_labelled_calibration
 from deepmr.io.tables import numbers, read_table
 from deepmr.report.content import Section, leading_method
-from deepmr.report.drawn import diagnostics_drawings, labelled_drawings, seqlet_drawings, threshold_drawings
+from deepmr.report.drawn import (
+    diagnostics_drawings,
+    labelled_drawings,
+    network_drawings,
+    seqlet_drawings,
+    threshold_drawings,
+)
 from deepmr.report.judged import diagnostics_section, labelled_section
-from deepmr.report.sections import seqlet_section, table_section, threshold_section
+from deepmr.report.sections import network_section, seqlet_section, threshold_section
 from deepmr.report.spacing import spacing_effects, spacing_section
 from deepmr.types import Estimates
 
@@ -24,7 +30,8 @@ MAX_DISTANCES = 6  # buckets of distance
 DRAWN = ("loci", "null", "permutation")  # tables of that folder that the page shows
 NUMBERS = (
     "threshold", "beta", "se", "ci_low", "ci_high", "n_loci", "n_instruments", "share", "family", "start", "end",
-    "contrast", "contrast_se",
+    "contrast", "contrast_se", "level", "direct_fdr",
+    *(f"{kind}{bound}" for kind in ("direct", "total", "mediated") for bound in ("", "_ci_low", "_ci_high")),
 )  # fmt: skip
 VERDICT = "verdict.json"  # in the folder of deepmr diagnose
 
@@ -107,12 +114,8 @@ def _seqlets(path: Path, local: Estimates, pooled: Estimates) -> Section:
 
 
 def _network(path: Path, local: Estimates, pooled: Estimates) -> Section:
-    return table_section(
-        _columns(path, "network", ("exposure", "outcome", "estimand")),
-        anchor="network",
-        title="Direct and total effects",
-        caption=f"Effects of each mark on each other, by themselves and by way of others ({path.name}).",
-    )
+    frame = _numeric(path, _columns(path, "network", ("exposure", "outcome", "estimand")))
+    return network_section(frame, name=path.name, drawings=network_drawings(frame))
 
 
 def _columns(path: Path, what: str, needed: tuple[str, ...]) -> pd.DataFrame:

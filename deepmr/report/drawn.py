@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.labelled import LabelledCalibration
 from deepmr.report.content import Drawing, leading_method
 from deepmr.report.diagnostics import null_distribution
 from deepmr.report.labelled import READING as LABELLED
 from deepmr.report.labelled import before_after_figure, misses_figure, shown_pairs, worth_figure
+from deepmr.report.network import MOST_TASKS, network_figure, tasks_of
 from deepmr.report.seqlets import MAX_FAMILIES, family_view
 from deepmr.report.tables import where_of
 from deepmr.report.thresholds import threshold_figure
@@ -25,6 +27,12 @@ FAMILIES = (
     "A row is a family: sites of all loci that look alike, as those of one factor do. A dot is such a site at one "
     "locus, the bar the slope of the family with two standard errors. Families with like slopes agree; "
     "one that lies apart (coloured) reaches the outcome another way."
+)
+NETWORK = (
+    "Each circle is a mark. A solid arrow is a direct effect: what is left when everything that passes through the "
+    "other marks of the figure is taken away; blue raises the mark at its tip, orange lowers it, and a wider arrow is "
+    "a larger effect. A dashed arrow is a total effect of which no part is shown to be direct. Numbers are effects "
+    "with their intervals. No arrow: no effect was shown, which does not say that there is none."
 )
 NULL = (
     "What slopes are found when outcome effects are dealt out at random: bars. The line is the slope of the data. Far "
@@ -114,6 +122,25 @@ def seqlet_drawings(frame: pd.DataFrame, families: pd.DataFrame) -> tuple[Drawin
             )
         )
     return tuple(found)
+
+
+def network_drawings(frame: pd.DataFrame) -> tuple[Drawing, ...]:
+    """Return the graph of a network; none where it is no table of `deepmr network` or has too many marks to draw.
+
+    Parameters
+    ----------
+    frame : a row a pair.
+    """
+    if not set(schema.NETWORK) <= set(frame.columns) or len(tasks_of(frame)) > MOST_TASKS:
+        return ()
+    return (
+        Drawing(
+            figure=network_figure(frame),
+            alt=f"Graph of the effects between {', '.join(tasks_of(frame))}.",
+            caption=f"Direct and total effects between all marks, {where_of(frame)}.",
+            reading=NETWORK,
+        ),
+    )
 
 
 def diagnostics_drawings(tables: Mapping[str, pd.DataFrame]) -> tuple[Drawing, ...]:

@@ -1,14 +1,18 @@
 """Parts of a page made from tables as they are in files."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from deepmr import schema
 from deepmr.report import words
-from deepmr.report.content import Cell, Drawing, Grid, Section, number_cell
-from deepmr.report.tables import MAX_ROWS
+from deepmr.report.content import Cell, Drawing, Grid, Section, count_cell, number_cell
+from deepmr.report.network import say_edges
+from deepmr.report.tables import MAX_ROWS, level_of
+
+EDGES = {"direct": "direct", "total": "total only", "none": "none shown"}
 
 
 def frame_grid(frame: pd.DataFrame, *, caption: str, most: int = MAX_ROWS) -> Grid:
@@ -157,3 +161,39 @@ def seqlet_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, .
         sentences=tuple(said),
         drawings=drawings,
     )
+
+
+def network_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, ...] = ()) -> Section:
+    """Return direct and total effects between all marks as a part of the page.
+
+    Parameters
+    ----------
+    frame : what `deepmr network` writes, columns of `schema.NETWORK`; or any table with exposure, outcome and estimand,
+        which is shown as it is.
+    name : of the file.
+    drawings : figures that go with it.
+    """
+    title = "Direct and total effects"
+    caption = f"Effects of each mark on each other, by themselves and by way of others ({name})."
+    if not set(schema.NETWORK) <= set(frame.columns):
+        return table_section(frame, anchor="network", title=title, caption=caption, drawings=drawings)
+    said = say_edges(frame) or ["No pair has an effect at the false-discovery rate of this network."]
+    rows = [
+        [
+            *(Cell(text=str(row[key])) for key in ("exposure", "outcome")),
+            Cell(text=words.EFFECTS[row["estimand"]]), _of_kind("direct", row), _of_kind("total", row),
+            _of_kind("mediated", row), number_cell(row["direct_fdr"], words.pvalue), Cell(text=EDGES[row["edge"]]),
+            count_cell(int(row["n"])),
+        ]
+        for row in frame.head(MAX_ROWS).to_dict(orient="records")
+    ]  # fmt: skip
+    level = level_of(frame)
+    columns = ["exposure", "outcome", "estimand", *(f"{k} ({level} CI)" for k in ("direct", "total", "through others"))]
+    caption += " FDR: false-discovery rate at which the direct effect counts as found."
+    table = Grid(caption=caption, columns=[*columns, "FDR", "effect", "loci"], rows=rows)
+    return Section(anchor="network", title=title, sentences=tuple(said), drawings=drawings, tables=(table,))
+
+
+def _of_kind(kind: str, row: Mapping[Any, Any]) -> Cell:
+    effect = {"beta": row[kind], "ci_low": row[f"{kind}_ci_low"], "ci_high": row[f"{kind}_ci_high"]}
+    return Cell(text=words.estimate(effect), value=float(row[kind])) if np.isfinite(row[kind]) else Cell(text="–")
