@@ -14,7 +14,7 @@ import pandas as pd
 from deepmr import checks, schema
 from deepmr.commands.chosen import read_selection
 from deepmr.commands.diagnose_parts import Pair, evidence_of, gather, read_thresholds
-from deepmr.commands.record import record_beside
+from deepmr.commands.record import record_beside, warnings_beside
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError
 from deepmr.io.calibration import read_calibration
@@ -169,7 +169,7 @@ def diagnose(
     inputs = {"effects": effects, "estimates": estimates, "meta": meta, "model": model, "calibration": path,
               "thresholds": thresholds}  # fmt: skip
     record = provenance("diagnose", options=options, inputs={k: v for k, v in inputs.items() if v}, seed=seed)
-    said = list(_said(results))
+    said = [*_said(results), *warnings_beside(estimates)]
     with atomic_directory(out) as folder:
         _write(results, said, folder, record)
         n_figures = 0 if figures == "none" else _draw(results, folder, suffix=figures)

@@ -309,12 +309,13 @@ def mr(
         chosen, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
     )
     both = estimates
+    warnings: list[str] = []
     if labelled is not None:
         # With the members' own errors, as the labels were fitted with, whichever interval the model has.
         plain = chosen.estimate(methods=methods, min_instruments=min_instruments, level=level)
-        warn_of_pairs(plain, labelled)
+        warnings = warn_of_pairs(plain, labelled)
         both = with_calibrated(estimates, apply_labelled(plain, labelled, level=level))
-    record = provenance("mr", options=options, inputs=inputs)
+    record = provenance("mr", options=options, inputs=inputs) | ({"warnings": warnings} if warnings else {})
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
     write_estimates(both, out, provenance=record)

@@ -18,3 +18,15 @@ def record_beside(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def warnings_beside(path: Path) -> list[str]:
+    """Return what the command that wrote a table warned of, a sentence each: what is made from it has to say so too.
+
+    Parameters
+    ----------
+    path
+        The table.
+    """
+    found = record_beside(path).get("warnings", [])
+    return [str(one) for one in found] if isinstance(found, list) else []

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.record import record_beside
+from deepmr.commands.record import record_beside, warnings_beside
 from deepmr.commands.report_gwas import report_gwas
 from deepmr.commands.report_parts import differing, locus_effects, select, strongest
 from deepmr.commands.report_sections import extra_sections, judgements
@@ -147,6 +147,7 @@ def report(
             local_name=estimates.name,
             pooled_name=meta.name,
             notes=(
+                *warnings_beside(estimates),
                 *_notes(source, true, mr_record, (calibration, labelled), other),
                 *on_truth,
                 *_stale(record_beside(meta), estimates),
