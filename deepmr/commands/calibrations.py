@@ -60,6 +60,17 @@ def read_calibrations(
     return (None if of_levels is None else of_levels[0]), (None if labelled is None else labelled[0])
 
 
+def named(calibration: Path | list[Path] | None) -> dict[str, Path]:
+    """Name the files of calibrations for the record; the first as ever.
+
+    Parameters
+    ----------
+    paths : a file, several or none.
+    """
+    files = [calibration] if isinstance(calibration, Path) else list(calibration or ())
+    return {"calibration" if k == 0 else f"calibration_{k + 1}": path for k, path in enumerate(files)}
+
+
 def check_apart(source: Source, calibration: Calibration | LabelledCalibration, *, allow_overlap: bool) -> None:
     """Raise `InputError` when a calibration was made with other members, or on loci that are to be analysed.
 

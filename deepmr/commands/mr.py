@@ -11,7 +11,7 @@ import pandas as pd
 from cyclopts import Parameter
 
 from deepmr import checks
-from deepmr.commands.calibrations import check_apart, read_calibrations, warn_of_pairs
+from deepmr.commands.calibrations import check_apart, named, read_calibrations, warn_of_pairs
 from deepmr.commands.chosen import choose_instruments, read_selection, warn_of_copies
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
 from deepmr.commands.mr_direct import mr_direct
@@ -263,7 +263,7 @@ def mr(
         selection = read_selection(source, causes, options=options)
         if labelled is not None:
             _warn_of_selection(labelled, selection, min_instruments)
-        inputs = {"effects": effects, **_named(calibration)} | {
+        inputs = {"effects": effects, **named(calibration)} | {
             name: path for name, path in (("spans", spans), ("bootstrap", bootstrap)) if path is not None
         }
         if multivariable:
@@ -379,12 +379,6 @@ def task_pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[s
     if not pairs:
         raise InputError(f"a pair needs two different tasks; the effects have {', '.join(tasks)}")
     return pairs
-
-
-def _named(calibration: Path | list[Path] | None) -> dict[str, Path]:
-    """Name the files of calibrations for the record; the first as ever."""
-    files = [calibration] if isinstance(calibration, Path) else list(calibration or ())
-    return {"calibration" if k == 0 else f"calibration_{k + 1}": path for k, path in enumerate(files)}
 
 
 def check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:

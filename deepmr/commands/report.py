@@ -141,7 +141,7 @@ def report(
             sample=selected.sample,
             predictions=_predictions(source, names),
             counts=_counts(source, local),
-            sections=extra_sections(files, local=local, pooled=pooled),
+            sections=extra_sections(files, local=local, pooled=pooled, truth=true),
             judgements=judgements(diagnostics),
             provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
             local_name=estimates.name,

@@ -36,7 +36,9 @@ NUMBERS = (
 VERDICT = "verdict.json"  # in the folder of deepmr diagnose
 
 
-def extra_sections(files: Mapping[str, Path | None], *, local: Estimates, pooled: Estimates) -> tuple[Section, ...]:
+def extra_sections(
+    files: Mapping[str, Path | None], *, local: Estimates, pooled: Estimates, truth: pd.DataFrame | None = None
+) -> tuple[Section, ...]:
     """Read the files that were given and return their parts of the page, in the order in which a reader asks.
 
     Parameters
@@ -44,9 +46,12 @@ def extra_sections(files: Mapping[str, Path | None], *, local: Estimates, pooled
     files : by option; None for one that was not given.
     local : effects at single loci.
     pooled : global effects.
+    truth : true effects of a simulation, columns exposure, outcome, beta.
     """
+    given = {name: path for name in ORDER if (path := files.get(name)) is not None}
     return tuple(
-        build(path, local, pooled) for name, build in _BUILDERS.items() if (path := files.get(name)) is not None
+        _labelled(path, pooled, truth) if name == "labelled" else _BUILDERS[name](path, local, pooled)
+        for name, path in given.items()
     )
 
 
@@ -79,12 +84,12 @@ def _diagnostics(path: Path, local: Estimates, pooled: Estimates) -> Section:
         raise InputError(f"{path / VERDICT}: not what deepmr diagnose writes: lacks {error}") from error
 
 
-def _labelled(path: Path, local: Estimates, pooled: Estimates) -> Section:
+def _labelled(path: Path, pooled: Estimates, truth: pd.DataFrame | None) -> Section:
     content = _json(path)
     if "pairs" not in content:
         raise InputError(f"{path}: not a calibration on labelled edits; give one of levels as --calibration")
     try:
-        drawings = labelled_drawings(read_labelled_calibration(path), pooled)
+        drawings = labelled_drawings(read_labelled_calibration(path), pooled, truth=truth)
         return labelled_section(content, pooled, name=path.name, drawings=drawings)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a calibration on labelled edits: lacks {error}") from error
@@ -144,11 +149,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 Builder = Callable[[Path, Estimates, Estimates], Section]
-_BUILDERS: dict[str, Builder] = {  # what says how sure the answer is comes first
-    "labelled": _labelled,
+_BUILDERS: dict[str, Builder] = {
     "diagnostics": _diagnostics,
     "network": _network,
     "seqlets": _seqlets,
     "spacing": _spacing,
     "thresholds": _thresholds,
 }
+ORDER = ("labelled", *_BUILDERS)  # what says how sure the answer is comes first

@@ -40,23 +40,26 @@ NULL = (
 )
 
 
-def labelled_drawings(calibration: LabelledCalibration, pooled: Estimates) -> tuple[Drawing, ...]:
+def labelled_drawings(
+    calibration: LabelledCalibration, pooled: Estimates, *, truth: pd.DataFrame | None = None
+) -> tuple[Drawing, ...]:
     """Return mean effects before and after, misses of the labelled loci, and what more labels are worth.
 
     Parameters
     ----------
     calibration : what labels say.
     pooled : global effects of both estimands.
+    truth : true effects of a simulation, columns exposure, outcome, beta.
     """
-    return tuple(_labelled(calibration, pooled))
+    return tuple(_labelled(calibration, pooled, truth))
 
 
-def _labelled(calibration: LabelledCalibration, pooled: Estimates) -> Iterator[Drawing]:
+def _labelled(calibration: LabelledCalibration, pooled: Estimates, truth: pd.DataFrame | None) -> Iterator[Drawing]:
     lead = leading_method(pooled)
     both = pooled.table[pooled.table["method"] == lead].groupby(["exposure", "outcome"])["estimand"].nunique()
     if (both > 1).any():
         yield Drawing(
-            figure=before_after_figure(pooled, method=lead),
+            figure=before_after_figure(pooled, method=lead, truth=truth),
             alt="Mean effects in the model and calibrated, with their intervals.",
             caption="Mean effects in the model, and calibrated (in the data-generating process).",
             reading=LABELLED["before_after"],

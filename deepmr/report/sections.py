@@ -12,6 +12,24 @@ from deepmr.report.content import Cell, Drawing, Grid, Section, count_cell, numb
 from deepmr.report.network import say_edges
 from deepmr.report.tables import MAX_ROWS, level_of
 
+RULES = {
+    "relative": "share of the largest effects",
+    "f": "F statistic",
+    "zscore": "pooled z-score",
+    "motif": "within motifs",
+}
+SITES = {
+    "alone": "alone at their locus",
+    "carries": "that carry most of the effect",
+    "agrees": "that agree with the rest",
+    "contradicts": "that contradict the rest",
+    "disputed": "disputed, as nothing tells which of two is right",
+    "untested": "without an instrument",
+}
+SITE_COLUMNS = (
+    "locus", "exposure", "outcome", "start", "end", "sequence", "family", "n", "share", "beta", "ci_low", "ci_high",
+    "level", "verdict", "estimand",
+)  # fmt: skip
 EDGES = {"direct": "direct", "total": "total only", "none": "none shown"}
 
 
@@ -26,7 +44,7 @@ def frame_grid(frame: pd.DataFrame, *, caption: str, most: int = MAX_ROWS) -> Gr
     """
     shown = frame.head(most)
     together = {"beta", "ci_low", "ci_high"} <= set(frame.columns)
-    columns = [name for name in frame.columns if not (together and name in {"ci_low", "ci_high"})]
+    columns = [name for name in frame.columns if not (together and name in {"ci_low", "ci_high", "level"})]
     values = {name: _numbers(shown[name]) for name in frame.columns}
     cells = [_column(name, shown[name], values, together) for name in columns]
     cut = f" The first {most:,} of {len(frame):,}." if len(frame) > most else ""
@@ -122,8 +140,9 @@ def threshold_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing
                 f"{words.WHERE[str(estimand)]} lies between {words.number(known.min())} and "
                 f"{words.number(known.max())}."
             )
+    shown = frame.assign(rule=frame["rule"].map(RULES).fillna(frame["rule"])) if "rule" in frame else frame
     return table_section(
-        frame,
+        shown.rename(columns={"n_loci": "loci", "n_instruments": "instruments"}),
         anchor="thresholds",
         title="Other choices of instruments",
         caption=f"Effects by the rule that chooses instruments and its threshold ({name}).",
@@ -146,15 +165,16 @@ def seqlet_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, .
     for (exposure, outcome, estimand), part in frame.groupby(["exposure", "outcome", "estimand"], sort=False):
         counts = part["verdict"].value_counts()
         against = part.loc[part["verdict"].isin(["contradicts", "disputed"]), "locus"].nunique()
-        listed = ", ".join(f"{verdict} {n:,}" for verdict, n in counts.items())
+        listed = ", ".join(f"{n:,} {SITES.get(str(verdict), verdict)}" for verdict, n in counts.items())
         said.append(
             f"{exposure} → {outcome} {words.WHERE[str(estimand)]}: {words.count(len(part), 'site')} at "
             f"{words.count(part['locus'].nunique(), 'locus')} ({listed}); at {words.count(against, 'locus')} a site "
             "acts on the outcome otherwise than the rest."
         )
     first = frame["verdict"].map({"contradicts": 0, "disputed": 1}).fillna(2)
+    shown = frame[[column for column in SITE_COLUMNS if column in frame]].rename(columns={"n": "instruments"})
     return table_section(
-        frame.loc[first.sort_values(kind="stable").index],
+        shown.loc[first.sort_values(kind="stable").index],
         anchor="seqlets",
         title="Which sites carry the effect",
         caption=f"Effects of single sites, seqlets ({name}).",

@@ -13,7 +13,20 @@ from deepmr.errors import InputError
 from deepmr.instruments.seqlets import Tracks
 from deepmr.report import words
 from deepmr.report.locus import draw_logo
-from deepmr.report.style import CYCLE, GRID, INK, MUTED, PAPER, VERMILLION, WIDTH, new_figure, settle, styled, wrapped
+from deepmr.report.style import (
+    CYCLE,
+    GRID,
+    INK,
+    MUTED,
+    NARROW,
+    PAPER,
+    VERMILLION,
+    WIDTH,
+    new_figure,
+    settle,
+    styled,
+    wrapped,
+)
 from deepmr.types import Instruments
 
 LOGO = 120  # up to this length a track is a logo
@@ -157,7 +170,7 @@ def family_view(table: pd.DataFrame, families: pd.DataFrame, *, exposure: str, o
         raise InputError("no seqlet has instruments: there is no slope to draw")
     low, middle, high = np.quantile(known["beta"], [0.25, 0.5, 0.75])
     reach = ZOOM * max(high - low, 0.05 * abs(middle), 1e-12)
-    figure = new_figure(WIDTH, 1.1 + 0.55 * len(shown))
+    figure = new_figure(NARROW, 1.1 + 0.55 * len(shown))
     axes = figure.add_subplot()
     for k, family in enumerate(shown.to_dict("records")):
         mine = known[known["family"] == family["family"]]
@@ -177,6 +190,6 @@ def family_view(table: pd.DataFrame, families: pd.DataFrame, *, exposure: str, o
     axes.set_yticks(np.arange(len(shown)), names, size=7.5)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.axvline(0, color=GRID, lw=0.8, zorder=0)
-    axes.set_xlabel(wrapped(f"slope: change of {outcome} per unit of {exposure}", width=80))
+    axes.set_xlabel(wrapped(f"slope: change of {outcome} per unit of {exposure}", width=44))
     axes.set_title("Seqlets of all loci, by family")
     return settle(figure)
