@@ -40,15 +40,15 @@ def diagnostics_section(
             found.setdefault(key, []).append(one["estimand"])
     rows = [
         [
-            Cell(text=exposure), Cell(text=outcome), Cell(text=check.replace("_", " ")),
-            Cell(text=SEVERITIES[severity]), Cell(text=sentence.replace("_", " ")), Cell(text=" and ".join(estimands)),
+            Cell(text=f"{exposure} → {outcome}"), Cell(text=sentence.replace("_", " ")),
+            Cell(text=check.replace("_", " ")), Cell(text=SEVERITIES[severity]), Cell(text=" and ".join(estimands)),
         ]
         for (exposure, outcome, severity, check, sentence), estimands in found.items()
     ]  # fmt: skip
     tables = [
         Grid(
             caption=f"What each check found ({name}), and of which effect: in the model, calibrated, or both.",
-            columns=["exposure", "outcome", "check", "weight", "finding", "estimand"],
+            columns=["pair", "finding", "check", "weight", "estimand"],
             rows=rows,
         )
     ]
@@ -65,16 +65,14 @@ def diagnostics_section(
 
 
 def _loci(loci: pd.DataFrame, name: str) -> Grid:
-    keys = ["exposure", "outcome", "estimand", "verdict"]
-    counts = loci.groupby(keys, sort=False).size()
+    keys = ["exposure", "outcome", "estimand"]
+    counts = loci.pivot_table(index=keys, columns="verdict", aggfunc="size", fill_value=0, sort=False)
     rows = [
-        [
-            *(Cell(text=str(value)) for value in (*key[:2], words.EFFECTS.get(key[2], key[2]), key[3])),
-            count_cell(int(n)),
-        ]
-        for key, n in zip(counts.index, counts, strict=True)
+        [Cell(text=f"{key[0]} → {key[1]}"), *(count_cell(int(n)) for n in row), Cell(text=str(key[2]))]
+        for key, row in zip(counts.index, counts.to_numpy(), strict=True)
     ]
-    return Grid(caption=f"Loci by their verdict ({name}).", columns=[*keys, "loci"], rows=rows)
+    caption = f"Loci by their verdict ({name}), for the effect in the model and the calibrated one."
+    return Grid(caption=caption, columns=["pair", *map(str, counts.columns), "estimand"], rows=rows)
 
 
 def _text(value: object) -> Cell:

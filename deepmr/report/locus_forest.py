@@ -47,16 +47,17 @@ def locus_forest(local: Estimates, pooled: Estimates, *, exposure: str, outcome:
     labels = draw_rows(axes, loci, loci["locus"].tolist(), limits=limits, sizes=sizes)
     y = len(loci) + 0.5 + 0.28 * unit
     draw_total(axes, y, 0.09 * unit, whole, colour=method_colour(method, [method]), limits=limits)
-    labels[y] = f"mean of {words.count(n, 'locus')}"
+    labels[y] = f"mean of {words.count(n, 'locus')}\n{words.estimate(whole.to_dict())}"
     axes.axhline(len(loci) + 0.5 + 0.06 * unit, color=MUTED, lw=0.5)
-    finish_rows(axes, labels, limits=limits, depth=y + 0.22 * unit, numbers={y: words.estimate(whole.to_dict())})
+    finish_rows(axes, labels, limits=limits, depth=y + 0.22 * unit, numbers={})
+    axes.locator_params(axis="x", nbins=4)
     thinned = f"; {MAX_ROWS:,} of them drawn" if n > MAX_ROWS else ""
     title = f"{exposure} → {outcome}, {words.method_name(method)}: {words.count(n, 'locus')}{thinned}"
     axes.set_title(wrapped(title, width=40))
     level = words.percent(float(whole.get("level", 0.95)))
     line = "; line: prediction interval" if np.isfinite(whole.get("pi_low", np.nan)) else ""
     what = words.EFFECTS[str(whole["estimand"])]
-    axes.set_xlabel(wrapped(f"{what}, with {level} intervals (diamond: mean{line})", width=46))
+    axes.set_xlabel(wrapped(f"{what}, with {level} intervals (diamond: mean{line})", width=46), loc="right")
     return settle(figure)
 
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 
 from deepmr.errors import InputError
 from deepmr.report import words
-from deepmr.report.style import CYCLE, GRID, INK, MUTED, PAPER, VERMILLION, new_figure, settle, styled
+from deepmr.report.style import CYCLE, GRID, INK, MUTED, NARROW, PAPER, VERMILLION, new_figure, settle, styled
 
 RADIUS = 0.16  # of a node, in units of the circle of nodes
 WIDEST, THINNEST = 5.0, 1.0  # arrows, in points
@@ -46,7 +46,7 @@ def network_figure(table: pd.DataFrame, *, tasks: Sequence[str] | None = None) -
     tasks = tasks_of(table) if tasks is None else tuple(tasks)
     if len(tasks) > MOST_TASKS:
         raise InputError(f"a graph of at most {MOST_TASKS} tasks can be read; there are {len(tasks)}")
-    side = 5.2 if len(tasks) <= 6 else 7.2
+    side = NARROW if len(tasks) <= 4 else 5.2 if len(tasks) <= 6 else 7.2
     places = _circle(len(tasks))
     low, high = places[:, 1].min() - 0.45, places[:, 1].max() + 0.3
     figure = new_figure(side, side * (high - low) / 2.9 + 0.6)

@@ -10,7 +10,7 @@ from deepmr import schema
 from deepmr.report import words
 from deepmr.report.content import Cell, Drawing, Grid, Section, count_cell, number_cell
 from deepmr.report.network import say_edges
-from deepmr.report.tables import MAX_ROWS, level_of
+from deepmr.report.tables import MAX_ROWS, level_of, where_of
 
 RULES = {
     "relative": "share of the largest effects",
@@ -201,14 +201,14 @@ def network_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, 
     rows = [
         [
             *(Cell(text=str(row[key])) for key in ("exposure", "outcome")),
-            Cell(text=words.EFFECTS[row["estimand"]]), _of_kind("direct", row), _of_kind("total", row),
-            _of_kind("mediated", row), number_cell(row["direct_fdr"], words.pvalue), Cell(text=EDGES[row["edge"]]),
-            count_cell(int(row["n"])),
+            *(_of_kind(kind, row) for kind in ("direct", "total", "mediated")),
+            number_cell(row["direct_fdr"], words.pvalue), Cell(text=EDGES[row["edge"]]), count_cell(int(row["n"])),
         ]
         for row in frame.head(MAX_ROWS).to_dict(orient="records")
     ]  # fmt: skip
     level = level_of(frame)
-    columns = ["exposure", "outcome", "estimand", *(f"{k} ({level} CI)" for k in ("direct", "total", "through others"))]
+    columns = ["exposure", "outcome", *(f"{k} ({level} CI)" for k in ("direct", "total", "through others"))]
+    caption = f"Effects of each mark on each other {where_of(frame)}, by themselves and by way of others ({name})."
     caption += " FDR: false-discovery rate at which the direct effect counts as found."
     table = Grid(caption=caption, columns=[*columns, "FDR", "effect", "loci"], rows=rows)
     return Section(anchor="network", title=title, sentences=tuple(said), drawings=drawings, tables=(table,))

@@ -131,7 +131,7 @@ def test_diagnostics_say_the_worst_first():
     section = diagnostics_section(content, loci=loci, name="diagnosis")
     assert section.sentences == ("X → Y: not supported, because IVW scatters.",)
     assert [row[3].text for row in section.tables[0].rows] == ["speaks against it", "fine"]
-    assert section.tables[1].rows[0][-1].text == "2"
+    assert section.tables[1].rows[0][1].text == "2"
     twice = content | {"verdicts": [verdict, verdict | {"estimand": "calibrated"}]}
     rows = diagnostics_section(twice, name="diagnosis").tables[0].rows
     assert [row[-1].text for row in rows] == ["model and calibrated", "model and calibrated"]
