@@ -21,6 +21,7 @@ from deepmr.io.files import atomic_path, check_writable
 from deepmr.io.provenance import file_sha256, provenance
 from deepmr.io.tables import numbers, read_estimates, read_table
 from deepmr.report.content import Run, leading_method
+from deepmr.report.forest import by_pair
 from deepmr.report.page import render_page, shown_effects
 from deepmr.report.verdicts import pair_verdicts
 from deepmr.types import Estimates
@@ -97,8 +98,8 @@ def report(
     Returns
     -------
     dict
-        Effects of the leading method, what is thought of each pair, the loci shown, what is missing and why, and where
-        the page is.
+        Effects of the leading method; with a truth, every effect beside it; what is thought of each pair, the loci
+        shown, what is missing and why, and where the page is.
 
     Raises
     ------
@@ -160,8 +161,21 @@ def report(
     rows = run.headline.table
     columns = [name for name in SHOWN if name in rows]
     summary: dict[str, object] = {"effects": rows[columns].to_dict(orient="records")}
+    summary |= {"truth": list(_beside_truth(run))}
     summary |= {"verdict": [one.sentence for one in pair_verdicts(run)], "estimand": shown_effects(run)}
     return summary | {"loci_shown": list(shown), "notes": list(run.notes), "report": str(out)}
+
+
+def _beside_truth(run: Run) -> Iterator[dict[str, object]]:
+    """Yield every pooled effect beside the true one of the same loci, and whether its interval holds it."""
+    true = by_pair(run.truth)
+    loci = {(row["exposure"], row["outcome"]): row["n"] for row in run.leads.table.to_dict(orient="records")}
+    for row in run.pooled.table.to_dict(orient="records"):
+        pair = row["exposure"], row["outcome"]
+        if pair in true and row["n"] == loci.get(pair):  # the truth is the mean over the leading method's loci
+            shown = {name: row[name] for name in ("exposure", "outcome", "method", "estimand", "beta")}
+            held = "holds" if row["ci_low"] <= true[pair] <= row["ci_high"] else "misses"
+            yield shown | {"ci_low": row["ci_low"], "ci_high": row["ci_high"], "true": true[pair], "interval": held}
 
 
 def _check_gwas(options: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ SITES = {
 }
 SITE_COLUMNS = (
     "locus", "exposure", "outcome", "start", "end", "sequence", "family", "n", "share", "beta", "ci_low", "ci_high",
-    "level", "verdict", "estimand",
+    "level", "verdict",
 )  # fmt: skip
 EDGES = {"direct": "direct", "total": "total only", "none": "none shown"}
 
@@ -177,7 +177,7 @@ def seqlet_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, .
         shown.loc[first.sort_values(kind="stable").index],
         anchor="seqlets",
         title="Which sites carry the effect",
-        caption=f"Effects of single sites, seqlets ({name}).",
+        caption=f"Effects of single sites, motif-sized parts of a locus (seqlets), {where_of(frame)} ({name}).",
         sentences=tuple(said),
         drawings=drawings,
     )

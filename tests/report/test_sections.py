@@ -99,7 +99,7 @@ def test_sites_that_contradict_come_first():
     assert "at 1 locus a site acts on the outcome otherwise than the rest." in section.sentences[0]
     rows = section.tables[0].rows
     assert [row[0].text for row in rows] == ["a", "a", "b"]
-    assert rows[0][-2].text == "contradicts"
+    assert rows[0][-1].text == "contradicts"
 
 
 def test_what_labels_changed_and_what_more_are_worth(run):
