@@ -59,6 +59,7 @@ FOR_EFFECTS = {"rule", "threshold", "significance", "spans", "motif", "split_mem
 }
 
 MODEL = "intervals are of the effect in the model: an error that all its members share is in none of them"
+BESIDE = "; calibrated effects, beside them, allow for it as far as the labels show it"
 UNCALIBRATED = "; nor were standard errors checked against data (deepmr calibrate, --calibration)"
 
 
@@ -327,7 +328,11 @@ def mr(
     estimand = str(estimates.table["estimand"].iloc[0])
     written: dict[str, object] = {} if save_instruments is None else {"instruments": str(save_instruments)}
     if estimand == "model":
-        written = intervals | {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
+        written = (
+            intervals
+            | {"note": MODEL + (BESIDE if labelled is not None else "" if calibrated is not None else UNCALIBRATED)}
+            | written
+        )
     summary: dict[str, object] = _summary(estimates, instruments, methods)
     if assign != "none":
         summary["assigned"] = [

@@ -132,9 +132,10 @@ def _changes(content: Mapping[str, Any], pooled: Estimates) -> Iterator[str]:
         who = (pair["exposure"], pair["outcome"])
         before, after = rows.get((*who, "model")), rows.get((*who, "calibrated"))
         labels = f"{words.count(int(pair['n_edits']), 'labelled edit')} at {words.count(len(pair['loci']), 'locus')}"
-        shift = f"{words.number(float(pair['shift']))} (standard error {words.number(float(pair['se']))})"
-        said = f"{' → '.join(who)}: {labels} say that effects in the model miss by {shift}; "
-        said += f"{words.share(float(pair['shrink']))} of it is applied"
+        shift, side = float(pair["shift"]), "below" if pair["shift"] < 0 else "above"
+        said = f"{' → '.join(who)}: {labels} put the effect in the data-generating process {words.number(abs(shift))} "
+        said += f"{side} that in the model (standard error {words.number(float(pair['se']))}); "
+        said += f"{words.share(float(pair['shrink']))} of this is applied"
         if before is not None and after is not None:
             said += f": {words.estimate(before)} in the model becomes {words.estimate(after)} calibrated"
         yield f"{said}."

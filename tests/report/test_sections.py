@@ -112,8 +112,10 @@ def test_what_labels_changed_and_what_more_are_worth(run):
     section = labelled_section(content, both, name="labels.json")
     assert section.part == "sure"
     first = section.sentences[0]
-    assert first.startswith("GATA1 → TAL1: 10 labelled edits at 2 loci say that effects in the model miss by −0.1 ")
-    assert "80 % of it is applied: 3." in first
+    assert first.startswith(
+        "GATA1 → TAL1: 10 labelled edits at 2 loci put the effect in the data-generating process 0.1 "
+    )
+    assert "below that in the model (standard error 0.02); 80 % of this is applied: 3." in first
     assert first.endswith("calibrated.")
     assert section.sentences[-1] == "Few labels."
     assert [cell.text for cell in section.tables[1].rows[0]] == ["GATA1 on TAL1", "200", "0.03"]
