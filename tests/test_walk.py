@@ -24,7 +24,10 @@ def test_the_page_shows_every_command_of_the_script():
     defaults = dict(re.findall(r"(\w+)=\$\{\w+:-(\d+)\}", script))
     for name, value in defaults.items():
         script = script.replace(f'"${name}"', value)
-    blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs" / "walk.md").read_text(), flags=re.DOTALL)
+    fenced = re.findall(
+        r"^```(\w*)\n(.*?)^```$", (ROOT / "docs" / "walk.md").read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    blocks = [text for language, text in fenced if not language]
     assert commands("\n".join(blocks)) == commands(script)
 
 
