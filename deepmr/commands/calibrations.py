@@ -65,7 +65,7 @@ def named(calibration: Path | list[Path] | None) -> dict[str, Path]:
 
     Parameters
     ----------
-    paths : a file, several or none.
+    calibration : a file, several or none.
     """
     files = [calibration] if isinstance(calibration, Path) else list(calibration or ())
     return {"calibration" if k == 0 else f"calibration_{k + 1}": path for k, path in enumerate(files)}
@@ -96,7 +96,7 @@ def check_apart(source: Source, calibration: Calibration | LabelledCalibration, 
         )
 
 
-def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> list[str]:
+def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> dict[tuple[str, str], str]:
     """Log which methods and pairs stay in the model, and where labelled loci are unlike those analysed.
 
     Parameters
@@ -106,8 +106,8 @@ def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> list[s
 
     Returns
     -------
-    Sentences on pairs whose labelled loci are unlike those analysed, one a pair: tables and pages made from these
-    effects repeat them, as their intervals do not hold that error.
+    A sentence for each pair, exposure and outcome, whose labelled loci are unlike those analysed: tables and pages made
+    from these effects repeat it, as their intervals do not hold that error.
     """
     unlike: dict[tuple[str, str], list[str]] = {}
     numbers: dict[tuple[str, str], str] = {}
@@ -123,13 +123,13 @@ def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> list[s
         if _apart(pair.slope, slopes):
             unlike.setdefault((exposure, outcome), []).append(method)
             numbers.setdefault((exposure, outcome), f"{pair.slope.mean():.3g} there and {slopes.mean():.3g} here")
-    said = [
-        f"{' → '.join(pair)} ({', '.join(methods)}): the labelled loci are unlike those analysed: mean effect in "
+    said = {
+        pair: f"{' → '.join(pair)} ({', '.join(methods)}): the labelled loci are unlike those analysed: mean effect in "
         f"the model {numbers[pair]}. The calibrated effect takes their shift, which may not hold here, and its "
         "interval does not know of that (deepmr calibrate --where picks labelled loci)."
         for pair, methods in unlike.items()
-    ]
-    for sentence in said:
+    }
+    for sentence in said.values():
         log.warning("%s", sentence)
     return said
 

@@ -171,7 +171,7 @@ def diagnose(
     inputs = {"effects": effects, "estimates": estimates, "meta": meta, "model": model, "thresholds": thresholds,
               **named(paths)}  # fmt: skip
     record = provenance("diagnose", options=options, inputs={k: v for k, v in inputs.items() if v}, seed=seed)
-    said = [*_said(results), *warnings_beside(estimates)]
+    said = [*_said(results), *warnings_beside(estimates).values()]
     with atomic_directory(out) as folder:
         _write(results, said, folder, record)
         n_figures = 0 if figures == "none" else _draw(results, folder, suffix=figures)

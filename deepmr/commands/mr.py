@@ -17,6 +17,7 @@ from deepmr.commands.gwas_instruments import Clumping, GwasOptions
 from deepmr.commands.mr_direct import mr_direct
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
 from deepmr.commands.mr_intervals import check_interval, estimates_with_intervals, resampled_pairs
+from deepmr.commands.record import recorded_warnings
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.inference import MemberInterval
@@ -310,13 +311,13 @@ def mr(
         chosen, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
     )
     both = estimates
-    warnings: list[str] = []
+    unlike: dict[Pair, str] = {}
     if labelled is not None:
         # With the members' own errors, as the labels were fitted with, whichever interval the model has.
         plain = chosen.estimate(methods=methods, min_instruments=min_instruments, level=level)
-        warnings = warn_of_pairs(plain, labelled)
+        unlike = warn_of_pairs(plain, labelled)
         both = with_calibrated(estimates, apply_labelled(plain, labelled, level=level))
-    record = provenance("mr", options=options, inputs=inputs) | ({"warnings": warnings} if warnings else {})
+    record = provenance("mr", options=options, inputs=inputs) | recorded_warnings(unlike)
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
     write_estimates(both, out, provenance=record)

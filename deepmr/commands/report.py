@@ -119,7 +119,7 @@ def report(
     local, pooled = read_estimates(estimates), read_estimates(meta)
     calibrated = None if calibration is None else read_calibration(calibration)
     true, on_truth = (None, ()) if truth is None else _true_effects(truth, local, pooled)
-    mr_record = record_beside(estimates)
+    mr_record, unlike = record_beside(estimates), warnings_beside(estimates)
     with open_source(effects) as source:
         pairs = _pairs(local, pooled, source)
         chosen = _chosen(locus, source)
@@ -144,11 +144,12 @@ def report(
             counts=_counts(source, local),
             sections=extra_sections(files, local=local, pooled=pooled, truth=true),
             judgements=judgements(diagnostics),
+            unlike=unlike,
             provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
             local_name=estimates.name,
             pooled_name=meta.name,
             notes=(
-                *warnings_beside(estimates),
+                *unlike.values(),
                 *_notes(source, true, mr_record, (calibration, labelled), other),
                 *on_truth,
                 *_stale(record_beside(meta), estimates),

@@ -201,13 +201,15 @@ def test_labelled_loci_unlike_those_analysed_are_said_wherever_the_effects_go(fo
     with caplog.at_level(logging.WARNING):
         mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=tmp_path / "unlike.json")
     assert "the labelled loci are unlike those analysed" in caplog.text
-    recorded = json.loads((tmp_path / "mr.tsv.json").read_text())["warnings"]
+    warned = json.loads((tmp_path / "mr.tsv.json").read_text())["warnings"]
+    recorded = [one["sentence"] for one in warned]
     assert recorded[0].startswith("X → Y (ivw, egger, wald): the labelled loci are unlike those analysed")
     assert meta(tmp_path / "mr.tsv", out=tmp_path / "meta.tsv")["findings"][: len(recorded)] == recorded
-    assert json.loads((tmp_path / "meta.tsv.json").read_text())["warnings"] == recorded
+    assert json.loads((tmp_path / "meta.tsv.json").read_text())["warnings"] == warned
     given = {"estimates": tmp_path / "mr.tsv", "meta": tmp_path / "meta.tsv"}
     page = report(folder / "target.h5", **given, labelled=tmp_path / "unlike.json", out=tmp_path / "r.html", n_loci=0)
     assert page["notes"][: len(recorded)] == recorded
+    assert "doubtful: the labelled loci are unlike those analysed" in page["verdict"][0]
     judged = diagnose(folder / "target.h5", **given, out=tmp_path / "d", n_draws=19, figures="none")
     assert judged["verdict"][-len(recorded) :] == recorded
     assert {row["estimand"] for row in judged["pairs"]} == {"model", "calibrated"}
