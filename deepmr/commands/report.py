@@ -268,8 +268,9 @@ def _provenance(options: Mapping[str, Any], source: Source, tables: Mapping[str,
         records[inputs["effects"].name] = {name: _decoded(value) for name, value in source.file.attrs.items()}
         members = source.file.members.to_dict("records")
         records["ensemble members"] = {str(member.pop("name")): member for member in members}
-    if "calibration" in inputs:
-        records[inputs["calibration"].name] = json.loads(inputs["calibration"].read_text()).get("provenance", {})
+    for name in ("calibration", "labelled"):
+        if name in inputs:
+            records[inputs[name].name] = json.loads(inputs[name].read_text()).get("provenance", {})
     records |= {path.name: record_beside(path) for path in tables.values()}
     records["this page"] = provenance("report", options=options, inputs=inputs)
     return {name: record for name, record in records.items() if record}
