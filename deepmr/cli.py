@@ -1,11 +1,12 @@
 """The command line: parses, configures logging, prints the summary and turns errors into exit codes."""
 
 import difflib
+import itertools
 import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -51,11 +52,31 @@ def show(summary: dict[str, Any], console: Console) -> None:
         if isinstance(value, list) and not value:
             continue
         if isinstance(value, list) and isinstance(value[0], dict):
-            console.print(_table(label, value, console.width))
+            for table in _tables(label, value, console.width):
+                console.print(table)
         elif isinstance(value, list) and len(_text(value)) > LONGEST_LIST:
             console.print("\n  ".join([f"{label}:", *map(_text, value)]), soft_wrap=True, markup=False, highlight=False)
         else:
             console.print(f"{label}: {_text(value)}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _tables(label: str, rows: list[dict[str, Any]], room: int) -> Iterator[Table]:
+    """Lay rows out as one table, or where numbers would break as several that begin with the same names."""
+    needs = {
+        name: _longest_word([name.replace("_", " "), *(_cell(name, row[name]) for row in rows)]) for name in rows[0]
+    }
+    keys = list(itertools.takewhile(lambda name: all(isinstance(row[name], str) for row in rows), needs))
+    left = room - sum(needs[name] + 1 for name in keys)
+    parts: list[list[str]] = [[]]
+    for name in list(needs)[len(keys) :]:
+        if parts[-1] and sum(needs[one] + 1 for one in (*parts[-1], name)) > left + 1:
+            parts.append([])
+        parts[-1].append(name)
+    if not keys or left < room / 3:
+        parts = [list(needs)[len(keys) :]]
+    for k, part in enumerate(parts):
+        chosen = [{name: row[name] for name in (*keys, *part)} for row in rows]
+        yield _table(label if k == 0 else f"{label}, further columns", chosen, room)
 
 
 def _table(label: str, rows: list[dict[str, Any]], room: int) -> Table:
@@ -106,6 +127,8 @@ def _text(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
         return ", ".join(_text(v) for v in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(one)}" for name, one in value.items())
     return str(value)
 
 

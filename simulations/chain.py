@@ -67,7 +67,7 @@ def main() -> None:
         table.to_csv(arguments.out / f"{structure}.rounds.tsv", sep="\t", index=False)
         summary = summarised(table)
         summary.to_csv(arguments.out / f"{structure}.tsv", sep="\t", index=False)
-        network_figure(rounds[0][1]).savefig(arguments.out / f"{structure}.png", dpi=150)
+        network_figure(rounds[0][1].table).savefig(arguments.out / f"{structure}.png", dpi=150)
         print(structure)
         print(summary.round(3).to_string(index=False))
 

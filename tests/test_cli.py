@@ -178,3 +178,21 @@ def test_identifiers_that_tell_names_apart_stay():
 def test_a_pvalue_is_never_0():
     text = printed([{"beta": 0.0, "pvalue": 0.0, "q_pvalue": 0.5}], 80)
     assert text.split()[-4:] == ["0", "<", "1e-300", "0.5"]
+
+
+def test_numbers_that_do_not_fit_go_to_a_second_table_with_the_same_names():
+    names = {"exposure": "GATA", "outcome": "TAL1", "method": "ivw", "estimand": "calibrated"}
+    row = names | {f"value_{k}": -0.123456 - k for k in range(9)}
+    text = printed([row], 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert {f"{row[f'value_{k}']:.4g}" for k in range(9)} <= set(text.split())
+    assert text.count("calibrated") == 2
+    assert "rows, further columns" in text
+    assert "further" not in printed([row], 200)
+    assert "counts: a 1, b 0.25" in shown({"counts": {"a": 1, "b": 0.25}})
+
+
+def shown(summary):
+    console = Console(file=io.StringIO(), width=80)
+    cli.show(summary, console)
+    return console.file.getvalue()

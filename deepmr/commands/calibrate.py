@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 OF_LEVELS = Parameter(group="For levels")
 OF_EDITS = Parameter(group="For labelled edits")
-FOR_LEVELS = ("chrom", "counts", "noise", "seed")
+FOR_LEVELS = ("chrom", "counts", "noise")
 FOR_EDITS = (
     *("labelled_edits", "effects", "method", "rule", "threshold", "significance", "min_instruments"),
-    *("reference_share", "where", "bootstrap_effects", "level_calibration"),
+    *("reference_share", "where", "sample", "bootstrap_effects", "level_calibration"),
 )
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 CHUNK = 1024  # sequences between two updates of the progress bar
@@ -51,7 +51,7 @@ def calibrate(
     chrom: Annotated[list[str] | None, OF_LEVELS] = None,
     counts: Annotated[list[str] | None, OF_LEVELS] = None,
     noise: Annotated[list[str] | None, OF_LEVELS] = None,
-    seed: Annotated[int, OF_LEVELS] = 0,
+    seed: int = 0,
     device: str = "auto",
     trust_code: bool = False,
     labelled_edits: Annotated[Path | None, OF_EDITS] = None,
@@ -63,6 +63,7 @@ def calibrate(
     min_instruments: Annotated[int, OF_EDITS] = 3,
     reference_share: Annotated[float, OF_EDITS] = SHARE,
     where: Annotated[str | None, OF_EDITS] = None,
+    sample: Annotated[int | None, OF_EDITS] = None,
     bootstrap_effects: Annotated[Path | None, OF_EDITS] = None,
     level_calibration: Annotated[Path | None, OF_EDITS] = None,
     overwrite: bool = False,
@@ -93,7 +94,7 @@ def calibrate(
         Known noise of the targets: none, poisson or a variance; TASK=NOISE for one task. Default poisson for counts,
         none for others.
     seed
-        Seed of the folds for cross-fitting.
+        Of the folds for cross-fitting; of the loci that --sample draws.
     device
         auto, cpu, cuda, cuda:1, ...
     trust_code
@@ -117,6 +118,8 @@ def calibrate(
         common; where the table does not say. Half, where both were measured equally well.
     where
         COLUMN=VALUE: use only such rows of the labelled edits, so that their loci are like those to be analysed.
+    sample
+        Use the labels of that many loci, drawn at random, to see what fewer labels would have said.
     bootstrap_effects
         Effects file of the same loci by an ensemble trained on resampled data, which tells better than seeds how large
         the shared error may be; matters with few labels.

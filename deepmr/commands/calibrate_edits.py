@@ -78,6 +78,7 @@ def calibrate_edits(options: Mapping[str, Any]) -> dict[str, object]:
         reference_share=options["reference_share"],
         where=options["where"],
     )
+    labels = _sampled(labels, options["sample"], seed=options["seed"], path=options["labelled_edits"])
     if len(labels.tasks) < 2:
         raise InputError(
             f"{options['labelled_edits']}: has labels for {labels.tasks[0]} only; a causal effect is calibrated on "
@@ -184,6 +185,19 @@ def _from_source(source: Source, levels: Calibration | None, path: Path) -> Pred
     )
 
 
+def _sampled(labels: LabelledEdits, sample: int | None, *, seed: int, path: Path) -> LabelledEdits:
+    """Return the edits of some of the labelled loci, drawn at random; all of them where no number is given."""
+    if sample is None:
+        return labels
+    checks.at_least("sample", sample, 1)
+    loci = labels.variants["locus"].astype(str)
+    names = loci.unique()
+    if sample > len(names):
+        raise InputError(f"{path}: has labels at {len(names)} loci; cannot draw {sample} of them (--sample)")
+    drawn = np.random.default_rng(seed).permutation(names)[:sample]
+    return labels.take(loci.isin(drawn).to_numpy())
+
+
 def _bootstrap(path: Path, levels: Calibration | None, labels: LabelledEdits) -> tuple[SummaryStats, ...]:
     """Return the effects of members that saw resampled data."""
     with open_source(path) as source:
@@ -241,7 +255,7 @@ def _write(calibration: LabelledCalibration, out: Path, options: Mapping[str, An
     if options["model"] is not None:
         inputs["model"] = options["model"] / "ensemble.toml"
     given = {name: value for name, value in options.items() if name != "overwrite"}
-    record = provenance("calibrate", options=given, inputs=inputs)
+    record = provenance("calibrate", options=given, inputs=inputs, seed=options["seed"])
     strongest = max(lead, key=lambda pair: abs(float(pair.slope.mean())) / (pair.prior or 1.0))
     drawn = (misses_figure(calibration), worth_figure(strongest))
     write_labelled_calibration(calibration, out, worth=worth, provenance=record)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from deepmr.commands.source import Source
 from deepmr.errors import InputError
@@ -15,6 +16,7 @@ from deepmr.labelled import LabelledCalibration
 from deepmr.types import Estimates
 
 log = logging.getLogger(__name__)
+SMALL = 0.05  # share of the mean effect that is no difference
 UNLIKE = 0.5  # standard deviations between the mean slopes of labelled and analysed loci that are worth a warning
 
 
@@ -58,6 +60,17 @@ def read_calibrations(
     return (None if of_levels is None else of_levels[0]), (None if labelled is None else labelled[0])
 
 
+def named(calibration: Path | list[Path] | None) -> dict[str, Path]:
+    """Name the files of calibrations for the record; the first as ever.
+
+    Parameters
+    ----------
+    calibration : a file, several or none.
+    """
+    files = [calibration] if isinstance(calibration, Path) else list(calibration or ())
+    return {"calibration" if k == 0 else f"calibration_{k + 1}": path for k, path in enumerate(files)}
+
+
 def check_apart(source: Source, calibration: Calibration | LabelledCalibration, *, allow_overlap: bool) -> None:
     """Raise `InputError` when a calibration was made with other members, or on loci that are to be analysed.
 
@@ -83,31 +96,47 @@ def check_apart(source: Source, calibration: Calibration | LabelledCalibration, 
         )
 
 
-def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> None:
+def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> dict[tuple[str, str], str]:
     """Log which methods and pairs stay in the model, and where labelled loci are unlike those analysed.
 
     Parameters
     ----------
     estimates : effects in the model.
     labelled : what labels say.
+
+    Returns
+    -------
+    A sentence for each pair, exposure and outcome, whose labelled loci are unlike those analysed: tables and pages made
+    from these effects repeat it, as their intervals do not hold that error.
     """
+    unlike: dict[tuple[str, str], list[str]] = {}
+    numbers: dict[tuple[str, str], str] = {}
     for key, rows in estimates.table.groupby(["method", "exposure", "outcome"], sort=False):
         method, exposure, outcome = (str(name) for name in key)
         pair = labelled.find(method, exposure, outcome)
-        name = f"{method}: {exposure} on {outcome}"
         if pair is None:
+            name = f"{method}: {exposure} on {outcome}"
             reason = labelled.skipped.get(name, "no labels for this method and pair")
             log.warning("%s stays an effect in the model: %s", name, reason)
             continue
         slopes = rows["beta"].to_numpy(float)
-        apart = abs(float(slopes.mean() - pair.slope.mean()))
-        spread = float(np.sqrt((np.var(slopes) + np.var(pair.slope)) / 2))
-        error = float(np.sqrt(np.var(slopes) / len(slopes) + np.var(pair.slope) / len(pair.slope)))
-        if apart > max(UNLIKE * spread, 3 * error, 0.05 * abs(float(slopes.mean()))):
-            log.warning(
-                "%s: the labelled loci are unlike those analysed: mean effect in the model %.3g against %.3g; their "
-                "shift may not hold here (deepmr calibrate --where picks labelled loci)",
-                name,
-                float(pair.slope.mean()),
-                float(slopes.mean()),
-            )
+        if _apart(pair.slope, slopes):
+            unlike.setdefault((exposure, outcome), []).append(method)
+            numbers.setdefault((exposure, outcome), f"{pair.slope.mean():.3g} there and {slopes.mean():.3g} here")
+    said = {
+        pair: f"{' → '.join(pair)} ({', '.join(methods)}): the labelled loci are unlike those analysed: mean effect in "
+        f"the model {numbers[pair]}. The calibrated effect takes their shift, which may not hold here, and its "
+        "interval does not know of that (deepmr calibrate --where picks labelled loci)."
+        for pair, methods in unlike.items()
+    }
+    for sentence in said.values():
+        log.warning("%s", sentence)
+    return said
+
+
+def _apart(labelled: Float[np.ndarray, "labelled"], analysed: Float[np.ndarray, "analysed"]) -> bool:
+    """Say whether mean effects in the model differ by more than chance, by much of their scatter, and in size."""
+    apart = abs(float(analysed.mean() - labelled.mean()))
+    spread = float(np.sqrt((np.var(analysed) + np.var(labelled)) / 2))
+    error = float(np.sqrt(np.var(analysed) / len(analysed) + np.var(labelled) / len(labelled)))
+    return apart > max(UNLIKE * spread, 3 * error, SMALL * abs(float(analysed.mean())))

@@ -12,19 +12,20 @@ from typing import Any, Literal
 import pandas as pd
 
 from deepmr import checks, schema
+from deepmr.commands.calibrations import named, read_calibrations
 from deepmr.commands.chosen import read_selection
 from deepmr.commands.diagnose_parts import Pair, evidence_of, gather, read_thresholds
-from deepmr.commands.record import record_beside
+from deepmr.commands.record import record_beside, warnings_beside
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError
-from deepmr.io.calibration import read_calibration
 from deepmr.io.directories import atomic_directory, check_directory
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import read_estimates, read_table, write_table
 from deepmr.ism.calibration import Calibration
 from deepmr.meta import pool_estimates
 from deepmr.mr import METHODS
-from deepmr.mr.diagnostics import Diagnosis, Evidence, diagnose_pair, relate
+from deepmr.mr.diagnostics import Diagnosis, Evidence, Verdict, diagnose_pair, relate
+from deepmr.report import words
 from deepmr.report.diagnostics import dose_response, null_distribution, threshold_sensitivity
 from deepmr.report.style import DPI
 from deepmr.types import Estimates
@@ -77,7 +78,8 @@ def diagnose(
     method
         Estimator whose effects are judged.
     calibration
-        What deepmr calibrate wrote; by default the one recorded beside the estimates.
+        What deepmr calibrate wrote of levels, to correct standard errors; by default the one recorded beside the
+        estimates. Effects calibrated on labelled edits are judged as they stand in the estimates.
     thresholds
         Table of pooled effects at other rules and thresholds, to be judged in place of those computed here.
     n_loci
@@ -119,8 +121,8 @@ def diagnose(
     local = read_estimates(estimates)
     pooled = None if meta is None else read_estimates(meta)
     made = record_beside(estimates).get("options", {})
-    path = calibration or _recorded(made)
-    calibrated = None if path is None else read_calibration(path)
+    paths = _recorded(made) if calibration is None else [calibration]
+    calibrated, _ = read_calibrations(paths)  # labels are in the estimates already
     ready = None if thresholds is None else read_thresholds(thresholds, read_table(thresholds))
     scaling = made.get("scaling", "variance")
     with open_source(effects) as source:
@@ -166,25 +168,24 @@ def diagnose(
                 given, estimates=mine, pooled=row, method=method, n_draws=n_draws, seed=seed, level=level
             )
             results.append((pair, given, found))
-    inputs = {"effects": effects, "estimates": estimates, "meta": meta, "model": model, "calibration": path,
-              "thresholds": thresholds}  # fmt: skip
+    inputs = {"effects": effects, "estimates": estimates, "meta": meta, "model": model, "thresholds": thresholds,
+              **named(paths)}  # fmt: skip
     record = provenance("diagnose", options=options, inputs={k: v for k, v in inputs.items() if v}, seed=seed)
-    said = list(_said(results))
+    said = [*_said(results), *warnings_beside(estimates).values()]
     with atomic_directory(out) as folder:
         _write(results, said, folder, record)
         n_figures = 0 if figures == "none" else _draw(results, folder, suffix=figures)
     return _summary(results, said) | {"figures": n_figures, "folder": str(out)}
 
 
-def _recorded(made: Mapping[str, Any]) -> Path | None:
-    """Return the calibration that the estimates were made with, where it still is."""
-    if not made.get("calibration"):
-        return None
-    path = Path(str(made["calibration"]))
-    if not path.is_file():
-        log.warning("%s, which the estimates were made with, is gone: standard errors are the ensemble's own", path)
-        return None
-    return path
+def _recorded(made: Mapping[str, Any]) -> list[Path]:
+    """Return the calibrations that the estimates were made with, where they still are."""
+    given = made.get("calibration") or []
+    paths = [Path(str(one)) for one in ([given] if isinstance(given, str) else given)]
+    for path in paths:
+        if not path.is_file():
+            log.warning("%s, which the estimates were made with, is gone: standard errors are the ensemble's own", path)
+    return [path for path in paths if path.is_file()]
 
 
 def _pairs(local: Estimates, source: Source, method: str, path: Path) -> list[Pair]:
@@ -281,10 +282,21 @@ def _pooled_row(mine: Estimates, meta: Estimates | None, method: str, level: flo
 def _said(results: Sequence[Result]) -> Iterator[str]:
     """Yield the verdict of every pair, then of both directions together, then what none of them can see."""
     verdicts = [found.verdict for _, _, found in results]
-    yield from (verdict.sentence for verdict in verdicts)
+    alike: dict[tuple[str, str, str], list[Verdict]] = {}
+    for (
+        verdict
+    ) in verdicts:  # effects of both estimands that are judged alike, and for the same reasons, share a sentence
+        reasons = verdict.sentence.replace(verdict.effect, "")
+        alike.setdefault((verdict.exposure, verdict.outcome, reasons), []).append(verdict)
+    for one, *others in alike.values():
+        yield one.sentence.replace(one.effect, " and ".join([one.effect, *(other.effect for other in others)]))
+    related: dict[tuple[str, str], dict[str, str]] = {}
     for one, other in combinations(verdicts, 2):
         if (one.exposure, one.outcome, one.estimand) == (other.outcome, other.exposure, other.estimand):
-            yield relate(one, other)
+            related.setdefault((one.exposure, one.outcome), {})[one.estimand] = relate(one, other)
+    for said in related.values():
+        differ = len(set(said.values())) > 1
+        yield from ([f"{words.EFFECTS[name]}: {text}" for name, text in said.items()] if differ else set(said.values()))
     yield from dict.fromkeys(verdict.caveat for verdict in verdicts)
 
 

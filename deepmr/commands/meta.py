@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from deepmr import checks
 from deepmr.commands import meta_parts
+from deepmr.commands.record import recorded_warnings, warnings_beside
 from deepmr.errors import InputError
 from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
@@ -130,7 +131,8 @@ def meta(
     for path in figures.values():
         check_writable(path, overwrite=overwrite)
     inputs = {"estimates": estimates} | ({} if loci_table is None else {"loci_table": loci_table})
-    record = provenance("meta", options=options, inputs=inputs)
+    warnings = warnings_beside(estimates)
+    record = provenance("meta", options=options, inputs=inputs) | recorded_warnings(warnings)
     chosen: dict[str, Any] = {"tau2": tau2, "ci": ci, "weights": weights, "prediction": prediction, "level": level}
     parts = []
     if loci_table is not None:
@@ -155,6 +157,7 @@ def meta(
     for part in parts:
         summary |= part.shown
     said = [
+        *warnings.values(),
         *meta_parts.say_single(pooled),
         *meta_parts.say_tails(pooled),
         *(sentence for part in parts for sentence in part.said),

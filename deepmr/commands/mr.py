@@ -11,12 +11,13 @@ import pandas as pd
 from cyclopts import Parameter
 
 from deepmr import checks
-from deepmr.commands.calibrations import check_apart, read_calibrations, warn_of_pairs
+from deepmr.commands.calibrations import check_apart, named, read_calibrations, warn_of_pairs
 from deepmr.commands.chosen import choose_instruments, read_selection, warn_of_copies
 from deepmr.commands.gwas_instruments import Clumping, GwasOptions
 from deepmr.commands.mr_direct import mr_direct
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
 from deepmr.commands.mr_intervals import check_interval, estimates_with_intervals, resampled_pairs
+from deepmr.commands.record import recorded_warnings
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError, TooFewInstruments
 from deepmr.inference import MemberInterval
@@ -59,6 +60,7 @@ FOR_EFFECTS = {"rule", "threshold", "significance", "spans", "motif", "split_mem
 }
 
 MODEL = "intervals are of the effect in the model: an error that all its members share is in none of them"
+BESIDE = "; calibrated effects, beside them, allow for it as far as the labels show it"
 UNCALIBRATED = "; nor were standard errors checked against data (deepmr calibrate, --calibration)"
 
 
@@ -263,7 +265,7 @@ def mr(
         selection = read_selection(source, causes, options=options)
         if labelled is not None:
             _warn_of_selection(labelled, selection, min_instruments)
-        inputs = {"effects": effects, **_named(calibration)} | {
+        inputs = {"effects": effects, **named(calibration)} | {
             name: path for name, path in (("spans", spans), ("bootstrap", bootstrap)) if path is not None
         }
         if multivariable:
@@ -309,12 +311,13 @@ def mr(
         chosen, resampled, methods=methods, interval=interval, min_instruments=min_instruments, level=level
     )
     both = estimates
+    unlike: dict[Pair, str] = {}
     if labelled is not None:
         # With the members' own errors, as the labels were fitted with, whichever interval the model has.
         plain = chosen.estimate(methods=methods, min_instruments=min_instruments, level=level)
-        warn_of_pairs(plain, labelled)
+        unlike = warn_of_pairs(plain, labelled)
         both = with_calibrated(estimates, apply_labelled(plain, labelled, level=level))
-    record = provenance("mr", options=options, inputs=inputs)
+    record = provenance("mr", options=options, inputs=inputs) | recorded_warnings(unlike)
     if save_instruments is not None:
         write_table(pd.concat([packed.to_frame() for packed in instruments], ignore_index=True), save_instruments)
     write_estimates(both, out, provenance=record)
@@ -326,7 +329,11 @@ def mr(
     estimand = str(estimates.table["estimand"].iloc[0])
     written: dict[str, object] = {} if save_instruments is None else {"instruments": str(save_instruments)}
     if estimand == "model":
-        written = intervals | {"note": MODEL if calibrated is not None else MODEL + UNCALIBRATED} | written
+        written = (
+            intervals
+            | {"note": MODEL + (BESIDE if labelled is not None else "" if calibrated is not None else UNCALIBRATED)}
+            | written
+        )
     summary: dict[str, object] = _summary(estimates, instruments, methods)
     if assign != "none":
         summary["assigned"] = [
@@ -378,12 +385,6 @@ def task_pairs(tasks: Sequence[str], exposure: list[str] | None, outcome: list[s
     if not pairs:
         raise InputError(f"a pair needs two different tasks; the effects have {', '.join(tasks)}")
     return pairs
-
-
-def _named(calibration: Path | list[Path] | None) -> dict[str, Path]:
-    """Name the files of calibrations for the record; the first as ever."""
-    files = [calibration] if isinstance(calibration, Path) else list(calibration or ())
-    return {"calibration" if k == 0 else f"calibration_{k + 1}": path for k, path in enumerate(files)}
 
 
 def check_calibration(calibration: Calibration, source: Source, pairs: Sequence[Pair], *, allow_overlap: bool) -> None:

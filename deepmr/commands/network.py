@@ -16,7 +16,7 @@ from deepmr.meta import pool_estimates
 from deepmr.mr.network import Adjustment, Estimator, Network, Uncertainty, find_direct_effects
 from deepmr.mr.network_totals import common_loci, locus_correlation
 from deepmr.report import words
-from deepmr.report.network import network_figure
+from deepmr.report.network import network_figure, say_edges
 from deepmr.report.style import DPI
 from deepmr.types import Estimand, Estimates
 
@@ -116,7 +116,7 @@ def network(
         level=level,
         seed=seed,
     )
-    figure = None if save_figure is None else network_figure(found)
+    figure = None if save_figure is None else network_figure(found.table, tasks=found.tasks)
     record = provenance("network", options=options, inputs={"estimates": estimates})
     with atomic_path(out.with_name(out.name + ".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
@@ -147,18 +147,7 @@ def say_network(found: Network, *, fdr: float) -> list[str]:
     fdr
         False discovery rate of its edges.
     """
-    table = found.table
-    said = []
-    for row in table[table["edge"] == "direct"].to_dict(orient="records"):
-        effect = {"beta": row["direct"], "ci_low": row["direct_ci_low"], "ci_high": row["direct_ci_high"]}
-        said.append(f"{row['exposure']} → {row['outcome']}: direct effect {words.estimate(effect)}.")
-    for row in table[table["edge"] == "total"].to_dict(orient="records"):
-        direct = {"beta": row["direct"], "ci_low": row["direct_ci_low"], "ci_high": row["direct_ci_high"]}
-        said.append(
-            f"{row['exposure']} → {row['outcome']}: total effect {words.number(row['total'])}, of which "
-            f"{words.number(row['mediated'])} passes through other tasks; none is shown to be direct "
-            f"({words.estimate(direct)})."
-        )
+    said = say_edges(found.table)
     if not said:
         said.append(f"No pair has an effect at a false discovery rate of {words.percent(fdr)}.")
     for loop in found.loops:

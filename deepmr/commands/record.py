@@ -1,6 +1,7 @@
 """What is recorded beside a table: how it was made."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +19,32 @@ def record_beside(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def recorded_warnings(warnings: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """Return what a record says of warnings; nothing where there is none.
+
+    Parameters
+    ----------
+    warnings
+        A sentence a pair, by exposure and outcome.
+    """
+    rows = [{"exposure": pair[0], "outcome": pair[1], "sentence": said} for pair, said in warnings.items()]
+    return {"warnings": rows} if rows else {}
+
+
+def warnings_beside(path: Path) -> dict[tuple[str, str], str]:
+    """Return what the command that wrote a table warned of: what is made from the table has to say so too.
+
+    Parameters
+    ----------
+    path
+        The table.
+
+    Returns
+    -------
+    dict
+        A sentence a pair, by exposure and outcome.
+    """
+    found = record_beside(path).get("warnings", [])
+    return {(str(one["exposure"]), str(one["outcome"])): str(one["sentence"]) for one in found}

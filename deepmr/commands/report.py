@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.record import record_beside
+from deepmr.commands.record import record_beside, warnings_beside
 from deepmr.commands.report_gwas import report_gwas
 from deepmr.commands.report_parts import differing, locus_effects, select, strongest
 from deepmr.commands.report_sections import extra_sections, judgements
@@ -21,6 +21,7 @@ from deepmr.io.files import atomic_path, check_writable
 from deepmr.io.provenance import file_sha256, provenance
 from deepmr.io.tables import numbers, read_estimates, read_table
 from deepmr.report.content import Run, leading_method
+from deepmr.report.forest import by_pair
 from deepmr.report.page import render_page, shown_effects
 from deepmr.report.verdicts import pair_verdicts
 from deepmr.types import Estimates
@@ -97,8 +98,8 @@ def report(
     Returns
     -------
     dict
-        Effects of the leading method, what is thought of each pair, the loci shown, what is missing and why, and where
-        the page is.
+        Effects of the leading method; with a truth, every effect beside it; what is thought of each pair, the loci
+        shown, what is missing and why, and where the page is.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def report(
     local, pooled = read_estimates(estimates), read_estimates(meta)
     calibrated = None if calibration is None else read_calibration(calibration)
     true, on_truth = (None, ()) if truth is None else _true_effects(truth, local, pooled)
-    mr_record = record_beside(estimates)
+    mr_record, unlike = record_beside(estimates), warnings_beside(estimates)
     with open_source(effects) as source:
         pairs = _pairs(local, pooled, source)
         chosen = _chosen(locus, source)
@@ -141,12 +142,14 @@ def report(
             sample=selected.sample,
             predictions=_predictions(source, names),
             counts=_counts(source, local),
-            sections=extra_sections(files, local=local, pooled=pooled),
+            sections=extra_sections(files, local=local, pooled=pooled, truth=true),
             judgements=judgements(diagnostics),
+            unlike=unlike,
             provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
             local_name=estimates.name,
             pooled_name=meta.name,
             notes=(
+                *unlike.values(),
                 *_notes(source, true, mr_record, (calibration, labelled), other),
                 *on_truth,
                 *_stale(record_beside(meta), estimates),
@@ -159,8 +162,21 @@ def report(
     rows = run.headline.table
     columns = [name for name in SHOWN if name in rows]
     summary: dict[str, object] = {"effects": rows[columns].to_dict(orient="records")}
+    summary |= {"truth": list(_beside_truth(run))}
     summary |= {"verdict": [one.sentence for one in pair_verdicts(run)], "estimand": shown_effects(run)}
     return summary | {"loci_shown": list(shown), "notes": list(run.notes), "report": str(out)}
+
+
+def _beside_truth(run: Run) -> Iterator[dict[str, object]]:
+    """Yield every pooled effect beside the true one of the same loci, and whether its interval holds it."""
+    true = by_pair(run.truth)
+    loci = {(row["exposure"], row["outcome"]): row["n"] for row in run.leads.table.to_dict(orient="records")}
+    for row in run.pooled.table.to_dict(orient="records"):
+        pair = row["exposure"], row["outcome"]
+        if pair in true and row["n"] == loci.get(pair):  # the truth is the mean over the leading method's loci
+            shown = {name: row[name] for name in ("exposure", "outcome", "method", "estimand", "beta")}
+            held = "holds" if row["ci_low"] <= true[pair] <= row["ci_high"] else "misses"
+            yield shown | {"ci_low": row["ci_low"], "ci_high": row["ci_high"], "true": true[pair], "interval": held}
 
 
 def _check_gwas(options: Mapping[str, Any]) -> None:
@@ -252,8 +268,9 @@ def _provenance(options: Mapping[str, Any], source: Source, tables: Mapping[str,
         records[inputs["effects"].name] = {name: _decoded(value) for name, value in source.file.attrs.items()}
         members = source.file.members.to_dict("records")
         records["ensemble members"] = {str(member.pop("name")): member for member in members}
-    if "calibration" in inputs:
-        records[inputs["calibration"].name] = json.loads(inputs["calibration"].read_text()).get("provenance", {})
+    for name in ("calibration", "labelled"):
+        if name in inputs:
+            records[inputs[name].name] = json.loads(inputs[name].read_text()).get("provenance", {})
     records |= {path.name: record_beside(path) for path in tables.values()}
     records["this page"] = provenance("report", options=options, inputs=inputs)
     return {name: record for name, record in records.items() if record}

@@ -14,9 +14,15 @@ from deepmr.io.files import read_bytes
 from deepmr.io.labelled_calibration import read_labelled_calibration
 from deepmr.io.tables import numbers, read_table
 from deepmr.report.content import Section, leading_method
-from deepmr.report.drawn import diagnostics_drawings, labelled_drawings, seqlet_drawings, threshold_drawings
+from deepmr.report.drawn import (
+    diagnostics_drawings,
+    labelled_drawings,
+    network_drawings,
+    seqlet_drawings,
+    threshold_drawings,
+)
 from deepmr.report.judged import diagnostics_section, labelled_section
-from deepmr.report.sections import seqlet_section, table_section, threshold_section
+from deepmr.report.sections import network_section, seqlet_section, threshold_section
 from deepmr.report.spacing import spacing_effects, spacing_section
 from deepmr.types import Estimates
 
@@ -24,12 +30,15 @@ MAX_DISTANCES = 6  # buckets of distance
 DRAWN = ("loci", "null", "permutation")  # tables of that folder that the page shows
 NUMBERS = (
     "threshold", "beta", "se", "ci_low", "ci_high", "n_loci", "n_instruments", "share", "family", "start", "end",
-    "contrast", "contrast_se",
+    "contrast", "contrast_se", "level", "direct_fdr",
+    *(f"{kind}{bound}" for kind in ("direct", "total", "mediated") for bound in ("", "_ci_low", "_ci_high")),
 )  # fmt: skip
 VERDICT = "verdict.json"  # in the folder of deepmr diagnose
 
 
-def extra_sections(files: Mapping[str, Path | None], *, local: Estimates, pooled: Estimates) -> tuple[Section, ...]:
+def extra_sections(
+    files: Mapping[str, Path | None], *, local: Estimates, pooled: Estimates, truth: pd.DataFrame | None = None
+) -> tuple[Section, ...]:
     """Read the files that were given and return their parts of the page, in the order in which a reader asks.
 
     Parameters
@@ -37,9 +46,12 @@ def extra_sections(files: Mapping[str, Path | None], *, local: Estimates, pooled
     files : by option; None for one that was not given.
     local : effects at single loci.
     pooled : global effects.
+    truth : true effects of a simulation, columns exposure, outcome, beta.
     """
+    given = {name: path for name in ORDER if (path := files.get(name)) is not None}
     return tuple(
-        build(path, local, pooled) for name, build in _BUILDERS.items() if (path := files.get(name)) is not None
+        _labelled(path, pooled, truth) if name == "labelled" else _BUILDERS[name](path, local, pooled)
+        for name, path in given.items()
     )
 
 
@@ -72,12 +84,12 @@ def _diagnostics(path: Path, local: Estimates, pooled: Estimates) -> Section:
         raise InputError(f"{path / VERDICT}: not what deepmr diagnose writes: lacks {error}") from error
 
 
-def _labelled(path: Path, local: Estimates, pooled: Estimates) -> Section:
+def _labelled(path: Path, pooled: Estimates, truth: pd.DataFrame | None) -> Section:
     content = _json(path)
     if "pairs" not in content:
         raise InputError(f"{path}: not a calibration on labelled edits; give one of levels as --calibration")
     try:
-        drawings = labelled_drawings(read_labelled_calibration(path), pooled)
+        drawings = labelled_drawings(read_labelled_calibration(path), pooled, truth=truth)
         return labelled_section(content, pooled, name=path.name, drawings=drawings)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a calibration on labelled edits: lacks {error}") from error
@@ -107,12 +119,8 @@ def _seqlets(path: Path, local: Estimates, pooled: Estimates) -> Section:
 
 
 def _network(path: Path, local: Estimates, pooled: Estimates) -> Section:
-    return table_section(
-        _columns(path, "network", ("exposure", "outcome", "estimand")),
-        anchor="network",
-        title="Direct and total effects",
-        caption=f"Effects of each mark on each other, by themselves and by way of others ({path.name}).",
-    )
+    frame = _numeric(path, _columns(path, "network", ("exposure", "outcome", "estimand")))
+    return network_section(frame, name=path.name, drawings=network_drawings(frame))
 
 
 def _columns(path: Path, what: str, needed: tuple[str, ...]) -> pd.DataFrame:
@@ -141,11 +149,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 Builder = Callable[[Path, Estimates, Estimates], Section]
-_BUILDERS: dict[str, Builder] = {  # what says how sure the answer is comes first
-    "labelled": _labelled,
+_BUILDERS: dict[str, Builder] = {
     "diagnostics": _diagnostics,
     "network": _network,
     "seqlets": _seqlets,
     "spacing": _spacing,
     "thresholds": _thresholds,
 }
+ORDER = ("labelled", *_BUILDERS)  # what says how sure the answer is comes first

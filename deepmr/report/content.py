@@ -68,6 +68,7 @@ class Run:
     counts : how much there was, by name.
     sections : further parts of the page.
     judgements : by exposure, outcome and estimand, what `deepmr diagnose` judged.
+    unlike : pairs, exposure and outcome, whose labelled loci are unlike those analysed, with a sentence.
     provenance : how every file was made, by its name.
     local_name, pooled_name : file names of the tables.
     notes : what is missing and why, a sentence each.
@@ -87,6 +88,7 @@ class Run:
     counts: Mapping[str, int] = field(default_factory=dict)
     sections: "tuple[Section, ...]" = ()
     judgements: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    unlike: Mapping[tuple[str, str], str] = field(default_factory=dict)
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     local_name: str = "local estimates"
     pooled_name: str = "pooled estimates"

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from deepmr import schema
 from deepmr.errors import InputError
 from deepmr.labelled import LabelledCalibration
 from deepmr.report.content import Drawing, leading_method
 from deepmr.report.diagnostics import null_distribution
 from deepmr.report.labelled import READING as LABELLED
 from deepmr.report.labelled import before_after_figure, misses_figure, shown_pairs, worth_figure
+from deepmr.report.network import MOST_TASKS, network_figure, tasks_of
 from deepmr.report.seqlets import MAX_FAMILIES, family_view
 from deepmr.report.tables import where_of
 from deepmr.report.thresholds import threshold_figure
@@ -26,29 +28,38 @@ FAMILIES = (
     "locus, the bar the slope of the family with two standard errors. Families with like slopes agree; "
     "one that lies apart (coloured) reaches the outcome another way."
 )
+NETWORK = (
+    "Each circle is a mark. A solid arrow is a direct effect: what is left when everything that passes through the "
+    "other marks of the figure is taken away; blue raises the mark at its tip, orange lowers it, and a wider arrow is "
+    "a larger effect. A dashed arrow is a total effect of which no part is shown to be direct. Numbers are effects "
+    "with their intervals. No arrow: no effect was shown, which does not say that there is none."
+)
 NULL = (
     "What slopes are found when outcome effects are dealt out at random: bars. The line is the slope of the data. Far "
     "outside the bars, it is not chance that makes it."
 )
 
 
-def labelled_drawings(calibration: LabelledCalibration, pooled: Estimates) -> tuple[Drawing, ...]:
+def labelled_drawings(
+    calibration: LabelledCalibration, pooled: Estimates, *, truth: pd.DataFrame | None = None
+) -> tuple[Drawing, ...]:
     """Return mean effects before and after, misses of the labelled loci, and what more labels are worth.
 
     Parameters
     ----------
     calibration : what labels say.
     pooled : global effects of both estimands.
+    truth : true effects of a simulation, columns exposure, outcome, beta.
     """
-    return tuple(_labelled(calibration, pooled))
+    return tuple(_labelled(calibration, pooled, truth))
 
 
-def _labelled(calibration: LabelledCalibration, pooled: Estimates) -> Iterator[Drawing]:
+def _labelled(calibration: LabelledCalibration, pooled: Estimates, truth: pd.DataFrame | None) -> Iterator[Drawing]:
     lead = leading_method(pooled)
     both = pooled.table[pooled.table["method"] == lead].groupby(["exposure", "outcome"])["estimand"].nunique()
     if (both > 1).any():
         yield Drawing(
-            figure=before_after_figure(pooled, method=lead),
+            figure=before_after_figure(pooled, method=lead, truth=truth),
             alt="Mean effects in the model and calibrated, with their intervals.",
             caption="Mean effects in the model, and calibrated (in the data-generating process).",
             reading=LABELLED["before_after"],
@@ -114,6 +125,25 @@ def seqlet_drawings(frame: pd.DataFrame, families: pd.DataFrame) -> tuple[Drawin
             )
         )
     return tuple(found)
+
+
+def network_drawings(frame: pd.DataFrame) -> tuple[Drawing, ...]:
+    """Return the graph of a network; none where it is no table of `deepmr network` or has too many marks to draw.
+
+    Parameters
+    ----------
+    frame : a row a pair.
+    """
+    if not set(schema.NETWORK) <= set(frame.columns) or len(tasks_of(frame)) > MOST_TASKS:
+        return ()
+    return (
+        Drawing(
+            figure=network_figure(frame),
+            alt=f"Graph of the effects between {', '.join(tasks_of(frame))}.",
+            caption=f"Direct and total effects between all marks, {where_of(frame)}.",
+            reading=NETWORK,
+        ),
+    )
 
 
 def diagnostics_drawings(tables: Mapping[str, pd.DataFrame]) -> tuple[Drawing, ...]:

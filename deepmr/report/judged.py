@@ -32,16 +32,23 @@ def diagnostics_section(
     drawings : figures that go with it.
     """
     order = list(SEVERITIES)
-    rows = []
+    found: dict[tuple[str, ...], list[str]] = {}  # most checks say the same of both estimands: one row
     for one in content["verdicts"]:
         for finding in sorted(one["findings"], key=lambda f: order.index(f["severity"])):
-            who = [Cell(text=one["exposure"]), Cell(text=one["outcome"]), Cell(text=words.EFFECTS[one["estimand"]])]
-            said = [Cell(text=str(finding[key]).replace("_", " ")) for key in ("check", "sentence")]
-            rows.append([*who, said[0], Cell(text=SEVERITIES[finding["severity"]]), said[1]])
+            said = (str(finding[key]) for key in ("severity", "check", "sentence"))
+            key = (one["exposure"], one["outcome"], *said)
+            found.setdefault(key, []).append(one["estimand"])
+    rows = [
+        [
+            Cell(text=f"{exposure} → {outcome}"), Cell(text=sentence.replace("_", " ")),
+            Cell(text=check.replace("_", " ")), Cell(text=SEVERITIES[severity]), Cell(text=" and ".join(estimands)),
+        ]
+        for (exposure, outcome, severity, check, sentence), estimands in found.items()
+    ]  # fmt: skip
     tables = [
         Grid(
-            caption=f"What each check found ({name}).",
-            columns=["exposure", "outcome", "estimand", "check", "weight", "finding"],
+            caption=f"What each check found ({name}), and of which effect: in the model, calibrated, or both.",
+            columns=["pair", "finding", "check", "weight", "estimand"],
             rows=rows,
         )
     ]
@@ -58,16 +65,14 @@ def diagnostics_section(
 
 
 def _loci(loci: pd.DataFrame, name: str) -> Grid:
-    keys = ["exposure", "outcome", "estimand", "verdict"]
-    counts = loci.groupby(keys, sort=False).size()
+    keys = ["exposure", "outcome", "estimand"]
+    counts = loci.pivot_table(index=keys, columns="verdict", aggfunc="size", fill_value=0, sort=False)
     rows = [
-        [
-            *(Cell(text=str(value)) for value in (*key[:2], words.EFFECTS.get(key[2], key[2]), key[3])),
-            count_cell(int(n)),
-        ]
-        for key, n in zip(counts.index, counts, strict=True)
+        [Cell(text=f"{key[0]} → {key[1]}"), *(count_cell(int(n)) for n in row), Cell(text=str(key[2]))]
+        for key, row in zip(counts.index, counts.to_numpy(), strict=True)
     ]
-    return Grid(caption=f"Loci by their verdict ({name}).", columns=[*keys, "loci"], rows=rows)
+    caption = f"Loci by their verdict ({name}), for the effect in the model and the calibrated one."
+    return Grid(caption=caption, columns=["pair", *map(str, counts.columns), "estimand"], rows=rows)
 
 
 def _text(value: object) -> Cell:
@@ -89,18 +94,18 @@ def labelled_section(
     rows = [
         [
             Cell(text=pair["exposure"]), Cell(text=pair["outcome"]), Cell(text=words.method_name(pair["method"])),
-            number_cell(float(pair["shift"])), number_cell(float(pair["se"])),
-            Cell(text=words.share(float(pair["shrink"])), value=float(pair["shrink"])),
-            number_cell(float(pair["applied"])), number_cell(float(pair["scale"])), number_cell(float(pair["floor"])),
             count_cell(len(pair["loci"])), count_cell(int(pair["n_edits"])),
+            number_cell(float(pair["shift"])), number_cell(float(pair["se"])), number_cell(float(pair["applied"])),
+            number_cell(float(pair["scale"])), number_cell(float(pair["floor"])),
         ]
         for pair in content["pairs"]
     ]  # fmt: skip
-    columns = ["exposure", "outcome", "method", "shift", "SE", "share applied", "applied", "scale of member error"]
+    columns = ["exposure", "outcome", "method", "labelled loci", "edits", "shift", "SE", "applied"]
     table = Grid(
-        caption=f"What the labels ask for ({name}): by how much effects in the model miss those measured, how much of "
-        "this is applied, and what a locus misses besides (scale times what members show, and floor).",
-        columns=[*columns, "floor", "labelled loci", "edits"],
+        caption=f"What the labels say ({name}). Shift: measured effect less that in the model, on average over "
+        "labelled loci; few labels are believed in part, and what is applied is that part. A single locus misses by "
+        "something of its own besides: so many times what the members' scatter shows, never less than the least error.",
+        columns=[*columns, "times scatter", "least error"],
         rows=rows,
     )
     sentences = (*_changes(content, pooled), *map(str, content.get("warnings", ())))
@@ -127,28 +132,29 @@ def _changes(content: Mapping[str, Any], pooled: Estimates) -> Iterator[str]:
         who = (pair["exposure"], pair["outcome"])
         before, after = rows.get((*who, "model")), rows.get((*who, "calibrated"))
         labels = f"{words.count(int(pair['n_edits']), 'labelled edit')} at {words.count(len(pair['loci']), 'locus')}"
-        shift = f"{words.number(float(pair['shift']))} (standard error {words.number(float(pair['se']))})"
-        said = f"{' → '.join(who)}: {labels} say that effects in the model miss by {shift}; "
-        said += f"{words.share(float(pair['shrink']))} of it is applied"
+        shift, side = float(pair["shift"]), "below" if pair["shift"] < 0 else "above"
+        said = f"{' → '.join(who)}: {labels} put the effect in the data-generating process {words.number(abs(shift))} "
+        said += f"{side} that in the model (standard error {words.number(float(pair['se']))}); "
+        said += f"{words.share(float(pair['shrink']))} of this is applied"
         if before is not None and after is not None:
             said += f": {words.estimate(before)} in the model becomes {words.estimate(after)} calibrated"
         yield f"{said}."
 
 
 def _worth(worth: Mapping[str, Any], name: str) -> Grid | None:
-    """Return how short the interval of the mean would be with other numbers of labels, a row a design."""
-    rows = [
-        [
-            Cell(text=pair), count_cell(int(one["n_loci"])), count_cell(int(one["n_edits"])),
-            count_cell(int(one["repeats"])), number_cell(float(one["half_width"])),
-        ]
-        for pair, designs in worth.items()
-        for one in designs
-    ]  # fmt: skip
-    if not rows:
+    """Return how short the interval of the mean would be: a row a number of labelled loci, a column one of edits."""
+    once = [(pair, one) for pair, designs in worth.items() for one in designs if int(one["repeats"]) == 1]
+    half = {(pair, int(one["n_loci"]), int(one["n_edits"])): float(one["half_width"]) for pair, one in once}
+    edits = sorted({m for _, _, m in half})
+    loci = list(dict.fromkeys((pair, n) for pair, n, _ in half))
+    if not half:
         return None
     return Grid(
-        caption=f"What more labels would be worth ({name}): half of the interval of the calibrated mean effect.",
-        columns=["pair", "labelled loci", "edits a locus", "times measured", "half-width"],
-        rows=rows[:MAX_ROWS],
+        caption=f"What more labels would be worth ({name}): half of the interval of the calibrated mean effect, by how "
+        "many loci are labelled and how many edits of each are measured, once each.",
+        columns=["pair", "labelled loci", *(words.count(m, "edit") for m in edits)],
+        rows=[
+            [Cell(text=pair), count_cell(n), *(number_cell(half.get((pair, n, m), float("nan"))) for m in edits)]
+            for pair, n in loci[:MAX_ROWS]
+        ],
     )

@@ -17,8 +17,8 @@ from deepmr.report.style import (
     GRID,
     INK,
     MUTED,
+    NARROW,
     PAPER,
-    WIDTH,
     new_figure,
     panel_grid,
     plain_log_ticks,
@@ -122,7 +122,7 @@ def before_after_figure(pooled: Estimates, *, method: str, truth: pd.DataFrame |
     pairs = [pair for pair in names.get("model", []) if pair in names.get("calibrated", [])][:MAX_PANELS]
     if not pairs:
         raise InputError(f"no pair has both an effect in the model and a calibrated one by {method!r}")
-    figure = new_figure(WIDTH, 0.9 + 0.95 * len(pairs))
+    figure = new_figure(NARROW, 1.2 + 0.95 * len(pairs))
     panels = figure.subplots(len(pairs), 1, squeeze=False).ravel().tolist()  # effects of pairs have units of their own
     for axes, (exposure, outcome) in zip(panels, pairs, strict=True):
         rows = table[(table["exposure"] == exposure) & (table["outcome"] == outcome)].set_index("estimand")
@@ -140,7 +140,7 @@ def before_after_figure(pooled: Estimates, *, method: str, truth: pd.DataFrame |
         axes.grid(axis="x")
         axes.set_axisbelow(True)
     panels[-1].set_xlabel("mean effect over loci")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=1)
     return settle(figure)
 
 
@@ -159,7 +159,7 @@ def worth_figure(
     """
     now = len(pair.loci)
     loci = np.unique(np.geomspace(max(now / 8, 5), now * 8, 33).round().astype(int)).tolist()
-    figure = new_figure(4.9, 3.3)
+    figure = new_figure(NARROW, 4.4)
     axes = figure.subplots()
     table = worth_of_labels(pair, loci=loci, edits=edits, repeats=[1, 4], n_target=n_target, level=level)
     for colour, m in zip(CYCLE, edits, strict=False):
@@ -175,5 +175,5 @@ def worth_figure(
     axes.grid(which="both", axis="both", lw=0.5)
     axes.set_axisbelow(True)
     axes.set_title(f"{pair.exposure} → {pair.outcome}")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=1)
     return settle(figure)

@@ -1,5 +1,6 @@
 """Tasks and the effects between them as a directed graph."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,24 +11,25 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from deepmr.errors import InputError
-from deepmr.mr.network import Network
 from deepmr.report import words
-from deepmr.report.style import CYCLE, GRID, INK, MUTED, PAPER, VERMILLION, new_figure, settle, styled
+from deepmr.report.style import CYCLE, GRID, INK, MUTED, NARROW, PAPER, VERMILLION, new_figure, settle, styled
 
 RADIUS = 0.16  # of a node, in units of the circle of nodes
 WIDEST, THINNEST = 5.0, 1.0  # arrows, in points
 BEND = 0.24  # of an arrow, so that both directions of a pair stay apart
 MOST_LABELS = 12  # arrows; past that, labels would hide the graph
 MOST_TASKS = 24
+_EDGES = ("direct", "total")  # kinds of effects that are shown
 
 
 @styled
-def network_figure(network: Network) -> Figure:
+def network_figure(table: pd.DataFrame, *, tasks: Sequence[str] | None = None) -> Figure:
     """Draw the tasks on a circle and an arrow for every effect that is shown.
 
     Parameters
     ----------
-    network : of two to 24 tasks.
+    table : a row a pair, columns of `schema.NETWORK`.
+    tasks : their order, two to 24; default that in which the table names them.
 
     Raises
     ------
@@ -41,16 +43,16 @@ def network_figure(network: Network) -> Figure:
     grey: a total effect of which none is shown to be direct, labelled with the total effect. Pairs without an effect
     have no arrow.
     """
-    tasks = network.tasks
+    tasks = tasks_of(table) if tasks is None else tuple(tasks)
     if len(tasks) > MOST_TASKS:
         raise InputError(f"a graph of at most {MOST_TASKS} tasks can be read; there are {len(tasks)}")
-    side = 5.2 if len(tasks) <= 6 else 7.2
+    side = NARROW if len(tasks) <= 4 else 5.2 if len(tasks) <= 6 else 7.2
     places = _circle(len(tasks))
     low, high = places[:, 1].min() - 0.45, places[:, 1].max() + 0.3
     figure = new_figure(side, side * (high - low) / 2.9 + 0.6)
     axes = figure.add_subplot()
     index = {name: i for i, name in enumerate(tasks)}
-    shown = network.table[network.table["edge"] != "none"]
+    shown = table[table["edge"] != "none"]
     direct = shown[shown["edge"] == "direct"]
     largest = float(np.max(np.abs(direct["direct"].to_numpy(float)), initial=0.0)) or 1.0
     pairs = {(row["exposure"], row["outcome"]) for row in shown.to_dict(orient="records")}
@@ -66,6 +68,41 @@ def network_figure(network: Network) -> Figure:
     axes.axis("off")
     figure.legend(handles=_legend(shown), loc="outside lower center", ncols=1)
     return settle(figure)
+
+
+def tasks_of(table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the tasks of a network in the order in which its pairs name them.
+
+    Parameters
+    ----------
+    table : columns exposure and outcome.
+    """
+    return tuple(dict.fromkeys(map(str, (*table["exposure"], *table["outcome"]))))
+
+
+def say_edges(table: pd.DataFrame) -> list[str]:
+    """Say which effects are direct and which are not shown to be, a sentence each.
+
+    Parameters
+    ----------
+    table : a row a pair, columns of `schema.NETWORK`.
+    """
+    direct, total = ([row for row in table.to_dict(orient="records") if row["edge"] == kind] for kind in _EDGES)
+    said = [f"{_pair(row)}: direct effect {words.WHERE[row['estimand']]} {_direct(row)}." for row in direct]
+    for row in total:
+        said.append(
+            f"{_pair(row)}: total effect {words.WHERE[row['estimand']]} {words.number(row['total'])}, of which "
+            f"{words.number(row['mediated'])} passes through other tasks; none is shown to be direct ({_direct(row)})."
+        )
+    return said
+
+
+def _pair(row: Mapping[Any, Any]) -> str:
+    return f"{row['exposure']} → {row['outcome']}"
+
+
+def _direct(row: Mapping[Any, Any]) -> str:
+    return words.estimate({"beta": row["direct"], "ci_low": row["direct_ci_low"], "ci_high": row["direct_ci_high"]})
 
 
 def _circle(n: int) -> np.ndarray:

@@ -20,7 +20,7 @@ MAX_SCATTERS = 6  # pairs of a locus
 
 
 def global_effects(run: Run, plates: Plates) -> list[Plate]:
-    """Return the forest plot and, for more than one pair, the matrix of all pairs."""
+    """Return the forest plot and, for more than two marks, the matrix of all pairs."""
     if not len(run.pooled):
         return []
     drawn, cut = for_forest(run.pooled, run.leading)
@@ -43,7 +43,7 @@ def global_effects(run: Run, plates: Plates) -> list[Plate]:
     lead = run.leads
     for estimand in dict.fromkeys(lead.table["estimand"]):
         mine = lead.take((lead.table["estimand"] == estimand).to_numpy(bool))
-        if len(mine) > 1:
+        if len(run.tasks) > 2 and len(mine) > 1:  # of two marks a matrix has two cells, which the forest shows
             found.append(_matrix(run, mine, plates))
     return found
 

@@ -1,14 +1,36 @@
 """Parts of a page made from tables as they are in files."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from deepmr import schema
 from deepmr.report import words
-from deepmr.report.content import Cell, Drawing, Grid, Section, number_cell
-from deepmr.report.tables import MAX_ROWS
+from deepmr.report.content import Cell, Drawing, Grid, Section, count_cell, number_cell
+from deepmr.report.network import say_edges
+from deepmr.report.tables import MAX_ROWS, level_of, where_of
+
+RULES = {
+    "relative": "share of the largest effects",
+    "f": "F statistic",
+    "zscore": "pooled z-score",
+    "motif": "within motifs",
+}
+SITES = {
+    "alone": "alone at their locus",
+    "carries": "that carry most of the effect",
+    "agrees": "that agree with the rest",
+    "contradicts": "that contradict the rest",
+    "disputed": "disputed, as nothing tells which of two is right",
+    "untested": "without an instrument",
+}
+SITE_COLUMNS = (
+    "locus", "exposure", "outcome", "start", "end", "sequence", "family", "n", "share", "beta", "ci_low", "ci_high",
+    "level", "verdict",
+)  # fmt: skip
+EDGES = {"direct": "direct", "total": "total only", "none": "none shown"}
 
 
 def frame_grid(frame: pd.DataFrame, *, caption: str, most: int = MAX_ROWS) -> Grid:
@@ -22,7 +44,7 @@ def frame_grid(frame: pd.DataFrame, *, caption: str, most: int = MAX_ROWS) -> Gr
     """
     shown = frame.head(most)
     together = {"beta", "ci_low", "ci_high"} <= set(frame.columns)
-    columns = [name for name in frame.columns if not (together and name in {"ci_low", "ci_high"})]
+    columns = [name for name in frame.columns if not (together and name in {"ci_low", "ci_high", "level"})]
     values = {name: _numbers(shown[name]) for name in frame.columns}
     cells = [_column(name, shown[name], values, together) for name in columns]
     cut = f" The first {most:,} of {len(frame):,}." if len(frame) > most else ""
@@ -118,8 +140,9 @@ def threshold_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing
                 f"{words.WHERE[str(estimand)]} lies between {words.number(known.min())} and "
                 f"{words.number(known.max())}."
             )
+    shown = frame.assign(rule=frame["rule"].map(RULES).fillna(frame["rule"])) if "rule" in frame else frame
     return table_section(
-        frame,
+        shown.rename(columns={"n_loci": "loci", "n_instruments": "instruments"}),
         anchor="thresholds",
         title="Other choices of instruments",
         caption=f"Effects by the rule that chooses instruments and its threshold ({name}).",
@@ -142,18 +165,55 @@ def seqlet_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, .
     for (exposure, outcome, estimand), part in frame.groupby(["exposure", "outcome", "estimand"], sort=False):
         counts = part["verdict"].value_counts()
         against = part.loc[part["verdict"].isin(["contradicts", "disputed"]), "locus"].nunique()
-        listed = ", ".join(f"{verdict} {n:,}" for verdict, n in counts.items())
+        listed = ", ".join(f"{n:,} {SITES.get(str(verdict), verdict)}" for verdict, n in counts.items())
         said.append(
             f"{exposure} → {outcome} {words.WHERE[str(estimand)]}: {words.count(len(part), 'site')} at "
             f"{words.count(part['locus'].nunique(), 'locus')} ({listed}); at {words.count(against, 'locus')} a site "
             "acts on the outcome otherwise than the rest."
         )
     first = frame["verdict"].map({"contradicts": 0, "disputed": 1}).fillna(2)
+    shown = frame[[column for column in SITE_COLUMNS if column in frame]].rename(columns={"n": "instruments"})
     return table_section(
-        frame.loc[first.sort_values(kind="stable").index],
+        shown.loc[first.sort_values(kind="stable").index],
         anchor="seqlets",
         title="Which sites carry the effect",
-        caption=f"Effects of single sites, seqlets ({name}).",
+        caption=f"Effects of single sites, motif-sized parts of a locus (seqlets), {where_of(frame)} ({name}).",
         sentences=tuple(said),
         drawings=drawings,
     )
+
+
+def network_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, ...] = ()) -> Section:
+    """Return direct and total effects between all marks as a part of the page.
+
+    Parameters
+    ----------
+    frame : what `deepmr network` writes, columns of `schema.NETWORK`; or any table with exposure, outcome and estimand,
+        which is shown as it is.
+    name : of the file.
+    drawings : figures that go with it.
+    """
+    title = "Direct and total effects"
+    caption = f"Effects of each mark on each other, by themselves and by way of others ({name})."
+    if not set(schema.NETWORK) <= set(frame.columns):
+        return table_section(frame, anchor="network", title=title, caption=caption, drawings=drawings)
+    said = say_edges(frame) or ["No pair has an effect at the false-discovery rate of this network."]
+    rows = [
+        [
+            *(Cell(text=str(row[key])) for key in ("exposure", "outcome")),
+            *(_of_kind(kind, row) for kind in ("direct", "total", "mediated")),
+            number_cell(row["direct_fdr"], words.pvalue), Cell(text=EDGES[row["edge"]]), count_cell(int(row["n"])),
+        ]
+        for row in frame.head(MAX_ROWS).to_dict(orient="records")
+    ]  # fmt: skip
+    level = level_of(frame)
+    columns = ["exposure", "outcome", *(f"{k} ({level} CI)" for k in ("direct", "total", "through others"))]
+    caption = f"Effects of each mark on each other {where_of(frame)}, by themselves and by way of others ({name})."
+    caption += " FDR: false-discovery rate at which the direct effect counts as found."
+    table = Grid(caption=caption, columns=[*columns, "FDR", "effect", "loci"], rows=rows)
+    return Section(anchor="network", title=title, sentences=tuple(said), drawings=drawings, tables=(table,))
+
+
+def _of_kind(kind: str, row: Mapping[Any, Any]) -> Cell:
+    effect = {"beta": row[kind], "ci_low": row[f"{kind}_ci_low"], "ci_high": row[f"{kind}_ci_high"]}
+    return Cell(text=words.estimate(effect), value=float(row[kind])) if np.isfinite(row[kind]) else Cell(text="–")

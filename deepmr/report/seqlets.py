@@ -13,7 +13,20 @@ from deepmr.errors import InputError
 from deepmr.instruments.seqlets import Tracks
 from deepmr.report import words
 from deepmr.report.locus import draw_logo
-from deepmr.report.style import CYCLE, GRID, INK, MUTED, PAPER, VERMILLION, WIDTH, new_figure, settle, styled, wrapped
+from deepmr.report.style import (
+    CYCLE,
+    GRID,
+    INK,
+    MUTED,
+    NARROW,
+    PAPER,
+    VERMILLION,
+    WIDTH,
+    new_figure,
+    settle,
+    styled,
+    wrapped,
+)
 from deepmr.types import Instruments
 
 LOGO = 120  # up to this length a track is a logo
@@ -122,7 +135,7 @@ def _slopes(
         axes.plot(ends, row["beta"] * ends, color=colours[i], label=name, gid="slope", zorder=2)
     axes.axhline(0, color=GRID, lw=0.8, zorder=0)
     axes.set_xlim(-0.02 * ends[1], ends[1])
-    axes.set(xlabel=wrapped(f"effect on {instruments.exposure}; edits that lower it turned about 0", width=80))
+    axes.set(xlabel=wrapped(f"effect on {instruments.exposure}; edits that lower it turned about 0", width=44))
     axes.set_ylabel(wrapped(f"effect on {instruments.outcome}", width=40))
     if axes.get_legend_handles_labels()[0]:
         key = axes.legend(
@@ -165,7 +178,7 @@ def family_view(table: pd.DataFrame, families: pd.DataFrame, *, exposure: str, o
         raise InputError("no seqlet has instruments: there is no slope to draw")
     low, middle, high = np.quantile(known["beta"], [0.25, 0.5, 0.75])
     reach = ZOOM * max(high - low, 0.05 * abs(middle), 1e-12)
-    figure = new_figure(WIDTH, 1.1 + 0.55 * len(shown))
+    figure = new_figure(NARROW, 1.1 + 0.55 * len(shown))
     axes = figure.add_subplot()
     for k, family in enumerate(shown.to_dict("records")):
         mine = known[known["family"] == family["family"]]
@@ -186,6 +199,6 @@ def family_view(table: pd.DataFrame, families: pd.DataFrame, *, exposure: str, o
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.axvline(0, color=GRID, lw=0.8, zorder=0)
     where = words.WHERE[known["estimand"].iloc[0]]
-    axes.set_xlabel(wrapped(f"slope {where}: change of {outcome} per unit of {exposure}", width=80))
-    axes.set_title("Seqlets by family: a dot a locus, the bar ± 2 standard errors")
+    axes.set_xlabel(wrapped(f"slope {where}: change of {outcome} per unit of {exposure}", width=44))
+    axes.set_title(wrapped("Seqlets by family: a dot a locus, the bar ± 2 standard errors", width=44))
     return settle(figure)

@@ -49,6 +49,7 @@ DIVERGING = mpl.colormaps["RdBu_r"]  # white at zero: every use gives it symmetr
 DENSITY = LinearSegmentedColormap.from_list("density", mpl.colormaps["viridis"](np.linspace(0.2, 1, 128)))
 
 WIDTH = 7.2  # inches: one page column
+NARROW = 4.0  # what a phone shows without swiping
 DPI = 200  # of figures written as PNG
 
 RC: dict[Any, Any] = {

@@ -65,7 +65,8 @@ def _card(
         notes.append(f"{words.EFFECTS['model']}: {words.estimate(in_model)}")
     if (row["exposure"], row["outcome"]) in truth:
         true = truth[row["exposure"], row["outcome"]]
-        notes.append(f"true effect: {words.number(0.0 if abs(true) < NOTHING else true)}")
+        held = "inside" if row["ci_low"] <= true <= row["ci_high"] else "outside"
+        notes.append(f"true effect: {words.number(0.0 if abs(true) < NOTHING else true)}, {held} the interval")
     change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']))}"
     unit = f"{units.get(row['outcome'], 'unit')}s"
     changed = "a variant" if row["estimand"] == "population" else "an edit"
@@ -138,11 +139,17 @@ def global_table(run: Run) -> Grid:
 
 
 def local_table(run: Run) -> Grid:
-    """Return the estimates at single loci as a table; of many, those with the most instruments."""
+    """Return the estimates at single loci as a table; of many, those behind the answers, with the most instruments."""
     table, cut = run.local.table, ""
     if len(table) > MAX_ROWS:
-        table = table.sort_values("n", ascending=False, kind="stable").head(MAX_ROWS)
-        cut = f" The {MAX_ROWS} with the most instruments of {len(run.local):,}; all are in {run.local_name}."
+        answers = run.headline.table.set_index(["exposure", "outcome", "method", "estimand"]).index
+        behind = table.set_index(answers.names).index.isin(answers)
+        which = "the answers' method and estimand first, then those with the most instruments"
+        if behind.sum() >= MAX_ROWS:
+            which = "those of the answers' method and estimand with the most instruments"
+        order = table.assign(behind=behind).sort_values(["behind", "n"], ascending=False, kind="stable").index
+        table = table.loc[order[:MAX_ROWS]]
+        cut = f" Shown are {MAX_ROWS} of {len(run.local):,} ({which}); all are in {run.local_name}."
     rows = [
         [Cell(text=row["locus"]), *who_cells(row), *estimand_cell(row), *effect_cells(row), count_cell(int(row["n"]))]
         for row in table.to_dict("records")

@@ -27,6 +27,7 @@ SCATTERED = 0.1  # least share of loci that makes scatter a reason for doubt
 FAR = 0.1  # share of the effect by which methods must differ to be a reason for doubt: tight intervals differ by less
 FEW = 10  # loci below which an answer rests on few
 DOUBTS = {
+    "labels": "the labelled loci are unlike those analysed",
     "weak": "instruments are weak",
     "few": "few loci",
     "methods": "methods contradict each other",
@@ -83,7 +84,7 @@ def pair_verdicts(run: Run) -> tuple[Verdict, ...]:
     (binomial, P < 0.01) and at a tenth of them at least; the prediction interval of a new locus holds 0 where that of
     the mean does not; mean F below 10; fewer than ten loci; a false-discovery rate above 0.05 where the table has one.
     Where the reverse pair has no such scatter, the effect may be its echo: sites of the cause move both marks. An error
-    that all members share shows in none of these.
+    that all members share shows in none of these. Of a calibrated effect: labelled loci unlike those analysed.
     """
     judged = [_judge(run, row) for row in run.headline.table.to_dict("records")]
     known = {(one.exposure, one.outcome, one.estimand): one for one in judged}
@@ -102,6 +103,7 @@ def _judge(run: Run, row: Mapping[Any, Any]) -> Verdict:
     doubts: list[str] = []
     reasons = (
         *_in_model(row, run.pooled.table),
+        *_labelled_loci(run, row, doubts),
         *_coverage(run, row, lead, doubts),
         *_agreement(run, row, doubts),
         *_signs(row, lead, doubts),
@@ -206,6 +208,14 @@ def _in_model(row: Mapping[Any, Any], pooled: pd.DataFrame) -> Iterator[str]:
         f"{'inside' if inside else 'outside'} the interval of the calibrated effect, "
         f"{words.number(row['beta'] - other['beta'])} from it."
     )
+
+
+def _labelled_loci(run: Run, row: Mapping[Any, Any], doubts: list[str]) -> Iterator[str]:
+    """Yield that a calibrated effect has the shift of loci unlike those analysed."""
+    said = run.unlike.get((row["exposure"], row["outcome"]))
+    if said and row["estimand"] == "calibrated":
+        doubts.append("labels")
+        yield said
 
 
 def _scatter(row: Mapping[Any, Any], lead: pd.DataFrame, doubts: list[str]) -> Iterator[str]:

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from deepmr.commands.calibrate import calibrate
+from deepmr.commands.diagnose import diagnose
 from deepmr.commands.ism import ism
 from deepmr.commands.meta import meta
 from deepmr.commands.mr import mr
+from deepmr.commands.report import report
 from deepmr.errors import InputError
 from deepmr.io.effects import open_effects
 from deepmr.io.labelled_calibration import read_any_calibration, read_labelled_calibration
@@ -130,7 +132,8 @@ def test_two_calibrations_of_one_kind(folder, tmp_path):
     ("options", "message"),
     [
         ({"chrom": ["chr1"]}, "--chrom is for calibrating levels; with --labelled-edits"),
-        ({"seed": 3}, "--seed is for calibrating levels"),
+        ({"sample": 0}, "sample must be at least 1"),
+        ({"sample": 31}, r"has labels at 30 loci; cannot draw 31 of them \(--sample\)"),
         ({"effects": None}, "needed predicted effects of the labelled loci: --effects, or --model and --fasta"),
         ({"model": "ensemble"}, "--model and --fasta go without it"),
         ({"method": ["nonsense"]}, "method must be one of"),
@@ -177,3 +180,36 @@ def test_files_that_are_no_calibration(folder, tmp_path):
         (tmp_path / "bad.json").write_text(json.dumps(content | change))
         with pytest.raises(InputError, match=message):
             read_labelled_calibration(tmp_path / "bad.json")
+
+
+def test_a_sample_of_the_labelled_loci(folder, tmp_path):
+    few = run(folder, tmp_path, sample=10)
+    assert {row["loci"] for row in few["pairs"]} == {10}
+    drawn = read_labelled_calibration(tmp_path / "labels.json")
+    assert len(drawn.loci) == 10
+    assert json.loads((tmp_path / "labels.json").read_text())["provenance"]["seed"] == 0
+    run(folder, tmp_path, sample=10, seed=1, overwrite=True)
+    assert read_labelled_calibration(tmp_path / "labels.json").loci != drawn.loci
+
+
+def test_labelled_loci_unlike_those_analysed_are_said_wherever_the_effects_go(folder, tmp_path, caplog):
+    run(folder, tmp_path)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    for pair in content["pairs"]:
+        pair["slope"] = [3 * one for one in pair["slope"]]
+    (tmp_path / "unlike.json").write_text(json.dumps(content))
+    with caplog.at_level(logging.WARNING):
+        mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=tmp_path / "unlike.json")
+    assert "the labelled loci are unlike those analysed" in caplog.text
+    warned = json.loads((tmp_path / "mr.tsv.json").read_text())["warnings"]
+    recorded = [one["sentence"] for one in warned]
+    assert recorded[0].startswith("X → Y (ivw, egger, wald): the labelled loci are unlike those analysed")
+    assert meta(tmp_path / "mr.tsv", out=tmp_path / "meta.tsv")["findings"][: len(recorded)] == recorded
+    assert json.loads((tmp_path / "meta.tsv.json").read_text())["warnings"] == warned
+    given = {"estimates": tmp_path / "mr.tsv", "meta": tmp_path / "meta.tsv"}
+    page = report(folder / "target.h5", **given, labelled=tmp_path / "unlike.json", out=tmp_path / "r.html", n_loci=0)
+    assert page["notes"][: len(recorded)] == recorded
+    assert "doubtful: the labelled loci are unlike those analysed" in page["verdict"][0]
+    judged = diagnose(folder / "target.h5", **given, out=tmp_path / "d", n_draws=19, figures="none")
+    assert judged["verdict"][-len(recorded) :] == recorded
+    assert {row["estimand"] for row in judged["pairs"]} == {"model", "calibrated"}

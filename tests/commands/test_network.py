@@ -10,6 +10,7 @@ from deepmr.cli import execute
 from deepmr.commands.meta import meta
 from deepmr.commands.mr import mr
 from deepmr.commands.network import network
+from deepmr.commands.report import report
 from deepmr.errors import InputError
 from deepmr.inference import false_discovery
 from deepmr.io.tables import read_estimates, read_table
@@ -133,3 +134,20 @@ def test_loci_without_every_pair_are_left_out_or_refused(assigned, tmp_path):
     summary = network(tmp_path / "lacking.tsv", out=tmp_path / "two.tsv")
     assert len(summary["effects"]) == 2
     assert summary["skipped"][0]["reason"].startswith("there is no total effect of C on A")
+
+
+def test_the_page_draws_the_network_and_says_what_is_direct(effects, assigned, tmp_path):
+    meta(assigned[1], out=tmp_path / "meta.tsv")
+    network(assigned[1], out=tmp_path / "network.tsv")
+    report(
+        effects, estimates=assigned[1], meta=tmp_path / "meta.tsv", network=tmp_path / "network.tsv",
+        out=tmp_path / "report.html", n_loci=0,
+    )  # fmt: skip
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    part = page[page.index('<section id="network"') :].partition("</section>")[0]
+    assert "Graph of the effects between A, B, C." in part
+    assert "A → B: direct effect in the model " in part
+    assert "none is shown to be direct" in part
+    assert part.count("<svg") == 1
+    assert part.count("<tr>") == 7
+    assert "total only" in part

@@ -64,7 +64,9 @@ def test_a_page_with_everything(folder, tmp_path):
     assert len(summary["loci_shown"]) == 2
     assert [row["method"] for row in summary["effects"]] == ["ivw", "ivw"]
     assert summary["effects"][0]["beta"] == pytest.approx(SLOPE, rel=0.05)
-    assert page.count("<figure>") == 11
+    assert {(row["exposure"], row["true"]) for row in summary["truth"]} == {("X", SLOPE)}
+    assert {"holds", "misses"} >= {row["interval"] for row in summary["truth"]}
+    assert page.count("<figure>") == 10
     assert summary["estimand"] == "effect in the model"
     assert [row["estimand"] for row in summary["effects"]] == ["model", "model"]
     assert summary["verdict"][0].startswith("X raises Y in the model: ")

@@ -83,12 +83,12 @@ def test_the_answer_comes_first_in_words_with_estimand_interval_and_loci(page, r
 
 def test_every_figure_is_there_once_with_a_caption_and_words_how_to_read_it(page):
     outline = Outline(page)
-    assert outline.tags.count("svg") == outline.tags.count("figure") == 11
+    assert outline.tags.count("svg") == outline.tags.count("figure") == 10
     captions = re.findall(r'<p class="what">Figure (\d+)\. ([^<]+)</p>', page)
-    assert [int(number) for number, _ in captions] == list(range(1, 12))
-    assert page.count("How to read this.") == 11
+    assert [int(number) for number, _ in captions] == list(range(1, 11))
+    assert page.count("How to read this.") == 10
     assert page.count("As figure ") == 3, "the second pair at every locus, the second locus and its instruments"
-    assert len(outline.labels) == 11
+    assert len(outline.labels) == 10
     assert all(len(label) > 20 for label in outline.labels)
 
 
@@ -148,8 +148,13 @@ def test_a_long_table_of_loci_is_cut_by_instruments_and_says_where_the_rest_is(r
     long = replace(run, local=Estimates(table=table))
     grid = tables.local_table(long)
     assert len(grid.rows) == 500
-    assert min(row[-1].value for row in grid.rows) == len(table) - 500
-    assert f"The 500 with the most instruments of {len(table):,}; all are in estimates.tsv." in grid.caption
+    behind = table["method"] == run.leading
+    methods = [row[3].text for row in grid.rows]
+    assert methods[: behind.sum()] == ["IVW"] * behind.sum()
+    assert "IVW" not in methods[behind.sum() :]
+    rest = [row[-1].value for row in grid.rows[behind.sum() :]]
+    assert rest == sorted(rest, reverse=True)
+    assert f"Shown are 500 of {len(table):,} (" in grid.caption
 
 
 def test_counts_of_instruments_and_reasons_for_skipping(run):
@@ -183,7 +188,7 @@ def test_a_record_is_flattened_and_very_long_values_are_cut():
 def test_a_run_with_nothing_but_tables_says_so_and_draws_no_empty_figures(run):
     bare = Run(tasks=TASKS, pooled=run.pooled, local=run.local)
     page = render_page(bare)
-    assert Outline(page).tags.count("figure") == 4
+    assert Outline(page).tags.count("figure") == 3
     assert 'id="loci"' not in page
     assert 'id="ensemble"' not in page
     assert "No file says how it was made." in page

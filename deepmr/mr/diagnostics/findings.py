@@ -137,8 +137,8 @@ def _permutation(table: pd.DataFrame, exposure: str, outcome: str, *, unit: floa
     for row in table.to_dict("records"):
         whose = "of other loci" if row["control"] == "loci" else "from elsewhere at the locus"
         words = (
-            f"the slope is {number(row['beta'])}, and {number(row['null_mean'])} (sd {number(row['null_sd'])}) with "
-            f"outcome effects {whose}, {probability(row['pvalue'])}"
+            f"the slope is {number(row['beta'])}, and {number(row['null_mean'])} (sd {number(row['null_sd'])}) when "
+            f"edits are given the outcome effects {whose} instead, {probability(row['pvalue'])}"
         )
         chance = row["null_mean"] / row["beta"] if row["beta"] else 1.0
         if row["pvalue"] >= SIGNIFICANT:

@@ -42,6 +42,7 @@ class Verdict:
     ----------
     judgement : supported, supported with doubts, undecided, or not supported.
     estimand : of the effect that is judged.
+    effect : that effect with its interval, as it stands in the sentence; "" where there is none.
     sentence : the judgement with its reasons.
     caveat : what no diagnostic can see.
     findings : behind it.
@@ -51,6 +52,7 @@ class Verdict:
     outcome: str
     judgement: Judgement
     estimand: Estimand
+    effect: str
     sentence: str
     caveat: str
     findings: tuple[Finding, ...]
@@ -88,9 +90,9 @@ def conclude(
     name = ESTIMANDS[estimand]
     size = ""
     if row is not None:
-        size = f", {name} {number(row['beta'])} ({number(row['ci_low'])} to {number(row['ci_high'])})"
+        size = f"{name} {number(row['beta'])} ({number(row['ci_low'])} to {number(row['ci_high'])})"
     reasons = "; ".join(f.sentence for f in because) or "nothing speaks against it"
-    sentence = f"{exposure} -> {outcome}: {judgement}{size}, because {reasons}."
+    sentence = f"{exposure} -> {outcome}: {judgement}{', ' if size else ''}{size}, because {reasons}."
     if judgement == "supported with doubts":
         sentence += f" Doubts: {'; '.join(f.sentence for f in weights['doubt'])}."
     return Verdict(
@@ -98,6 +100,7 @@ def conclude(
         outcome=outcome,
         judgement=judgement,
         estimand=estimand,
+        effect=size,
         sentence=sentence,
         caveat=LABELLED if estimand == "calibrated" else SHARED,
         findings=tuple(findings),
