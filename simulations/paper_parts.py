@@ -21,7 +21,7 @@ from deepmr.mr import estimate_effects
 from deepmr.mr.intervals import member_intervals
 from deepmr.mr.resampled_members import larger_errors, resampled_instruments
 from deepmr.simulate.options import TASKS
-from deepmr.types import Estimates, Instruments
+from deepmr.types import Estimates, Instruments, SummaryStats
 
 EXPOSURE, OUTCOME = TASKS
 DIRECTIONS = {"forward": ((EXPOSURE,), OUTCOME), "reverse": ((OUTCOME,), EXPOSURE)}
@@ -32,18 +32,21 @@ INTERVALS: tuple[MemberInterval, ...] = ("moderated", "mean")
 def directions(unit: Round, effects: RoundEffects, out: Path) -> pd.DataFrame:
     """Estimate both directions of a round with every way to assign edits to a task, and say whether 0 is left out."""
     target = targets_of(unit, effects, kind="both")
-    stats, names = pool_members(target.effects), list(target.loci.names)
-    known = {"scales": effect_scales([stats]), "sizes": locus_sizes([stats], loci=names), "loci": names}
-    rows = []
-    for assign in get_args(Assignment):
-        chosen = select_several([stats], models=list(DIRECTIONS.values()), assign=assign, **known)
-        for direction, one in zip(DIRECTIONS, chosen, strict=True):
-            local = member_intervals(estimate_effects(one.instruments, methods=("ivw",)))
-            rows.append(_zeros(local) | {"assign": assign, "direction": direction})
+    found = both_directions(pool_members(target.effects), list(target.loci.names))
+    rows = [zeros(local) | {"assign": assign, "direction": direction} for assign, direction, local in found]
     return _named(pd.DataFrame(rows), unit)
 
 
-def _zeros(local: Estimates) -> dict[str, object]:
+def both_directions(stats: SummaryStats, names: list[str]) -> Iterator[tuple[Assignment, str, Estimates]]:
+    """Estimate both directions with every way to assign edits to a task."""
+    known = {"scales": effect_scales([stats]), "sizes": locus_sizes([stats], loci=names), "loci": names}
+    for assign in get_args(Assignment):
+        chosen = select_several([stats], models=list(DIRECTIONS.values()), assign=assign, **known)
+        for direction, one in zip(DIRECTIONS, chosen, strict=True):
+            yield assign, direction, member_intervals(estimate_effects(one.instruments, methods=("ivw",)))
+
+
+def zeros(local: Estimates) -> dict[str, object]:
     """Say whether the pooled interval leaves out 0, and of how many loci it does."""
     if not len(local):
         return {"n_loci": 0, "beta": np.nan, "excludes_0": False, "local_excludes_0": np.nan}

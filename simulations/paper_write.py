@@ -54,24 +54,37 @@ def write_pages(out: Path, docs: Path) -> None:
     Parameters
     ----------
     out : folder with the measured rows.
-    docs : folder with the pages; a block is what lies between `<!-- study: NAME -->` and `<!-- end -->`.
+    docs : folder with the pages.
     """
     paths = {name: out / f"{file}.tsv.gz" for name, file in FILES.items()}
     found = {name: read_rows(path) for name, path in paths.items() if path.exists()}
 
-    def fill(match: re.Match[str]) -> str:
-        name = match["name"]
-        needed = "main" if name in ("goals", "rounds", "methods") else name
-        text = BLOCKS[name](found) if needed in found else match["text"].strip("\n")
-        return f"<!-- study: {name} -->\n\n{text.strip()}\n\n<!-- end -->"
-
+    texts = {}
+    for name, make in BLOCKS.items():
+        if ("main" if name in ("goals", "rounds", "methods") else name) in found:
+            texts[name] = make(found)
     for name in PAGES:
-        path = docs / name
-        pattern = r"<!-- study: (?P<name>\w+) -->(?P<text>.*?)<!-- end -->"
-        path.write_text(re.sub(pattern, fill, path.read_text(), flags=re.DOTALL))
+        fill_blocks(docs / name, texts)
     ivw = found["main"].query("method == 'ivw' and weights == 'equal' and definition == 'averaged' and draw == 0")
     for name, (column, value, title) in FIGURES.items():
         draw_rounds(ivw[ivw[column] == value], docs / "img" / f"{name}.png", title=title)
+
+
+def fill_blocks(path: Path, texts: Mapping[str, str]) -> None:
+    """Put texts into the blocks of a page; a block without a text stays as it is.
+
+    Parameters
+    ----------
+    path : of the page; a block is what lies between `<!-- study: NAME -->` and `<!-- end -->`.
+    texts : by the name of the block.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        text = texts.get(match["name"], match["text"])
+        return f"<!-- study: {match['name']} -->\n\n{text.strip()}\n\n<!-- end -->"
+
+    pattern = r"<!-- study: (?P<name>\w+) -->(?P<text>.*?)<!-- end -->"
+    path.write_text(re.sub(pattern, fill, path.read_text(), flags=re.DOTALL))
 
 
 def _rounds(rows: pd.DataFrame) -> str:

@@ -36,13 +36,12 @@ from deepmr.mr import METHODS, estimate_effects
 from deepmr.mr.seqlets import over_seqlets
 from deepmr.report.seqlets import family_view, seqlet_view
 from deepmr.report.style import CYCLE, MUTED
+from deepmr.simulate.members import add_member_errors
 from deepmr.simulate.options import TASKS, SimulationOptions
 from deepmr.simulate.pathways import Pathways, draw_pathway_counts, pathway_effects, pathway_motifs, pathway_targets
 from deepmr.simulate.sequences import SimulatedLoci, add_variants, simulate_loci
 from deepmr.types import Estimates, Instruments, MemberEffects, SummaryStats, Task
 
-WIDTH = 6.0  # positions over which a member's error stays alike (standard deviation of the kernel)
-RELATIVE, COMMON, FLOOR = 0.05, 0.02, 0.02  # errors: by locus and position, of a member at all loci, and additive
 IDLE = 0.01  # below this share of the median sum of dx^2, the planted motif does nothing and has no effect to know
 ALL_LOCI = ("contamination_mixture", "mode_weighted")
 
@@ -96,36 +95,16 @@ def both_motifs(n: int, *, options: SimulationOptions, seed: int) -> SimulatedLo
 
 
 def oracle_effects(loci: SimulatedLoci, pathways: Pathways, *, members: int, seed: int) -> MemberEffects:
-    """Return the true effects of all substitutions, each member with an error of its own and one that all share.
-
-    The effect of an edit at position p on task t is d (1 + u(p) + c) + s v(p): u and v smooth over positions, drawn for
-    each member, locus and task, c for each member and task, s the root mean square effect on the task. All errors are
-    of one size in members and in what members share, so that the error of a mean is (1 + 1/K) of a member's variance.
-    """
+    """Return the true effects of all substitutions, each member with an error of its own and one that all share."""
     edits = single_edits(loci.codes)
     codes = loci.codes[edits.locus]
     codes[np.arange(len(codes)), edits.offset] = edits.base
     exact = pathway_targets(codes, pathways=pathways) - pathway_targets(loci.codes, pathways=pathways)[edits.locus]
-    rng = np.random.default_rng([seed, 7])
-    size = (members + 1, len(loci), loci.sequences.length, len(TASKS))
-    smooth = [_smooth(rng.normal(size=size)) for _ in range(2)]
-    common = rng.normal(size=(members + 1, 1, len(TASKS)))
-    relative, additive = (values[:, edits.locus, edits.offset] for values in smooth)
-    scale = np.sqrt(np.mean(exact**2, axis=0))
-    errors = exact * (RELATIVE * relative + COMMON * common) + FLOOR * scale * additive
-    delta = exact + errors[0] + errors[1:]
     return MemberEffects(
-        variants=variants_of(edits, loci.sequences), tasks=tuple(Task(name=name) for name in TASKS), delta=delta
+        variants=variants_of(edits, loci.sequences),
+        tasks=tuple(Task(name=name) for name in TASKS),
+        delta=add_member_errors(exact, locus=edits.locus, offset=edits.offset, n_members=members, seed=seed),
     )
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Smooth normal numbers over positions, the third axis, to the same variance at all positions."""
-    length = values.shape[2]
-    lag = np.arange(length)[:, None] - np.arange(length)
-    kernel = np.exp(-0.5 * (lag / WIDTH) ** 2)
-    kernel /= np.sqrt(np.sum(kernel**2, axis=1, keepdims=True))
-    return np.einsum("pq,mlqt->mlpt", kernel, values, optimize=True)
 
 
 def trained_effects(loci: SimulatedLoci, pathways: Pathways, *, n_train: int, members: int, seed: int) -> MemberEffects:

@@ -230,7 +230,8 @@ def sampling_df(first: Estimates, members: int) -> Float[np.ndarray, "rows"]:
     total = sampling**2 + member**2
     share = np.divide(sampling**2, total, out=np.zeros_like(total), where=total > 0)
     rest = 1 / df - (1 - share) ** 2 / (members - 1)
-    return np.divide(share**2, rest, out=np.full_like(total, np.inf), where=rest > 1e-12)
+    told = (share > 0) & (rest > 1e-12)  # an error of exactly 0 tells nothing of its degrees of freedom
+    return np.divide(share**2, rest, out=np.full_like(total, np.inf), where=told)
 
 
 def _with_errors(

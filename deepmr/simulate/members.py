@@ -1,14 +1,17 @@
-"""Effects as the members of an ensemble would have them, around a truth that is known: for the study of intervals."""
+"""Effects as the members of an ensemble would have them, around a truth that is known: for studies of intervals."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.simulate.instruments import variant_frame
 from deepmr.types import Instruments
+
+WIDTH = 6.0  # positions over which a member's error stays alike (standard deviation of the kernel)
+RELATIVE, COMMON, FLOOR = 0.05, 0.02, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +93,64 @@ def simulate_members(
         limit=np.full(n_loci, float(beta)),
         another=np.sum(each[-1, ..., 0] * each[-1, ..., 1], axis=1) / np.sum(each[-1, ..., 0] ** 2, axis=1),
     )
+
+
+def add_member_errors(
+    exact: Float[np.ndarray, "edits tasks"],
+    *,
+    locus: Int[np.ndarray, "edits"],
+    offset: Int[np.ndarray, "edits"],
+    n_members: int = 5,
+    relative: float = RELATIVE,
+    common: float = COMMON,
+    floor: float = FLOOR,
+    seed: int = 0,
+) -> Float[np.ndarray, "members edits tasks"]:
+    """Make an ensemble of true effects: smooth errors of every member, and one such error that all of them share.
+
+    Parameters
+    ----------
+    exact : true effects.
+    locus, offset : number of each edit's locus, and its 0-based position there.
+    n_members : networks; at least 1.
+    relative : standard deviation of an error in proportion to the effect, by locus and position.
+    common : the same of an error that a member makes at all loci alike.
+    floor : standard deviation of an error that is added, in units of the root mean square effect on the task.
+    seed : of the errors.
+
+    Notes
+    -----
+    An error of the effect d of an edit at position p on task t is d (relative u(p) + common c) + floor s v(p): u and v
+    are standard normal and smooth over positions, drawn for each locus and task; c is drawn for each task; s is the
+    root mean square effect. One error is drawn for all members together and one for each, all of one size, so that the
+    truth is to the members as one more of them is, and the mean of K misses it by (1 + 1/K) of a member's variance.
+
+    Examples
+    --------
+    >>> exact = np.ones((2, 1))
+    >>> where = {"locus": np.zeros(2, dtype=int), "offset": np.arange(2)}
+    >>> add_member_errors(exact, n_members=3, **where).shape
+    (3, 2, 1)
+    """
+    checks.at_least("n_members", n_members, 1)
+    for name, value in (("relative", relative), ("common", common), ("floor", floor)):
+        checks.non_negative(name, np.array([value]))
+    if not len(exact):
+        return np.zeros((n_members, *exact.shape))
+    rng = np.random.default_rng([seed, 7])
+    tasks = exact.shape[1]
+    size = (n_members + 1, int(locus.max()) + 1, int(offset.max()) + 1, tasks)
+    in_proportion, added = (_smooth(rng.normal(size=size))[:, locus, offset] for _ in range(2))
+    everywhere = rng.normal(size=(n_members + 1, 1, tasks))
+    scale = np.sqrt(np.mean(exact**2, axis=0))
+    errors = exact * (relative * in_proportion + common * everywhere) + floor * scale * added
+    return exact + errors[0] + errors[1:]
+
+
+def _smooth(values: Float[np.ndarray, "members loci length tasks"]) -> Float[np.ndarray, "members loci length tasks"]:
+    """Smooth normal numbers over positions to the same variance at all positions."""
+    length = values.shape[2]
+    lag = np.arange(length)[:, None] - np.arange(length)
+    kernel = np.exp(-0.5 * (lag / WIDTH) ** 2)
+    kernel /= np.sqrt(np.sum(kernel**2, axis=1, keepdims=True))
+    return np.einsum("pq,mlqt->mlpt", kernel, values, optimize=True)

@@ -212,3 +212,15 @@ def test_simulated_members_are_as_described():
     size = np.sqrt(0.7 * run.instruments.beta_exposure[:, 0] ** 2 + 0.3)
     np.testing.assert_allclose(run.instruments.se_exposure[:, 0], 0.1 * size, rtol=0.1)
     assert replace(run).limit.tolist() == [0.5] * 3
+
+
+def test_an_outcome_that_no_edit_moves_has_an_effect_of_exactly_0():
+    """Three instruments scatter with fewer degrees of freedom than five members leave: 0 in 0 told none at all."""
+    x = np.random.default_rng(0).normal(3.0, 0.1, size=(5, 6))
+    effects = np.stack([x, np.zeros_like(x)], axis=-1)
+    mean = effects.mean(axis=0)
+    given = ivw(pack(mean[:, 0], np.zeros(6), counts=[3, 3], factors=deviations(effects)))
+    for kind in ("moderated", "rubin", "members"):
+        found = member_intervals(given, kind=kind).table
+        assert (found[["beta", "se", "ci_low", "ci_high"]] == 0).all(axis=None)
+        assert (found["pvalue"] == 1).all()
