@@ -1,7 +1,7 @@
 """Do CTCF and PU.1, which bind unrelated motifs, come out as unrelated? A negative control on real peak sequences.
 
-Two ensembles are trained that differ only in what a peak of one factor is called for the other factor: unknown (masked
-in the loss), or 0. The second is the usual way, and it manufactures a negative effect.
+Ensembles are trained that differ only in what a peak of one factor is called for the other factor where the two do not
+overlap: unknown (masked in the loss) for all, 0 for a share of them drawn at random, or 0 for all, the usual way.
 
     python simulations/ctcf_pu1.py --data ../shared/data/chip --out results/ctcf_pu1
 """
@@ -33,6 +33,7 @@ from deepmr.types import ALPHABET, Sequences
 TASKS = ("CTCF", "PU1")
 HELD_OUT = ("chr1", "chr8", "chr9")
 N_ANALYSED = 300
+POLICIES = {"unknown": 0.0, "few": 0.01, "some": 0.05, "zero": 1.0}  # share of the other factor's peaks labelled 0
 WIDTH, SHIFT, ROUNDS = 21, 6, 5  # of the aligned logos
 COMPLEMENT = [3, 2, 1, 0]
 
@@ -42,15 +43,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with ctcf.fa.gz and pu1.fa.gz")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=0.5, help="of the peaks, drawn at random, to train on")
+    parser.add_argument("--epochs", type=int, help="default: as for deepmr train")
+    parser.add_argument("--workers", type=int, help="processes; default one a core")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     arguments.out.mkdir(parents=True, exist_ok=True)
     sequences, labels, overlapping = read_peaks(arguments.data)
-    split = write_inputs(sequences, labels, arguments.out, seed=arguments.seed)
+    split = write_inputs(sequences, labels, arguments.out, share=arguments.share, seed=arguments.seed)
     print(f"{len(sequences)} peaks, {overlapping} overlap one of the other factor; {split}")
-    for policy in ("unknown", "zero"):
-        print(f"\n## label of the other factor: {policy}\n\n{run(arguments.out, policy, seed=arguments.seed)}")
+    for policy in POLICIES:
+        learn(arguments.out, policy, epochs=arguments.epochs, workers=arguments.workers, seed=arguments.seed)
+        print(f"\n## label of the other factor: {policy}\n\n{analyse(arguments.out, policy)}")
     draw_logos(arguments.out / "unknown" / "effects.h5", arguments.out / "analysed.tsv", arguments.out / "logos.png")
 
 
@@ -65,19 +70,22 @@ def read_peaks(data: Path) -> tuple[Sequences, np.ndarray, int]:
     return sequences, labels, int(labels.all(axis=1).sum())
 
 
-def write_inputs(sequences: Sequences, labels: np.ndarray, out: Path, *, seed: int) -> str:
+def write_inputs(sequences: Sequences, labels: np.ndarray, out: Path, *, share: float, seed: int) -> str:
     """Write the loci to analyse, those to train on and those to calibrate on; they are disjoint."""
     held_out = sequences.loci["chrom"].isin(HELD_OUT).to_numpy()
     analysed = sample_loci(sequences.take(held_out), N_ANALYSED, seed=seed)
     used = sequences.loci["locus"].isin(analysed.loci["locus"]).to_numpy()
     write_fasta(analysed, out / "analysed.fa")
     write_targets(out / "analysed.tsv", analysed.loci["locus"].tolist(), TASKS, np.where(labels[used], 1.0, np.nan))
-    train_on, train_labels = sequences.take(~used), labels[~used]
+    rng = np.random.default_rng(seed)
+    kept = ~used & (rng.random(len(used)) < share)
+    train_on, train_labels = sequences.take(kept), labels[kept]
     write_fasta(train_on, out / "train.fa")
-    for policy, other in (("unknown", np.nan), ("zero", 0.0)):
-        targets = np.where(train_labels, 1.0, other)
+    drawn = rng.random(train_labels.shape)  # once, so that each policy has all labels of those with fewer
+    for policy, dose in POLICIES.items():
+        targets = np.where(train_labels, 1.0, np.where(drawn < dose, 0.0, np.nan))
         write_targets(out / f"train.{policy}.tsv", train_on.loci["locus"].tolist(), TASKS, targets)
-    rest = held_out & ~used
+    rest = held_out & kept
     peaks, known = sequences.take(rest), labels[rest]
     shuffled = Sequences(
         loci=peaks.loci.assign(locus="shuffled::" + peaks.loci["locus"]),
@@ -93,22 +101,30 @@ def write_inputs(sequences: Sequences, labels: np.ndarray, out: Path, *, seed: i
     return f"{len(train_on) - int(rest.sum())} train, {int(rest.sum())} validate, {len(analysed)} are analysed"
 
 
-def run(folder: Path, policy: str, *, seed: int) -> str:
-    """Train, mutate, calibrate, estimate, pool and report; returns the pooled estimates as a Markdown table."""
+def learn(folder: Path, policy: str, *, epochs: int | None, workers: int | None, seed: int) -> None:
+    """Train the ensemble of a policy, unless it is there."""
     out = folder / policy
     out.mkdir(exist_ok=True)
-    if not (out / "ensemble").is_dir():
-        trained = train(
-            fasta=folder / "train.fa",
-            targets=folder / f"train.{policy}.tsv",
-            out=out / "ensemble",
-            binary=list(TASKS),
-            held_out=list(HELD_OUT),
-            negatives=1.0,
-            reverse_complement=True,
-            seed=seed,
-        )
-        print(trained)
+    if (out / "ensemble").is_dir():
+        return
+    trained = train(
+        fasta=folder / "train.fa",
+        targets=folder / f"train.{policy}.tsv",
+        out=out / "ensemble",
+        binary=list(TASKS),
+        held_out=list(HELD_OUT),
+        negatives=1.0,
+        reverse_complement=True,
+        epochs=epochs,
+        workers=workers,
+        seed=seed,
+    )
+    print(trained, flush=True)
+
+
+def analyse(folder: Path, policy: str) -> str:
+    """Mutate, calibrate, estimate, pool and report; returns the pooled estimates as a Markdown table."""
+    out = folder / policy
     ism(model=out / "ensemble", fasta=folder / "analysed.fa", out=out / "effects.h5", overwrite=True)
     calibrate(
         model=out / "ensemble",
