@@ -14,14 +14,18 @@ import bioframe
 import logomaker
 import numpy as np
 import pandas as pd
+from ctcf_pu1_sites import describe_families, draw_sites, effects_by_site, name_seqlets, read_seqlets
 from matplotlib.figure import Figure
 
 from deepmr.commands.calibrate import calibrate
+from deepmr.commands.diagnose import diagnose
 from deepmr.commands.ism import ism
 from deepmr.commands.meta import meta
 from deepmr.commands.mr import mr
 from deepmr.commands.report import report
+from deepmr.commands.seqlets import seqlets
 from deepmr.commands.train import train
+from deepmr.instruments.direction import Assignment
 from deepmr.io.effects import open_effects
 from deepmr.io.fasta import read_fasta, sample_loci, write_fasta
 from deepmr.io.tables import read_estimates
@@ -35,6 +39,7 @@ HELD_OUT = ("chr1", "chr8", "chr9")
 N_ANALYSED = 300
 POLICIES = {"unknown": 0.0, "few": 0.01, "some": 0.05, "zero": 1.0}  # share of the other factor's peaks labelled 0
 WIDTH, SHIFT, ROUNDS = 21, 6, 5  # of the aligned logos
+ASSIGNMENTS: tuple[Assignment, ...] = ("none", "most", "steiger")
 COMPLEMENT = [3, 2, 1, 0]
 
 
@@ -123,36 +128,90 @@ def learn(folder: Path, policy: str, *, epochs: int | None, workers: int | None,
 
 
 def analyse(folder: Path, policy: str) -> str:
-    """Mutate, calibrate, estimate, pool and report; returns the pooled estimates as a Markdown table."""
+    """Mutate, calibrate, estimate, pool, diagnose, find seqlets and report; returns what was found as Markdown."""
     out = folder / policy
-    ism(model=out / "ensemble", fasta=folder / "analysed.fa", out=out / "effects.h5", overwrite=True)
+    effects, calibration = out / "effects.h5", out / "calibration.json"
+    ism(model=out / "ensemble", fasta=folder / "analysed.fa", out=effects, device="cpu", overwrite=True)
     calibrate(
         model=out / "ensemble",
         fasta=folder / "calibration.fa",
         targets=folder / "calibration.tsv",
-        out=out / "calibration.json",
+        out=calibration,
+        device="cpu",
         overwrite=True,
     )
-    mr(out / "effects.h5", out=out / "mr.tsv", calibration=out / "calibration.json", overwrite=True)
-    meta(out / "mr.tsv", out=out / "meta.tsv", overwrite=True)
+    lines = [called(effects, folder / "analysed.tsv")]
+    for assign in ASSIGNMENTS:
+        estimates, pooled = out / f"mr.{assign}.tsv", out / f"meta.{assign}.tsv"
+        mr(effects, out=estimates, calibration=calibration, assign=assign, overwrite=True)
+        meta(estimates, out=pooled, overwrite=True)
+        said = diagnose(
+            effects,
+            estimates=estimates,
+            meta=pooled,
+            model=out / "ensemble" if assign == "none" else None,
+            out=out / f"diagnostics.{assign}",
+            figures="png" if assign == "none" else "none",
+            device="cpu",
+            overwrite=True,
+        )
+        lines += [f"assign {assign}", "", pooled_rows(pooled), "", *map(str, said["verdict"]), ""]  # type: ignore[call-overload]
+    for exposure, outcome in (TASKS, TASKS[::-1]):
+        table = out / f"seqlets.{exposure}.tsv"
+        seqlets(
+            effects,
+            out=table,
+            exposure=exposure,
+            outcome=outcome,
+            family_figure=out / f"families.{exposure}.png",
+            overwrite=True,
+        )
+        found = read_seqlets(table)
+        with open_effects(effects) as file:
+            codes = dict(zip(file.loci["locus"], file.sequences.codes, strict=True))
+        lines += [f"{exposure} -> {outcome}", "", *describe_families(found, name_seqlets(found, codes)), ""]
     report(
-        out / "effects.h5",
-        estimates=out / "mr.tsv",
-        meta=out / "meta.tsv",
-        calibration=out / "calibration.json",
+        effects,
+        estimates=out / "mr.none.tsv",
+        meta=out / "meta.none.tsv",
+        calibration=calibration,
+        diagnostics=out / "diagnostics.none",
+        seqlets=out / f"seqlets.{TASKS[0]}.tsv",
         out=out / "report.html",
         overwrite=True,
     )
+    return "\n".join(lines)
+
+
+def pooled_rows(path: Path) -> str:
+    """Return pooled estimates as a Markdown table."""
     rows = [
         "| exposure | outcome | method | effect | 95 % CI | prediction interval | loci |",
         "|---|---|---|--:|---|---|--:|",
     ]
-    for row in read_estimates(out / "meta.tsv").table.to_dict("records"):
+    for row in read_estimates(path).table.to_dict("records"):
         rows.append(
             "| {exposure} | {outcome} | {method} | {beta:.3f} | {ci_low:.3f} to {ci_high:.3f} | "
             "{pi_low:.3f} to {pi_high:.3f} | {n} |".format(**row)
         )
     return "\n".join(rows)
+
+
+def called(effects: Path, labels: Path) -> str:
+    """Say how far the ensemble calls a peak of one factor alone bound by the other, and tells the two apart."""
+    with open_effects(effects) as file:
+        logits = file.reference.mean(axis=0)
+        _, peaks = read_targets(labels, file.sequences)
+    own = peaks == 1
+    lines = []
+    for k, task in enumerate(TASKS):
+        mine, theirs = (logits[own[:, j] & ~own[:, 1 - j], k] for j in (k, 1 - k))
+        auroc = np.mean(mine[:, None] > theirs[None])
+        lines.append(
+            f"{task}: logit {theirs.mean():.2f} at {len(theirs)} peaks of the other factor alone, {np.mean(theirs > 0):.0%} "
+            f"of them called bound, {mine.mean():.2f} at its own {len(mine)}; AUROC between the two {auroc:.3f}"
+        )
+    return "\n".join([*lines, ""])
 
 
 def draw_logos(effects: Path, labels: Path, out: Path) -> None:
