@@ -60,8 +60,26 @@ def main() -> None:
     print(f"{len(sequences)} peaks, {overlapping} overlap one of the other factor; {split}")
     for policy in POLICIES:
         learn(arguments.out, policy, epochs=arguments.epochs, workers=arguments.workers, seed=arguments.seed)
-        print(f"\n## label of the other factor: {policy}\n\n{analyse(arguments.out, policy)}")
+        found = analyse(arguments.out, policy)
+        (arguments.out / policy / "found.md").write_text(found)
+        print(f"\n## label of the other factor: {policy}\n\n{found}", flush=True)
+    by_site(arguments.out)
     draw_logos(arguments.out / "unknown" / "effects.h5", arguments.out / "analysed.tsv", arguments.out / "logos.png")
+
+
+def by_site(folder: Path) -> None:
+    """Tabulate and draw the effects by the kind of site that is edited."""
+    rows = [
+        effects_by_site(folder / policy, policy, *pair, assign=assign)
+        for policy in POLICIES
+        for pair in (TASKS, TASKS[::-1])
+        for assign in ASSIGNMENTS
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    table.to_csv(folder / "sites.tsv", sep="\t", index=False)
+    names = {name: f"{name} ({dose:.0%} labelled 0)" for name, dose in POLICIES.items()}
+    draw_sites(table[table["assign"] == "none"], names, folder / "seqlets.png")
+    print(table.round(3).to_string())
 
 
 def read_peaks(data: Path) -> tuple[Sequences, np.ndarray, int]:
