@@ -23,7 +23,11 @@ MOTIFS = {
     "CTCF": (("C", "C", "A", "CG", "CT", "A", "G", "AG", "GT", "G", "G", "C"), 2),
     "PU.1": (("G", "A", "G", "G", "A", "A", "G", "T"), 1),
 }
-SAID = {"CTCF site": "edits of\nCTCF sites", "PU.1 site": "edits of\nPU.1 sites", "other site": "edits of\nother seqlets"}
+SAID = {
+    "CTCF site": "edits of\nCTCF sites",
+    "PU.1 site": "edits of\nPU.1 sites",
+    "other site": "edits of\nother seqlets",
+}
 SAID |= {"in no site": "edits in\nno seqlet", "all": "all edits"}
 KINDS = tuple(SAID)
 BESIDE = 8  # bases on either side of a seqlet in which the core may lie
