@@ -37,7 +37,7 @@ from deepmr.types import ALPHABET, Sequences
 TASKS = ("CTCF", "PU1")
 HELD_OUT = ("chr1", "chr8", "chr9")
 N_ANALYSED = 300
-POLICIES = {"unknown": 0.0, "few": 0.01, "some": 0.05, "zero": 1.0}  # share of the other factor's peaks labelled 0
+POLICIES = {"unknown": 0.0, "few": 0.01, "some": 0.05, "many": 0.2, "zero": 1.0}  # share of them labelled 0
 WIDTH, SHIFT, ROUNDS = 21, 6, 5  # of the aligned logos
 ASSIGNMENTS: tuple[Assignment, ...] = ("none", "most")  # of two tasks, "steiger" is the same as "most"
 COMPLEMENT = [3, 2, 1, 0]
@@ -226,8 +226,9 @@ def called(effects: Path, labels: Path) -> str:
         mine, theirs = (logits[own[:, j] & ~own[:, 1 - j], k] for j in (k, 1 - k))
         auroc = np.mean(mine[:, None] > theirs[None])
         lines.append(
-            f"{task}: logit {theirs.mean():.2f} at {len(theirs)} peaks of the other factor alone, {np.mean(theirs > 0):.0%} "
-            f"of them called bound, {mine.mean():.2f} at its own {len(mine)}; AUROC between the two {auroc:.3f}"
+            f"{task}: logit {theirs.mean():.2f} at {len(theirs)} peaks of the other factor alone, "
+            f"{np.mean(theirs > 0):.0%} of them called bound, {mine.mean():.2f} at its own {len(mine)}; "
+            f"AUROC between the two {auroc:.3f}"
         )
     return "\n".join([*lines, ""])
 

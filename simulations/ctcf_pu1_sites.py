@@ -73,8 +73,8 @@ def describe_families(table: pd.DataFrame, kind: pd.Series, most: int = 6) -> li
         lead = mine.loc[mine["strength"].idxmax()]
         verdicts = ", ".join(f"{count} {word}" for word, count in mine["verdict"].value_counts().items())
         lines.append(
-            f"- family {number}: {lead['sequence']}, {kind[lead.name]}, {len(mine)} seqlets at {mine['locus'].nunique()} "
-            f"loci, median slope {mine['beta'].median():.2f}; {verdicts}"
+            f"- family {number}: {lead['sequence']}, {kind[lead.name]}, {len(mine)} seqlets at "
+            f"{mine['locus'].nunique()} loci, median slope {mine['beta'].median():.2f}; {verdicts}"
         )
     return lines
 

@@ -40,7 +40,8 @@ def test_only_edits_of_the_exposure_are_diagnosed(folder, tmp_path):
     strength = pd.read_csv(tmp_path / "out" / "strength.tsv", sep="\t")
     both = estimated.merge(strength, on=["exposure", "outcome", "locus"], suffixes=("", "_diagnosed"))
     assert len(both) == 2 * N_LOCI
-    assert (both["n"] == 8).all() and (both["n_diagnosed"] == 8).all()
+    assert (both["n"] == 8).all()
+    assert (both["n_diagnosed"] == 8).all()
     permuted = pd.read_csv(tmp_path / "out" / "permutation.tsv", sep="\t").set_index(["exposure", "control"])["beta"]
     assert abs(permuted["X", "loci"] - SLOPE) < 0.02
     assert abs(permuted["Y", "loci"]) < 0.02  # the edits of X are none of Y's instruments

@@ -204,13 +204,14 @@ def _mixed(row: Any) -> bool:
 
 def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str, *, bent: bool) -> Iterator[Finding]:
     row = _whole(table)
-    own = f"{row['n_exclusive']:,} instruments of {exposure} that are none of {outcome}'s, {share(row['share_exclusive'])}"
+    count, part = f"{row['n_exclusive']:,}", share(row["share_exclusive"])
+    own = f"{count} instruments of {exposure} that are none of {outcome}'s, {part} of its squared effects,"
     slopes = f"slope {number(row['beta_exclusive'])}, against {number(row['beta_shared'])} over the shared ones"
     if contradicts(row):
         yield _of(
             "asymmetry",
             "against",
-            f"{own} of its squared effects, do not move {outcome} in proportion: {slopes}",
+            f"{own} do not move {outcome} in proportion: {slopes}",
         )
     elif _mixed(row):
         # On a bent line weak instruments have another slope than strong ones, and exclusive ones are the weak.
@@ -218,7 +219,7 @@ def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str, *, bent: bool) 
         yield _of(
             "asymmetry",
             severity,
-            f"{own} of its squared effects, move {outcome} less than the whole says: {slopes}; so the estimate mixes "
+            f"{own} move {outcome} less than the whole says: {slopes}; so the estimate mixes "
             f"edits of {exposure} with edits of {outcome}, which deepmr mr --assign tells apart",
         )
     elif row["share_exclusive"] < OWN and row["n_outcome_exclusive"] < OWN * max(row["n_shared"], 1):
