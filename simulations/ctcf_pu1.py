@@ -9,6 +9,7 @@ overlap: unknown (masked in the loss) for all, 0 for a share of them drawn at ra
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 import bioframe
 import logomaker
@@ -25,10 +26,9 @@ from deepmr.commands.mr import mr
 from deepmr.commands.report import report
 from deepmr.commands.seqlets import seqlets
 from deepmr.commands.train import train
-from deepmr.instruments.direction import Assignment
 from deepmr.io.effects import open_effects
 from deepmr.io.fasta import read_fasta, sample_loci, write_fasta
-from deepmr.io.tables import read_estimates
+from deepmr.io.tables import read_estimates, write_table
 from deepmr.io.targets import read_targets, write_targets
 from deepmr.report.style import BASE_COLOURS
 from deepmr.sequence.alphabet import dinucleotide_shuffle
@@ -39,7 +39,8 @@ HELD_OUT = ("chr1", "chr8", "chr9")
 N_ANALYSED = 300
 POLICIES = {"unknown": 0.0, "few": 0.01, "some": 0.05, "many": 0.2, "zero": 1.0}  # share of them labelled 0
 WIDTH, SHIFT, ROUNDS = 21, 6, 5  # of the aligned logos
-ASSIGNMENTS: tuple[Assignment, ...] = ("none", "most")  # of two tasks, "steiger" is the same as "most"
+OWN = {"CTCF": "CTCF site", "PU1": "PU.1 site"}  # what seqlets of a task's own motif are called
+WAYS = ("all", "most", "motif")  # instruments: all strong edits, those assigned to the exposure, those in its own sites
 COMPLEMENT = [3, 2, 1, 0]
 
 
@@ -69,16 +70,10 @@ def main() -> None:
 
 def by_site(folder: Path) -> None:
     """Tabulate and draw the effects by the kind of site that is edited."""
-    rows = [
-        effects_by_site(folder / policy, policy, *pair, assign=assign)
-        for policy in POLICIES
-        for pair in (TASKS, TASKS[::-1])
-        for assign in ASSIGNMENTS
-    ]
+    rows = [effects_by_site(folder / policy, policy, *pair) for policy in POLICIES for pair in (TASKS, TASKS[::-1])]
     table = pd.concat(rows, ignore_index=True)
     table.to_csv(folder / "sites.tsv", sep="\t", index=False)
-    names = {name: f"{name} ({dose:.0%} labelled 0)" for name, dose in POLICIES.items()}
-    draw_sites(table[table["assign"] == "none"], names, folder / "seqlets.png")
+    draw_sites(table, {name: f"{name} ({dose:.0%})" for name, dose in POLICIES.items()}, folder / "seqlets.png")
     print(table.round(3).to_string())
 
 
@@ -159,21 +154,9 @@ def analyse(folder: Path, policy: str) -> str:
         overwrite=True,
     )
     lines = [called(effects, folder / "analysed.tsv")]
-    for assign in ASSIGNMENTS:
-        estimates, pooled = out / f"mr.{assign}.tsv", out / f"meta.{assign}.tsv"
-        mr(effects, out=estimates, calibration=calibration, assign=assign, overwrite=True)
-        meta(estimates, out=pooled, overwrite=True)
-        said = diagnose(
-            effects,
-            estimates=estimates,
-            meta=pooled,
-            model=out / "ensemble" if assign == "none" else None,
-            out=out / f"diagnostics.{assign}",
-            figures="png" if assign == "none" else "none",
-            device="cpu",
-            overwrite=True,
-        )
-        lines += [f"assign {assign}", "", pooled_rows(pooled), "", *map(str, said["verdict"]), ""]  # type: ignore[call-overload]
+    with open_effects(effects) as file:
+        codes = dict(zip(file.loci["locus"], file.sequences.codes, strict=True))
+    sites = []
     for exposure, outcome in (TASKS, TASKS[::-1]):
         table = out / f"seqlets.{exposure}.tsv"
         seqlets(
@@ -185,15 +168,37 @@ def analyse(folder: Path, policy: str) -> str:
             overwrite=True,
         )
         found = read_seqlets(table)
-        with open_effects(effects) as file:
-            codes = dict(zip(file.loci["locus"], file.sequences.codes, strict=True))
-        lines += [f"{exposure} -> {outcome}", "", *describe_families(found, name_seqlets(found, codes)), ""]
+        kind = name_seqlets(found, codes)
+        sites.append(found.assign(name=kind)[kind == OWN[exposure]][["locus", "start", "end", "name"]])
+        lines += [f"{exposure} -> {outcome}", "", *describe_families(found, kind), ""]
+    write_table(pd.concat(sites), out / "sites.tsv")
+    for way in WAYS:
+        estimates, pooled = out / f"mr.{way}.tsv", out / f"meta.{way}.tsv"
+        how: dict[str, Any] = {}
+        if way == "most":
+            how = {"assign": "most"}  # of two tasks, "steiger" is the same
+        elif way == "motif":
+            named = [f"{task}={name}" for task, name in OWN.items()]
+            how = {"rule": "motif", "spans": out / "sites.tsv", "motif": named}
+        mr(effects, out=estimates, calibration=calibration, overwrite=True, **how)
+        meta(estimates, out=pooled, overwrite=True)
+        said = diagnose(
+            effects,
+            estimates=estimates,
+            meta=pooled,
+            model=out / "ensemble" if way == "all" else None,
+            out=out / f"diagnostics.{way}",
+            figures="png" if way == "all" else "none",
+            device="cpu",
+            overwrite=True,
+        )
+        lines += [f"instruments: {way}", "", pooled_rows(pooled), "", *map(str, said["verdict"]), ""]  # type: ignore[call-overload]
     report(
         effects,
-        estimates=out / "mr.none.tsv",
-        meta=out / "meta.none.tsv",
+        estimates=out / "mr.all.tsv",
+        meta=out / "meta.all.tsv",
         calibration=calibration,
-        diagnostics=out / "diagnostics.none",
+        diagnostics=out / "diagnostics.all",
         seqlets=out / f"seqlets.{TASKS[0]}.tsv",
         out=out / "report.html",
         overwrite=True,

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from deepmr.commands.chosen import choose_instruments
 from deepmr.commands.source import open_source
-from deepmr.instruments.direction import Assignment
 from deepmr.instruments.strength import Selection
 from deepmr.io.calibration import read_calibration
 from deepmr.io.tables import read_table
@@ -31,8 +30,9 @@ SAID = {
 SAID |= {"in no site": "edits in\nno seqlet", "all": "all edits"}
 KINDS = tuple(SAID)
 BESIDE = 8  # bases on either side of a seqlet in which the core may lie
+FEW = 10  # loci
 FAMILY = 5  # seqlets from which on a family is named as one
-COLUMNS = ("policy", "exposure", "outcome", "assign", "site", "n", "loci", "share", "beta", "ci_low", "ci_high")
+COLUMNS = ("policy", "exposure", "outcome", "site", "n", "loci", "share", "beta", "ci_low", "ci_high")
 
 
 def mismatches(codes: np.ndarray, motif: Sequence[str]) -> np.ndarray:
@@ -79,9 +79,7 @@ def describe_families(table: pd.DataFrame, kind: pd.Series, most: int = 6) -> li
     return lines
 
 
-def effects_by_site(
-    out: Path, policy: str, exposure: str, outcome: str, *, assign: Assignment = "none"
-) -> pd.DataFrame:
+def effects_by_site(out: Path, policy: str, exposure: str, outcome: str) -> pd.DataFrame:
     """Pool the effect over the instruments of each kind of site alone; a kind with none at two loci has no row.
 
     Parameters
@@ -89,7 +87,6 @@ def effects_by_site(
     out : folder of a policy, with effects.h5, calibration.json and the seqlets of both exposures.
     policy : its name.
     exposure, outcome : the direction.
-    assign : as for `deepmr mr`.
     """
     calibration = read_calibration(out / "calibration.json")
     with open_source(out / "effects.h5") as source:
@@ -97,7 +94,7 @@ def effects_by_site(
             raise ValueError(f"{out / 'effects.h5'} has no sequences")
         codes = dict(zip(source.loci, source.file.sequences.codes, strict=True))
         (given,) = choose_instruments(
-            source, [(exposure, outcome)], selection=Selection(), calibration=calibration, assign=assign
+            source, [(exposure, outcome)], selection=Selection(), calibration=calibration
         ).ways[0]
         first = dict(zip(source.loci, source.file.loci["start"], strict=True))
     table = read_seqlets(out / f"seqlets.{exposure}.tsv")
@@ -121,7 +118,7 @@ def effects_by_site(
             continue
         pooled = pool_estimates(local, level=0.95).table.iloc[0]
         rows.append(
-            {"policy": policy, "exposure": exposure, "outcome": outcome, "assign": assign, "site": name}
+            {"policy": policy, "exposure": exposure, "outcome": outcome, "site": name}
             | {"n": int(mine.sum()), "loci": len(local), "share": float(square[mine].sum() / square.sum())}
             | {column: float(pooled[column]) for column in ("beta", "ci_low", "ci_high")}
         )
@@ -142,21 +139,22 @@ def draw_sites(rows: pd.DataFrame, policies: Mapping[str, str], out: Path) -> Fi
 
     Parameters
     ----------
-    rows : of `effects_by_site`, without assignment.
+    rows : of `effects_by_site`; what rests on fewer than `FEW` loci is left out.
     policies : names of policies, and what the legend calls them.
     out : image to write.
     """
+    rows = rows[rows["loci"] >= FEW]
     kinds = [kind for kind in KINDS if kind in set(rows["site"])]
     directions = list(dict.fromkeys(zip(rows["exposure"], rows["outcome"], strict=True)))
     figure = new_figure(WIDTH, 4.2)
-    panels = figure.subplots(1, len(directions), sharey=True)
+    panels = figure.subplots(1, len(directions), sharex=True, sharey=True)
     for axes, (exposure, outcome) in zip(panels, directions, strict=True):
         for k, policy in enumerate(policies):
             mine = rows[(rows["policy"] == policy) & (rows["exposure"] == exposure)]
             for row in mine.to_dict("records"):
-                y = kinds.index(row["site"]) + 0.19 * (k - (len(policies) - 1) / 2)
+                y = kinds.index(row["site"]) + 0.16 * (k - (len(policies) - 1) / 2)
                 axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=CYCLE[k], lw=1.3, solid_capstyle="butt")
-                axes.scatter(row["beta"], y, s=8 + 70 * row["share"], color=CYCLE[k], lw=0, zorder=3)
+                axes.scatter(row["beta"], y, s=6 + 30 * row["share"], color=CYCLE[k], lw=0, zorder=3)
         axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
         for y in range(1, len(kinds)):
             axes.axhline(y - 0.5, color=GRID, lw=0.8, zorder=0)

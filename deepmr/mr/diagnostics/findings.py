@@ -217,7 +217,7 @@ def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str, *, bent: bool) 
         # On a bent line weak instruments have another slope than strong ones, and exclusive ones are the weak.
         severity: Severity = "doubt" if bent else "undecided"
         yield _of(
-            "asymmetry",
+            "mixture",
             severity,
             f"{own} move {outcome} less than the whole says: {slopes}; so the estimate mixes "
             f"edits of {exposure} with edits of {outcome}, which deepmr mr --assign tells apart",
