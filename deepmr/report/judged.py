@@ -35,13 +35,14 @@ def diagnostics_section(
     rows = []
     for one in content["verdicts"]:
         for finding in sorted(one["findings"], key=lambda f: order.index(f["severity"])):
-            who = [Cell(text=one["exposure"]), Cell(text=one["outcome"]), Cell(text=words.EFFECTS[one["estimand"]])]
-            said = [Cell(text=str(finding[key]).replace("_", " ")) for key in ("check", "sentence")]
-            rows.append([*who, said[0], Cell(text=SEVERITIES[finding["severity"]]), said[1]])
+            check, sentence = (Cell(text=str(finding[key]).replace("_", " ")) for key in ("check", "sentence"))
+            who = [Cell(text=one["exposure"]), Cell(text=one["outcome"])]
+            weight, estimand = Cell(text=SEVERITIES[finding["severity"]]), Cell(text=words.EFFECTS[one["estimand"]])
+            rows.append([*who, sentence, weight, check, estimand])  # a phone shows the first three
     tables = [
         Grid(
             caption=f"What each check found ({name}).",
-            columns=["exposure", "outcome", "estimand", "check", "weight", "finding"],
+            columns=["exposure", "outcome", "finding", "weight", "check", "estimand"],
             rows=rows,
         )
     ]

@@ -27,7 +27,7 @@ NARROW = 3.0  # effective positions below which a locus rests on next to nothing
 ODD = 0.05  # share of instruments that may be unusual
 OVERLAP = 0.5  # share of the slope that chance overlap may give
 ONE_LEVEL = 0.2  # coefficient of variation of exposure effects below which a bend looks like an intercept
-MOST = 0.5  # share of MR-Egger's difference that a bend must explain
+MOST = 0.5  # share of MR-Egger's difference that a bend must explain, of squared effects that are the most
 SITELESS = 0.5  # ratio of effects in shuffled to those in real sequences
 
 
@@ -193,13 +193,13 @@ def contradicts(row: Any) -> bool:
 
 
 def _mixed(row: Any) -> bool:
-    """Say whether the shared instruments, and not the exposure's own, make most of the slope."""
-    return bool(
-        row["n_both"] > 0
-        and row["share_exclusive"] >= OWN
-        and abs(row["beta_exclusive"]) < MIXED * abs(row["beta"])
-        and row["difference_pvalue"] < SIGNIFICANT
-    )
+    """Say whether the shared instruments, and not the exposure's own, make most of the slope.
+
+    Seen within loci; or, where own and shared ones are mostly at different loci, in that the own are the most by far.
+    """
+    apart = row["difference_pvalue"] < SIGNIFICANT or row["share_exclusive"] >= MOST
+    small = abs(row["beta_exclusive"]) < MIXED * abs(row["beta"])
+    return bool(row["n_both"] > 0 and row["share_exclusive"] >= OWN and small and apart)
 
 
 def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str, *, bent: bool) -> Iterator[Finding]:
@@ -220,7 +220,7 @@ def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str, *, bent: bool) 
             "mixture",
             severity,
             f"{own} move {outcome} less than the whole says: {slopes}; so the estimate mixes "
-            f"edits of {exposure} with edits of {outcome}, which deepmr mr --assign tells apart",
+            f"edits of {exposure} with edits of {outcome}: choose instruments by motif, or assign them to marks",
         )
     elif row["share_exclusive"] < OWN and row["n_outcome_exclusive"] < OWN * max(row["n_shared"], 1):
         yield _of("asymmetry", "undecided", f"{exposure} and {outcome} have the same instruments, so either may act on "

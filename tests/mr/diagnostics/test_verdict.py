@@ -106,19 +106,20 @@ def test_asymmetry_counts_and_refuses_another_pair():
 
 
 @pytest.mark.parametrize(
-    ("exclusive", "pvalue", "bends", "severity"),
+    ("exclusive", "part", "pvalue", "bends", "severity"),
     [
-        (0.1, 1e-6, False, "against"),
-        (0.42, 1e-6, False, "undecided"),
-        (0.42, 1e-6, True, "doubt"),  # weak instruments of a bent line have another slope, whoever's they are
-        (0.42, 0.2, False, "note"),
-        (1.1, 1e-6, False, "note"),
+        (0.1, 0.4, 1e-6, False, "against"),
+        (0.42, 0.4, 1e-6, False, "undecided"),
+        (0.42, 0.4, 1e-6, True, "doubt"),  # weak instruments of a bent line have another slope, whoever's they are
+        (0.42, 0.4, 0.2, False, "note"),
+        (0.42, 0.6, 0.2, False, "undecided"),  # own and shared ones are not at the same loci
+        (1.1, 0.6, 1e-6, False, "note"),
     ],
 )
-def test_an_estimate_that_mixes_edits_of_both_marks_is_no_support(exclusive, pvalue, bends, severity):
-    """The whole slope is 1.3, over shared instruments 1.65; X's own, 40 % of its squared effects, have another."""
+def test_an_estimate_that_mixes_edits_of_both_marks_is_no_support(exclusive, part, pvalue, bends, severity):
+    """The whole slope is 1.3, over shared instruments 1.65; X's own, `part` of its squared effects, have another."""
     row = dict.fromkeys(schema.DIAGNOSTICS["asymmetry"], 0.0) | {
-        "locus": "*", "n_shared": 2000, "n_exclusive": 2500, "n_outcome_exclusive": 2100, "share_exclusive": 0.4,
+        "locus": "*", "n_shared": 2000, "n_exclusive": 2500, "n_outcome_exclusive": 2100, "share_exclusive": part,
         "beta": 1.3, "beta_shared": 1.65, "beta_exclusive": exclusive, "difference_pvalue": pvalue, "n_both": 149,
     }  # fmt: skip
     bend = dict.fromkeys(schema.DIAGNOSTICS["curvature"], 0.0) | {
