@@ -127,7 +127,7 @@ def test_diagnostics_say_the_worst_first():
     loci = pd.DataFrame({"exposure": "X", "outcome": "Y", "estimand": "model", "verdict": ["supported", "supported"]})
     section = diagnostics_section(content, loci=loci, name="diagnosis")
     assert section.sentences == ("X → Y: not supported, because IVW scatters.",)
-    assert [row[4].text for row in section.tables[0].rows] == ["speaks against it", "fine"]
+    assert [row[3].text for row in section.tables[0].rows] == ["speaks against it", "fine"]
     assert section.tables[1].rows[0][-1].text == "2"
 
 
