@@ -127,7 +127,9 @@ def diagnose(
     scaling = made.get("scaling", "variance")
     with open_source(effects) as source:
         pairs = _pairs(local, source, method, estimates)
-        selection = read_selection(source, [task for pair in pairs for task in pair], options=made)
+        assign = made.get("assign", "none")
+        causes = [t.name for t in source.tasks] if assign != "none" else [task for pair in pairs for task in pair]
+        selection = read_selection(source, causes, options=made)
         gathered = gather(
             source,
             pairs,
@@ -139,6 +141,7 @@ def diagnose(
             n_background=n_background,
             level=level,
             seed=seed,
+            assign=assign,
         )
         pieces = {
             pair: evidence_of(

@@ -13,7 +13,9 @@ import pandas as pd
 from deepmr import schema
 from deepmr.commands.source import Source, pooled_blocks
 from deepmr.errors import InputError
-from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs
+from deepmr.instruments.direction import Assignment, LocusSizes, locus_sizes
+from deepmr.instruments.several import select_several
+from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong
 from deepmr.ism.calibration import Calibration
 from deepmr.meta import pool_estimates
 from deepmr.mr import METHODS
@@ -60,8 +62,9 @@ def gather(
     n_background: int,
     level: float,
     seed: int,
+    assign: Assignment = "none",
 ) -> Gathered:
-    """Read the effects twice: for their sizes, then for everything else.
+    """Read the effects twice: for their sizes, then for everything else; once more where edits are assigned to tasks.
 
     Parameters
     ----------
@@ -72,11 +75,16 @@ def gather(
     method, min_instruments : of the estimates at other thresholds.
     n_background : loci of which all edits are kept.
     seed : of their draw.
+    assign : as for the estimates, see `deepmr.instruments.direction.is_own`.
     """
     both = list(dict.fromkeys([*pairs, *((outcome, exposure) for exposure, outcome in pairs)]))
-    tasks = sorted({task for pair in both for task in pair})
+    named = {task for pair in both for task in pair}
+    tasks = sorted({task.name for task in source.tasks} if assign != "none" else named)
     stats = partial(pooled_blocks, source, tasks, calibration=calibration, scaling=scaling, level=level)
     scales = effect_scales(stats(description="sizes of effects"))
+    sizes = None
+    if assign != "none":
+        sizes = locus_sizes(stats(description="sizes at every locus"), loci=source.loci)
     ladder = _ladder(selection)
     lowest = replace(selection, threshold=min(ladder))
     kept = np.random.default_rng(seed).permutation(len(source.loci))[:n_background]
@@ -95,24 +103,38 @@ def gather(
             yield block
 
     totals = locus_totals(watched(stats(description="instruments and controls")), loci=source.loci)
-    chosen = select_pairs(strong, pairs=both, scales=scales, loci=source.loci, selection=selection)
+    select = partial(_select, strong, scales=scales, loci=source.loci, sizes=sizes, assign=assign)
     return Gathered(
         scales=scales,
-        instruments=dict(zip(_by_exposure(both), chosen, strict=True)),
+        instruments=select(both, selection=selection),
         totals=totals,
         background=sample_edits(background, loci=drawn),
         thresholds=_thresholds(
-            strong,
-            pairs,
-            scales=scales,
-            loci=source.loci,
-            selection=selection,
-            ladder=ladder,
+            {at: select(pairs, selection=replace(selection, threshold=at)) for at in ladder},
+            rule=selection.rule,
             method=method,
             min_instruments=min_instruments,
             level=level,
         ),
     )
+
+
+def _select(
+    strong: Sequence[SummaryStats],
+    pairs: Sequence[Pair],
+    *,
+    scales: Mapping[str, EffectScale],
+    loci: Sequence[str],
+    selection: Selection,
+    sizes: LocusSizes | None,
+    assign: Assignment,
+) -> dict[Pair, Instruments]:
+    """Select the instruments of every pair among edits that are strong on some task."""
+    models = [((exposure,), outcome) for exposure, outcome in pairs]
+    found = select_several(
+        strong, models=models, scales=scales, loci=loci, selection=selection, sizes=sizes, assign=assign
+    )
+    return {pair: one.instruments for pair, one in zip(pairs, found, strict=True)}
 
 
 def evidence_of(
@@ -175,35 +197,25 @@ def _ladder(selection: Selection) -> tuple[float, ...]:
     return tuple(sorted({*usual, selection.cut}))
 
 
-def _by_exposure(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return pairs in the order in which `select_pairs` yields them."""
-    return [pair for exposure in dict.fromkeys(e for e, _ in pairs) for pair in pairs if pair[0] == exposure]
-
-
 def _thresholds(
-    strong: Sequence[SummaryStats],
-    pairs: Sequence[Pair],
+    chosen: Mapping[float, Mapping[Pair, Instruments]],
     *,
-    scales: Mapping[str, EffectScale],
-    loci: Sequence[str],
-    selection: Selection,
-    ladder: Sequence[float],
+    rule: str,
     method: str,
     min_instruments: int,
     level: float,
 ) -> pd.DataFrame:
     """Estimate and pool at every threshold; a pair that has no estimate at one has no row there."""
     rows = []
-    for threshold in ladder:
-        at = replace(selection, threshold=threshold)
-        for given in select_pairs(strong, pairs=pairs, scales=scales, loci=loci, selection=at):
+    for threshold, pairs in chosen.items():
+        for given in pairs.values():
             local = METHODS[method](given, min_instruments=min_instruments, level=level)
             if not len(local):
                 continue
             row = pool_estimates(local, level=level).table.iloc[0]
             names = ("exposure", "outcome", "method", "beta", "ci_low", "ci_high")
             counts = {"n_loci": len(local), "n_instruments": int(local.table["n"].sum())}
-            rows.append({"rule": selection.rule, "threshold": threshold, **{n: row[n] for n in names}, **counts})
+            rows.append({"rule": rule, "threshold": threshold, **{n: row[n] for n in names}, **counts})
     return pd.DataFrame(rows, columns=list(schema.DIAGNOSTICS["thresholds"]))
 
 

@@ -1,6 +1,6 @@
 """What a page takes from the effects themselves: instruments, a sample of edits, and the loci it shows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepmr.commands.chosen import read_selection
+from deepmr.commands.chosen import choose_instruments, read_selection
 from deepmr.commands.source import Source, pooled_blocks
 from deepmr.instruments.strength import EffectScale, effect_scales, select_pairs
 from deepmr.ism.calibration import Calibration
@@ -61,9 +61,17 @@ def select(
             yield block
 
     scales = effect_scales(sampled(stats(description="sizes of effects")))
-    selection = read_selection(source, [exposure for exposure, _ in pairs], options=options)
-    blocks = stats(description="instruments")
-    found = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
+    assign = options.get("assign", "none")
+    causes = [exposure for exposure, _ in pairs] if assign == "none" else [task.name for task in source.tasks]
+    selection = read_selection(source, causes, options=options)
+    found: Iterable[Instruments]
+    if assign == "none":
+        blocks = stats(description="instruments")
+        found = select_pairs(blocks, pairs=pairs, scales=scales, loci=source.loci, selection=selection)
+    else:
+        found = choose_instruments(
+            source, pairs, selection=selection, calibration=calibration, assign=assign, **how
+        ).ways[0]
     sample = EffectSample(beta=np.concatenate(betas), se=np.concatenate(ses), n_edits=source.n_variants)
     return Selected(instruments=tuple(found), scales=scales, sample=sample)
 

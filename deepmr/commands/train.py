@@ -1,6 +1,7 @@
 """`deepmr train`: sequences and a table of targets -> an ensemble directory."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,9 @@ from deepmr.sequence.metrics import ENSEMBLE
 from deepmr.sequence.training import TrainedEnsemble, planned_epochs, train_ensemble
 from deepmr.types import Sequences
 
+log = logging.getLogger(__name__)
+
+LABELLED = 0.5  # share of the loci of one binary task at which another must be labelled
 MEASURES = {"binary": ("auroc", "auprc")}  # of the kind of a task; r2 and pearson for the others
 SAID: dict[Kind, str] = {"anscombe": "counts", "poisson": "counts (log rates)"}  # kinds by the names of the options
 
@@ -153,6 +157,7 @@ def train(
     names, values = read_targets(targets, sequences)
     kinds: dict[Kind, list[str]] = {count_loss: counts or [], "continuous": continuous or [], "binary": binary or []}
     tasks, inferred = choose_kinds(names, values, kinds, count_loss=count_loss)
+    warn_of_unlabelled(tasks, values)
     n_epochs = members * planned_epochs(sequences, options=options)
     with meter(description="training", total=n_epochs, unit="epochs") as advance:
         trained = train_ensemble(
@@ -267,6 +272,34 @@ def choose_kinds(
         kind = infer_kind(values[:, names.index(name)])
         chosen[name] = count_loss if kind == "anscombe" else kind
     return tuple(TaskSpec(name=name, kind=chosen[name]) for name in names), inferred
+
+
+def warn_of_unlabelled(tasks: Sequence[TaskSpec], values: Float[np.ndarray, "loci tasks"]) -> None:
+    """Log a warning for every binary task that is unlabelled at most loci that carry another one.
+
+    Its networks seldom see a locus with the other mark and not with this one. They may then learn what the loci of both
+    have in common, and an edit of either mark's site moves both.
+
+    Parameters
+    ----------
+    tasks
+        In the order of the columns.
+    values
+        Targets; NaN = unknown.
+    """
+    binary = [k for k, task in enumerate(tasks) if task.kind == "binary"]
+    for one, other in ((one, other) for one in binary for other in binary if one != other):
+        carried = values[:, one] == 1
+        share = float(np.mean(np.isfinite(values[carried, other]))) if carried.any() else 1.0
+        if share < LABELLED:
+            log.warning(
+                "%s is labelled at %.1f %% of the %d loci with %s: an ensemble that seldom sees one without the other "
+                "may mix them up, and show effects that are not there; label both at every locus",
+                tasks[other].name,
+                100 * share,
+                int(carried.sum()),
+                tasks[one].name,
+            )
 
 
 def _read_sequences(fasta: Path, loci: Path | None, length: int | None) -> Sequences:

@@ -14,6 +14,7 @@ from deepmr.types import SummaryStats
 
 Assignment = Literal["none", "steiger", "most"]
 MARGIN = 1.5  # times its share of another task that an edit's share of its own must be
+AHEAD = 0.1  # least difference of the shares of edits that move the other task, for one of two to be upstream
 MOVES = 0.25  # times its share of one task that an edit's share of another must be to count as moving both
 
 
@@ -98,7 +99,8 @@ def precedence(
     -----
     If t acts on u, every edit of t moves u, while u has edits of its own that leave t alone. At a locus where edits
     move both, let c_tu be the share of the edits strong on t that move u too (by at least a quarter of their share of
-    t). t is upstream of u where the mean of c_tu - c_ut over such loci is above 0 by twice its standard error.
+    t). t is upstream of u where the mean of c_tu - c_ut over such loci is above 0 by twice its standard error, and by
+    0.1: over many loci the slightest difference between two outputs is significant.
     """
     share = shares(stats, sizes)
     at = pd.Index(sizes.loci).get_indexer(pd.Index(stats.variants["locus"].astype(str)))
@@ -114,7 +116,7 @@ def precedence(
             linked = (of_t > 0) & (of_u > 0) & (of_both > 0)
             moved = [np.bincount(at[strong[:, k] & both], minlength=len(linked))[linked] for k in (t, u)]
             excess = moved[0] / of_t[linked] - moved[1] / of_u[linked]
-            if len(excess) > 1 and abs(excess.mean()) > 2 * excess.std(ddof=1) / np.sqrt(len(excess)):
+            if len(excess) > 1 and abs(excess.mean()) > max(AHEAD, 2 * excess.std(ddof=1) / np.sqrt(len(excess))):
                 order[t, u] = int(np.sign(excess.mean()))
                 order[u, t] = -order[t, u]
     return order

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from deepmr.cli import build_app, execute
-from deepmr.commands.train import choose_kinds, parse_arguments, train
+from deepmr.commands.train import choose_kinds, parse_arguments, train, warn_of_unlabelled
 from deepmr.errors import InputError
 from deepmr.io.ensemble_toml import read_description
 from deepmr.io.models import read_ensemble
 from deepmr.sequence.alphabet import decode
+from deepmr.sequence.losses import TaskSpec
 
 LENGTH, N = 14, 240
 SMALL = '{"filters": 4, "width": 3, "hidden": 6, "n_convs": 1}'
@@ -164,3 +165,14 @@ def test_inferred_counts_follow_the_loss():
     tasks, inferred = choose_kinds(["a", "b"], values, {"binary": ["b"]}, count_loss="poisson")
     assert [(t.name, t.kind) for t in tasks] == [("a", "poisson"), ("b", "binary")]
     assert inferred == {"a"}
+
+
+def test_a_mark_that_is_unlabelled_at_the_loci_of_another_is_said(caplog):
+    a, b, level = (TaskSpec(name=n, kind=k) for n, k in (("A", "binary"), ("B", "binary"), ("level", "continuous")))
+    unknown = np.nan
+    values = np.array([[1, unknown, 1], [1, unknown, 1], [1, 0, unknown], [0, 1, 1], [0, 0, unknown]], dtype=float)
+    warn_of_unlabelled([a, b, level], values)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("B is labelled at 33.3 % of the 3 loci with A")
+    warn_of_unlabelled([a, b], np.nan_to_num(values[:, :2]))
+    assert len(caplog.messages) == 1

@@ -66,6 +66,16 @@ def test_upstream_is_read_from_all_loci():
     assert order.tolist() == [[0, 1, 1], [-1, 0, 1], [-1, -1, 0]]
 
 
+@pytest.mark.parametrize(("silent", "order"), [(1, 0), (4, 1)])
+def test_a_slight_lead_is_no_direction(silent, order):
+    """At each of 100 loci 19 edits of either mark move both; of B's others, 1 (a lead of 0.05) or 4 leave A alone."""
+    at_a_locus = [[1, 1, 0]] * 19 + [[0, 1, 0]] * silent
+    loci = [f"locus{i}" for i in range(100)]
+    stats = stats_of(np.tile(at_a_locus, (100, 1)), loci=np.repeat(loci, len(at_a_locus)))
+    found = precedence(stats, strong=np.abs(stats.beta) > 0.1, sizes=locus_sizes([stats], loci=loci))
+    assert found[0, 1] == order
+
+
 @pytest.mark.parametrize("assign", ["steiger", "most"])
 def test_each_edit_serves_its_own_task(assign):
     models = [((x,), y) for x in TASKS for y in TASKS if x != y]

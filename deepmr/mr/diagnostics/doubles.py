@@ -107,7 +107,8 @@ def double_edits(instruments: Instruments, doubles: SummaryStats, pairs: pd.Data
 
     Returns
     -------
-    Table "doubles" of `schema.DIAGNOSTICS`: a row a locus with double edits, then the mean over loci (`*`).
+    Table "doubles" of `schema.DIAGNOSTICS`: a row a locus with double edits, then the mean over loci (`*`), with the
+    additivity over the doubles of all loci.
 
     Raises
     ------
@@ -125,15 +126,18 @@ def double_edits(instruments: Instruments, doubles: SummaryStats, pairs: pd.Data
     known = one.known & two.known
     difference, moves = two.beta - one.beta, two.factors - one.factors
     se = np.sqrt(np.sum(moves**2, axis=0))
-    added = {
-        "additivity_exposure": _additivity(exposure_of(singles)[0], exposure_of(twos)[0], twos),
-        "additivity_outcome": _additivity(singles.beta_outcome, twos.beta_outcome, twos),
+    effects = {
+        "additivity_exposure": (exposure_of(singles)[0], exposure_of(twos)[0]),
+        "additivity_outcome": (singles.beta_outcome, twos.beta_outcome),
     }
+    added = {name: _additivity(*both, twos.offsets) for name, both in effects.items()}
     columns = {"slope_single": one.beta, "slope_double": two.beta, "difference": difference, "difference_se": se}
     columns["difference_pvalue"] = member_pvalue(difference, moves)
     columns |= added
     mean = mean_over_loci(difference, moves, known)
     row: dict[str, object] = {name: float(values[known].mean()) for name, values in columns.items()}
+    # Of all doubles in one fit: where parts cancel each other, a locus by itself has any additivity.
+    row |= {name: float(_additivity(*both, twos.offsets[[0, -1]])[0]) for name, both in effects.items()}
     row |= {"difference": mean.value, "difference_se": mean.se, "difference_pvalue": mean.pvalue, "locus": "*"}
     frame = pd.DataFrame({"locus": np.asarray(twos.loci, dtype=object), "n": twos.counts, **columns})[known]
     frame = pd.concat([frame, pd.DataFrame([row | {"n": int(twos.counts.sum())}])], ignore_index=True)
@@ -166,11 +170,11 @@ def double_effects(instruments: Instruments, doubles: SummaryStats, pairs: pd.Da
 
 
 def _additivity(
-    parts: Float[np.ndarray, "parts"], whole: Float[np.ndarray, "doubles"], doubles: Instruments
+    parts: Float[np.ndarray, "parts"], whole: Float[np.ndarray, "doubles"], offsets: Int[np.ndarray, "loci_plus_one"]
 ) -> Float[np.ndarray, "loci"]:
     """Regress the effects of double edits on the sums of those of their parts, which lie two by two."""
     total = parts[0::2] + parts[1::2]
-    return divide(segment_sum(total * whole, doubles.offsets), segment_sum(total**2, doubles.offsets), otherwise=0.0)
+    return divide(segment_sum(total * whole, offsets), segment_sum(total**2, offsets), otherwise=0.0)
 
 
 def _matched(instruments: Instruments, doubles: SummaryStats, pairs: pd.DataFrame) -> tuple[Instruments, Instruments]:

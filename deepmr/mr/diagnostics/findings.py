@@ -20,13 +20,14 @@ NEGLIGIBLE = 0.05  # standardised effect, in units of large effects on both trai
 ROOM = 0.1  # standardised effect beyond chance that permutations must rule out to speak against one
 BENT = 0.1  # share of the slope by which it may change between small and large, single and double edits
 OWN = 0.1  # share of squared effects that makes exclusive instruments worth asking
+MIXED = 0.5  # share of the whole slope below which exclusive instruments leave open whose edits make it
 SILENT = 0.25  # share of the whole slope below which that of exclusive instruments contradicts it
 TWICE = 2.0  # times the nominal rate that rejections must exceed, with the whole of their interval
 NARROW = 3.0  # effective positions below which a locus rests on next to nothing
 ODD = 0.05  # share of instruments that may be unusual
 OVERLAP = 0.5  # share of the slope that chance overlap may give
 ONE_LEVEL = 0.2  # coefficient of variation of exposure effects below which a bend looks like an intercept
-MOST = 0.5  # share of MR-Egger's difference that a bend must explain
+MOST = 0.5  # share of MR-Egger's difference that a bend must explain, of squared effects that are the most
 SITELESS = 0.5  # ratio of effects in shuffled to those in real sequences
 
 
@@ -59,11 +60,13 @@ def judge(tables: Tables, *, exposure: str, outcome: str, unit: float = 1.0) -> 
     exposure, outcome : of the pair.
     unit : as for `judge_effect`.
     """
+    curve = tables.get("curvature")
+    bent = curve is not None and len(curve) > 0 and not _whole(curve)["reason"] and _bent(_whole(curve))
     said: tuple[tuple[str, Callable[[pd.DataFrame, str, str], Iterator[Finding]]], ...] = (
         ("strength", _strength),
         ("permutation", partial(_permutation, unit=unit)),
         ("direction", _direction),
-        ("asymmetry", _asymmetry),
+        ("asymmetry", partial(_asymmetry, bent=bent)),
         ("rejections", _rejections),
         ("curvature", _curvature),
         ("doubles", _doubles),
@@ -189,15 +192,35 @@ def contradicts(row: Any) -> bool:
     )
 
 
-def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Finding]:
+def _mixed(row: Any) -> bool:
+    """Say whether the shared instruments, and not the exposure's own, make most of the slope.
+
+    Seen within loci; or, where own and shared ones are mostly at different loci, in that the own are the most by far.
+    """
+    apart = row["difference_pvalue"] < SIGNIFICANT or row["share_exclusive"] >= MOST
+    small = abs(row["beta_exclusive"]) < MIXED * abs(row["beta"])
+    return bool(row["n_both"] > 0 and row["share_exclusive"] >= OWN and small and apart)
+
+
+def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str, *, bent: bool) -> Iterator[Finding]:
     row = _whole(table)
+    count, part = f"{row['n_exclusive']:,}", share(row["share_exclusive"])
+    own = f"{count} instruments of {exposure} that are none of {outcome}'s, {part} of its squared effects,"
+    slopes = f"slope {number(row['beta_exclusive'])}, against {number(row['beta_shared'])} over the shared ones"
     if contradicts(row):
         yield _of(
             "asymmetry",
             "against",
-            f"{row['n_exclusive']:,} instruments of {exposure} that are none of {outcome}'s, "
-            f"{share(row['share_exclusive'])} of its squared effects, do not move {outcome} in proportion: slope "
-            f"{number(row['beta_exclusive'])}, against {number(row['beta_shared'])} over the shared ones",
+            f"{own} do not move {outcome} in proportion: {slopes}",
+        )
+    elif _mixed(row):
+        # On a bent line weak instruments have another slope than strong ones, and exclusive ones are the weak.
+        severity: Severity = "doubt" if bent else "undecided"
+        yield _of(
+            "mixture",
+            severity,
+            f"{own} move {outcome} less than the whole says: {slopes}; so the estimate mixes "
+            f"edits of {exposure} with edits of {outcome}: choose instruments by motif, or assign them to marks",
         )
     elif row["share_exclusive"] < OWN and row["n_outcome_exclusive"] < OWN * max(row["n_shared"], 1):
         yield _of("asymmetry", "undecided", f"{exposure} and {outcome} have the same instruments, so either may act on "
@@ -214,7 +237,7 @@ def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Fin
             "asymmetry",
             "note",
             f"{row['n_exclusive']:,} of the instruments of {exposure} are none of {outcome}, and nothing tells that "
-            f"they leave the line (slope {number(row['beta_exclusive'])})",
+            f"they leave the line by much (slope {number(row['beta_exclusive'])})",
         )
 
 
@@ -229,8 +252,8 @@ def _rejections(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Fi
     yield _of("rejections", "doubt" if row["rate_low"] > TWICE * row["nominal"] else "fine", words)
 
 
-def _bent(row: Any, slope: float) -> bool:
-    large = abs(row["difference"]) > BENT * abs(slope)
+def _bent(row: Any, of: str = "slope") -> bool:
+    large = abs(row["difference"]) > BENT * abs(row[of])
     return bool(large and row["difference_pvalue"] < SIGNIFICANT)
 
 
@@ -240,7 +263,7 @@ def _curvature(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Fin
         yield _of("curvature", "note", f"whether the dose response bends cannot be told: {row['reason']}")
         return
     slopes = f"slope {number(row['slope_small'])} over small and {number(row['slope_large'])} over large effects"
-    if _bent(row, row["slope"]):
+    if _bent(row):
         yield _of("curvature", "doubt", f"the slope is not one within the instruments: {slopes}, "
                   f"{probability(row['difference_pvalue'])}")  # fmt: skip
     else:
@@ -264,7 +287,7 @@ def _doubles(table: pd.DataFrame, exposure: str, outcome: str) -> Iterator[Findi
         f"a double edit has {share(row['additivity_exposure'])} of the sum of its parts' effects on {exposure}, "
         f"{share(row['additivity_outcome'])} on {outcome}"
     )
-    if _bent(row, row["slope_single"]):
+    if _bent(row, "slope_single"):
         yield _of("doubles", "doubt", f"double edits leave the line of single ones: {slopes}; {added}")
     else:
         yield _of("doubles", "fine", f"double edits keep to the line: {slopes}; {added}")

@@ -182,6 +182,20 @@ def test_saturation_is_no_bend():
     assert row["n"] == len(pairs)
 
 
+def test_additivity_over_all_loci_withstands_parts_that_cancel():
+    """At the first locus one part undoes the other and the double has an effect of 1: no share of next to nothing."""
+    given = single()
+    x = given.beta_exposure.copy()
+    x[:2] = [[3.0], [-2.99]]
+    given = replace(given, beta_exposure=x, beta_outcome=2 * x[:, 0])
+    pairs = propose_doubles(given).pairs
+    alone = (pairs["locus"] != pairs["locus"].iloc[0]) | ((pairs["first"] == "v0") & (pairs["second"] == "v1"))
+    doubles = made(given, pairs[alone], lambda v: np.where(abs(v) < 0.1, 1.0, 0.6 * v))
+    table = double_edits(given, doubles, pairs[alone])
+    assert abs(table["additivity_exposure"].iloc[0]) > 50
+    np.testing.assert_allclose(whole(table)["additivity_exposure"], 0.6, rtol=0.05)
+
+
 def test_an_outcome_that_saturates_alone_is_a_bend():
     given = single()
     pairs = propose_doubles(given).pairs

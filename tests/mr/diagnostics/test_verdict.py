@@ -23,7 +23,7 @@ from deepmr.mr.diagnostics import (
     spread_trend,
     unusual_edits,
 )
-from deepmr.mr.diagnostics.findings import judge_effect
+from deepmr.mr.diagnostics.findings import judge, judge_effect
 from deepmr.mr.diagnostics.unusual import RARE, disagreement
 from deepmr.mr.ivw import ivw
 from tests.mr.builders import deviations, pack
@@ -103,6 +103,32 @@ def test_asymmetry_counts_and_refuses_another_pair():
     assert row["n_shared"] + row["n_outcome_exclusive"] == len(backward.variants)
     with pytest.raises(InputError, match="both directions"):
         asymmetry(forward, forward)
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "part", "pvalue", "bends", "severity"),
+    [
+        (0.1, 0.4, 1e-6, False, "against"),
+        (0.42, 0.4, 1e-6, False, "undecided"),
+        (0.42, 0.4, 1e-6, True, "doubt"),  # weak instruments of a bent line have another slope, whoever's they are
+        (0.42, 0.4, 0.2, False, "note"),
+        (0.42, 0.6, 0.2, False, "undecided"),  # own and shared ones are not at the same loci
+        (1.1, 0.6, 1e-6, False, "note"),
+    ],
+)
+def test_an_estimate_that_mixes_edits_of_both_marks_is_no_support(exclusive, part, pvalue, bends, severity):
+    """The whole slope is 1.3, over shared instruments 1.65; X's own, `part` of its squared effects, have another."""
+    row = dict.fromkeys(schema.DIAGNOSTICS["asymmetry"], 0.0) | {
+        "locus": "*", "n_shared": 2000, "n_exclusive": 2500, "n_outcome_exclusive": 2100, "share_exclusive": part,
+        "beta": 1.3, "beta_shared": 1.65, "beta_exclusive": exclusive, "difference_pvalue": pvalue, "n_both": 149,
+    }  # fmt: skip
+    bend = dict.fromkeys(schema.DIAGNOSTICS["curvature"], 0.0) | {
+        "locus": "*", "reason": "", "slope": 1.3, "difference": 0.5 * bends, "difference_pvalue": 0.001,
+    }  # fmt: skip
+    tables = {"asymmetry": pd.DataFrame([row]), "curvature": pd.DataFrame([bend])}
+    (found,) = [f for f in judge(tables, exposure="X", outcome="Y") if f.check in ("asymmetry", "mixture")]
+    assert found.severity == severity
+    assert ("mixes edits of X with edits of Y" in found.sentence) == (severity in ("undecided", "doubt"))
 
 
 def test_permutation_finds_an_effect_and_is_repeatable():
