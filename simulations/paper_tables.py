@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from paper_page import PUBLISHED, summarise
+from paper_page import PUBLISHED, STRONG, summarise
 from paper_rounds import SCENARIOS
 
-STRONG = 5.0
 OWN = "training set's edits"
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import paper_tables as tables
-from paper_page import draw_rounds, page
-from paper_rounds import read_rows
+from paper_page import STRONG, draw_rounds, page
+from paper_rounds import SCENARIOS, read_rows
 
 # The files of measured rows, by the name that the tables know them by.
 FILES = {
@@ -57,7 +57,7 @@ def write_pages(out: Path, docs: Path) -> None:
     docs : folder with the pages.
     """
     paths = {name: out / f"{file}.tsv.gz" for name, file in FILES.items()}
-    found = {name: read_rows(path) for name, path in paths.items() if path.exists()}
+    found = {name: in_order(read_rows(path)) for name, path in paths.items() if path.exists()}
 
     texts = {}
     for name, make in BLOCKS.items():
@@ -85,6 +85,12 @@ def fill_blocks(path: Path, texts: Mapping[str, str]) -> None:
 
     pattern = r"<!-- study: (?P<name>\w+) -->(?P<text>.*?)<!-- end -->"
     path.write_text(re.sub(pattern, fill, path.read_text(), flags=re.DOTALL))
+
+
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows by scenario and strength, and otherwise leave their order."""
+    place = rows["scenario"].map(SCENARIOS.index)
+    return rows.assign(place=place, weak=rows["gamma"] < STRONG).sort_values(["place", "weak"], kind="stable")
 
 
 def _rounds(rows: pd.DataFrame) -> str:
