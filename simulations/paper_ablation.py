@@ -115,9 +115,12 @@ def _calibrated(unit: Round, effects: RoundEffects, target: Target, out: Path) -
     given = labelled_loci(unit, effects, ("ivw",))
     n_loci, n_edits = MAIN_BUDGET
     edits, _ = calibrate(unit, given, n_loci=n_loci, n_edits=n_edits, draw=0)
-    own, _ = calibrate_on_training_set(unit, out, ("ivw",))
-    for found, line in ((edits, f"with labels of {n_loci} x {n_edits} edits"), (own, "with the training set's edits")):
-        yield judge(apply_labelled(estimates, found), target.truth).assign(line=line)
+    yield judge(apply_labelled(estimates, edits), target.truth).assign(
+        line=f"with labels of {n_loci} x {n_edits} edits"
+    )
+    own = calibrate_on_training_set(unit, out, ("ivw",))
+    if own is not None:
+        yield judge(apply_labelled(estimates, own[0]), target.truth).assign(line="with the training set's edits")
 
 
 @torch.no_grad()

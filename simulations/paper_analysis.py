@@ -160,8 +160,9 @@ def calibrated_rows(
             found, n = calibrate(unit, given if every else alone, n_loci=n_loci, n_edits=n_edits, draw=draw)
             mine = apply_labelled(estimates if every else default, found)
             rows.append(_labelled(judge(mine, target.truth), f"{n_loci} x {n_edits}", n, draw, found))
-    found, n = calibrate_on_training_set(unit, out, ("ivw",))
-    rows.append(_labelled(judge(apply_labelled(default, found), target.truth), "training set", n, 0, found))
+    own = calibrate_on_training_set(unit, out, ("ivw",))
+    if own is not None:
+        rows.append(_labelled(judge(apply_labelled(default, own[0]), target.truth), "training set", own[1], 0, own[0]))
     return pd.concat(rows, ignore_index=True).assign(estimand="calibrated", interval="labels")
 
 

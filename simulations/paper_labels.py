@@ -27,6 +27,7 @@ MOST_EDITS = 15  # labelled edits of a locus, of which an arm takes some
 BUDGETS = ((10, 5), (25, 3), (50, 5), (100, 5), (100, 15))  # labelled loci, edits of each
 MAIN_BUDGET = (100, 5)
 DRAWS = 3  # draws of labels a round: its other numbers stay as they are
+FEWEST_PARENTS = 20  # sequences with such a variant
 HARMLESS = 0.02  # the other substitutions of a variant change a task by less than this share of its large effects
 
 
@@ -105,8 +106,10 @@ def _some(locus: "pd.Series[str]", n: int, rng: np.random.Generator) -> np.ndarr
     return kept
 
 
-def calibrate_on_training_set(unit: Round, out: Path, methods: tuple[str, ...]) -> tuple[LabelledCalibration, int]:
-    """Calibrate on the variants that the training set holds: no measurement beyond it.
+def calibrate_on_training_set(
+    unit: Round, out: Path, methods: tuple[str, ...]
+) -> tuple[LabelledCalibration, int] | None:
+    """Calibrate on the variants that the training set holds: no measurement beyond it; None where too few qualify.
 
     A variant has one substitution in each planted motif. Where the network says that those outside the exposure's motif
     change little, the difference between variant and parent, less that little, is a labelled edit of the parent.
@@ -127,6 +130,8 @@ def calibrate_on_training_set(unit: Round, out: Path, methods: tuple[str, ...]) 
     offset = span[row[:, 0], np.argmax(alone[row, span] != loci.codes[parent[:, None], span], axis=1)]
     kept = (np.abs(other) < HARMLESS * large).all(axis=1) & (alone != loci.codes[parent]).any(axis=1)
     parents, home = np.unique(parent[kept], return_inverse=True)
+    if len(parents) < FEWEST_PARENTS:
+        return None
     sequences = loci.sequences.take(parents)
     stats = pool_members(mutate(ensemble, sequences, engine="naive"))
     names = sequences.loci["locus"].to_numpy(object)
