@@ -4,8 +4,8 @@
 
 `small` is the design on which the limits of `docs/diagnostics.md` were set, with seeds from 1000; the default seeds are
 others. `other` is one that no limit was set on: more loci and members, two sites a mark, errors twice as large. Writes
-a row a verdict (<design>.tsv), and prints a Markdown table a design, with the number of forward verdicts that one
-finding alone, that the estimate mixes edits of both marks, leaves undecided.
+a row a verdict with the findings behind it (<design>.tsv), and prints a Markdown table a design. Verdicts are also made
+without the finding `mixture` (own instruments have less than half of the whole slope), to see what it does.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from deepmr.ism.members import pool_members
 from deepmr.meta import pool_estimates
 from deepmr.mr import estimate_effects
 from deepmr.mr.diagnostics import Diagnosis, Evidence, diagnose_pair, locus_totals, relate
+from deepmr.mr.diagnostics.verdict import conclude
 from deepmr.simulate.marks import MARKS, simulate_marks
 
 TRUTHS: dict[str, dict[str, Any]] = {
@@ -79,47 +80,46 @@ def one_round(design: str, truth: str, *, seed: int) -> list[dict[str, Any]]:
         )
         row = dict(pool_estimates(local).table.iloc[0])
         found.append(diagnose_pair(evidence, estimates=local, pooled=row, n_draws=N_DRAWS, seed=seed))
-    return [
-        {
-            "truth": truth,
-            "seed": seed,
-            "exposure": one.verdict.exposure,
-            "judgement": one.verdict.judgement,
-            "mixture_alone": decided_by(one) == {"mixture"},
-            "both": relate(found[0].verdict, found[1].verdict),
-        }
-        for one in found
-    ]
+    both = relate(found[0].verdict, found[1].verdict)
+    return [{"truth": truth, "seed": seed, "both": both} | said_of(one) for one in found]
 
 
-def decided_by(one: Diagnosis) -> set[str]:
-    """Return the checks without which a verdict that is undecided would be another."""
-    weights = {severity: [f.check for f in one.verdict.findings if f.severity == severity] for severity in
-               ("against", "undecided")}  # fmt: skip
-    return set() if weights["against"] else set(weights["undecided"])
+def said_of(one: Diagnosis) -> dict[str, Any]:
+    """Return a verdict, what it would be without the finding that edits of both marks are mixed, and its reasons."""
+    given = one.verdict
+    rest = [f for f in given.findings if f.check != "mixture"]
+    unmixed = conclude(rest, exposure=given.exposure, outcome=given.outcome, estimand=given.estimand, row=None)
+    names = {
+        severity: " ".join(dict.fromkeys(f.check for f in given.findings if f.severity == severity))
+        for severity in ("against", "undecided", "doubt")
+    }
+    judgements = {"judgement": given.judgement, "judgement_without_mixture": unmixed.judgement}
+    return {"exposure": given.exposure, "outcome": given.outcome} | judgements | names
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return a row a truth: how often each direction is supported, with doubts in brackets, and what is said of both."""
+    """Return a row a truth: how often either direction is supported, and what is said of both."""
     lines = [
-        "| truth | X -> Y supported | Y -> X supported | undecided for mixed edits alone | said of both |",
-        "|---|--:|--:|--:|---|",
+        "| truth | X -> Y supported | Y -> X supported | said of both |",
+        "|---|--:|--:|---|",
     ]
     for truth, rows in table.groupby("truth", sort=False):
-        cells = [supported(rows[rows["exposure"] == mark]) for mark in MARKS]
-        mixed = rows[rows["mixture_alone"]].groupby("exposure").size().to_dict()
         said = Counter(rows.loc[rows["exposure"] == MARKS[0], "both"].map(shortened))
-        words = ", ".join(f"{text} ({n})" for text, n in said.most_common())
-        alone = ", ".join(f"{n} from {mark}" for mark, n in mixed.items()) or "0"
-        lines.append(f"| {truth} | {' | '.join(cells)} | {alone} | {words} |")
+        words = "; ".join(f"{text} ({n})" for text, n in said.most_common())
+        cells = " | ".join(supported(rows[rows["exposure"] == mark]) for mark in MARKS)
+        lines.append(f"| {truth} | {cells} | {words} |")
     return "\n".join(lines)
 
 
 def supported(rows: pd.DataFrame) -> str:
-    """Return how many verdicts support an effect, and how many of these with doubts."""
-    held = int(rows["judgement"].str.startswith("supported").sum())
+    """Return how many verdicts support an effect, how many of these with doubts, and how many without `mixture`."""
+    held, unmixed = (
+        int(rows[column].str.startswith("supported").sum()) for column in ("judgement", "judgement_without_mixture")
+    )
     doubtful = int((rows["judgement"] == "supported with doubts").sum())
-    return f"{held} of {len(rows)}" + (f" ({doubtful} with doubts)" if doubtful else "")
+    notes = [f"{doubtful} with doubts"] if doubtful else []
+    notes += [f"{unmixed} without *mixture*"] if unmixed != held else []
+    return f"{held} ({'; '.join(notes)})" if notes else f"{held}"
 
 
 def shortened(sentence: str) -> str:
@@ -127,7 +127,7 @@ def shortened(sentence: str) -> str:
     text = sentence.removeprefix(f"{MARKS[0]} and {MARKS[1]}: ").removesuffix(".")
     for long, short in SHORT.items():
         text = text.replace(long, short)
-    return text
+    return text.replace("; ", ", and ")
 
 
 if __name__ == "__main__":
