@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=["oracle", "reverse", "spacing", "page"])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder with paper_oracle.md")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder with paper_oracle.md, figures in img/")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("deepmr").setLevel(logging.WARNING)
@@ -127,6 +127,7 @@ def main() -> None:
             compute(setting, out)
     elif arguments.step == "spacing":
         table, found = spacing(out)
+        (arguments.docs / "img").mkdir(parents=True, exist_ok=True)
         draw_spacing(table, arguments.docs / "img" / "paper_spacing.png")
         spacing_heatmap(found, what="gap between the motifs (bases)").savefig(
             arguments.docs / "img" / "paper_spacing_heatmap.png", dpi=DPI

@@ -21,7 +21,11 @@ def main() -> None:
     estimators = ["estimators.py", "--processes", "2", "--out"]
     studies += [engines, [*estimators, str(RESULTS / "estimators")]]
     studies += [[*estimators, str(RESULTS / "direct_effects"), "--multivariable"]]
-    studies.append(["chain.py", "--out", str(RESULTS / "chain")])
+    studies += [[name, "--out", str(RESULTS / name.removesuffix(".py"))] for name in ("chain.py", "diagnostics.py")]
+    oracle = str(RESULTS / "paper_oracle")  # rows and figures; its step `page` writes the tables of docs/
+    studies += [
+        ["paper_oracle.py", step, "--out", oracle, "--docs", oracle] for step in ("oracle", "reverse", "spacing")
+    ]
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 
