@@ -214,8 +214,9 @@ def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str, *, bent: bool) 
             f"{own} do not move {outcome} in proportion: {slopes}",
         )
     elif _mixed(row):
-        # On a bent line weak instruments have another slope than strong ones, and exclusive ones are the weak.
-        severity: Severity = "doubt" if bent else "undecided"
+        # On a bent line weak instruments have another slope than strong ones, and exclusive ones are the weak: that the
+        # line is bent is doubted already.
+        severity: Severity = "note" if bent else "undecided"
         yield _of(
             "mixture",
             severity,
