@@ -25,6 +25,7 @@ from deepmr.ism.calibration import Calibration
 from deepmr.meta import pool_estimates
 from deepmr.mr import METHODS
 from deepmr.mr.diagnostics import Diagnosis, Evidence, Verdict, diagnose_pair, relate
+from deepmr.mr.diagnostics.verdict import LABELLED, SHARED
 from deepmr.report import words
 from deepmr.report.diagnostics import dose_response, null_distribution, threshold_sensitivity
 from deepmr.report.style import DPI

@@ -12,7 +12,9 @@ BADGES = {
     "undecided": "doubtful",
     "not supported": "against",
 }
-MENDS = "Calibration mends the size of effects of edits; it cannot tell whether an edit reaches {outcome} by another way."
+MENDS = (
+    "Calibration mends the size of effects of edits; it cannot tell whether an edit reaches {outcome} by another way."
+)
 
 
 def judged_pairs(run: Run) -> tuple[Verdict, ...]:
