@@ -49,38 +49,50 @@ def _sentence(run: Run, one: Verdict, judgement: str, of: str) -> str:
     table = run.headline.table
     mine = (table["exposure"] == one.exposure) & (table["outcome"] == one.outcome)
     row = table[mine & (table["estimand"] == one.estimand)].iloc[0].to_dict()
-    what = f"{words.WHERE[one.estimand]} {words.estimate(row)} per unit, {words.count(int(row['n']), 'locus')}"
+    loci = words.count(int(row["n"]), "locus")
+    what = f"{words.WHERE[one.estimand]} is {words.estimate(row)} per unit, {loci}"
     seen = [text for key, text in DOUBTS.items() if key in one.doubts]
     tail = f"; of note: {'; '.join(seen)}" if seen else ""
-    kind = "effect" if judgement.startswith("supported") else "the estimate, not shown to be an effect, is"
-    return f"{one.pair}: {judgement}{of}; {kind} {what}{tail}."
+    if judgement.startswith("supported"):
+        return f"{one.pair}: {judgement}{of}; the effect {what}{tail}."
+    return f"{one.pair}: {judgement}{of}; the estimate {what}, is not shown to be an effect{tail}."
 
 
-def opening(verdict: Verdict, *, calibrated: bool) -> str:
+def opening(verdict: Verdict) -> str:
     """Return what a card says of a number that diagnostics do not support, before the number; "" of any other.
 
     Parameters
     ----------
     verdict : of the pair.
-    calibrated : whether the number is calibrated on measured edits, which does not help here.
     """
     if not verdict.questioned:
         return ""
     if verdict.judgement == "undecided":
-        said = f"The diagnostics leave open whether {verdict.exposure} acts on {verdict.outcome}."
-    else:
-        said = f"The diagnostics speak against an effect of {verdict.exposure} on {verdict.outcome}."
-    return f"{said} {MENDS.format(outcome=verdict.outcome)}" if calibrated else said
+        return f"The diagnostics leave open whether {verdict.exposure} acts on {verdict.outcome}."
+    return f"The diagnostics speak against an effect of {verdict.exposure} on {verdict.outcome}."
 
 
-def pointer(verdict: Verdict) -> str:
-    """Return the words of a card's link to the diagnostics: "Diagnostics (effect in the model): why"; "" without.
+def unmended(verdict: Verdict) -> str:
+    """Return that calibration does not help a number that diagnostics do not support; "" of any other.
 
     Parameters
     ----------
     verdict : of the pair.
     """
-    return f"Diagnostics of the {words.EFFECTS[verdict.diagnosed]}: why" if verdict.judgement else ""
+    calibrated = verdict.questioned and verdict.estimand == "calibrated"
+    return MENDS.format(outcome=verdict.outcome) if calibrated else ""
+
+
+def pointer(verdict: Verdict) -> str:
+    """Return the words of a card's link to the diagnostics, and of which effect they are; "" without.
+
+    Parameters
+    ----------
+    verdict : of the pair.
+    """
+    other = verdict.diagnosed != verdict.estimand
+    of = f" of the {words.EFFECTS[verdict.diagnosed]}" if other else ""
+    return f"Why: the diagnostics{of}" if verdict.judgement else ""
 
 
 def badge(verdict: Verdict | None) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from deepmr.report import words
 from deepmr.report.content import Cell, Grid, Run, count_cell, number_cell
-from deepmr.report.diagnosed import badge, opening, pointer
+from deepmr.report.diagnosed import badge, opening, pointer, unmended
 from deepmr.report.forest import by_pair
 from deepmr.report.verdicts import Verdict
 
@@ -75,7 +75,8 @@ def _card(
         "label": verdict.label if verdict else "",
         "ci": f"{level} CI {words.span(row['ci_low'], row['ci_high'])}",
         "notes": "; ".join(notes),
-        "opening": opening(verdict, calibrated=row["estimand"] == "calibrated") if verdict else "",
+        "opening": opening(verdict) if verdict else "",
+        "unmended": unmended(verdict) if verdict else "",
         "pointer": pointer(verdict) if verdict else "",
         "sentence": f"Read as an effect, which is not shown, it would say: w{sentence}" if unsure else f"W{sentence}",
     }

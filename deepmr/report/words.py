@@ -153,10 +153,10 @@ TWO_EFFECTS = (
         "interval allows for what all networks get wrong alike.",
     ),
     (
-        "What calibration does not do",
-        "It mends the size of effects of edits; it cannot tell whether an edit reaches the outcome by another way than "
+        "what calibration does not do",
+        "it mends the size of effects of edits; it cannot tell whether an edit reaches the outcome by another way than "
         "the exposure. A calibrated number of a pair that does not act can be far from 0 with a narrow interval: "
-        "whether it is an effect is for the diagnostics.",
+        "whether it is an effect is for deepmr diagnose to ask.",
     ),
 )
 UNITS = {"identity": "unit", "log": "natural-log unit", "logit": "logit"}

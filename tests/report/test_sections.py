@@ -159,7 +159,7 @@ def test_the_judgement_of_diagnostics_leads_the_card_and_is_the_only_verdict(run
         assert f">{word}</span>" in card
         assert card.index("badge") < card.index(pair[0]) < card.index('class="value')
         assert ("unsure" in card) == ("Estimate for an effect of" in card) == (not word.startswith("supported"))
-        assert '<a href="#diagnostics">Diagnostics of the effect in the model: why</a>' in card
+        assert '<a href="#diagnostics">Why: the diagnostics</a>' in card
     against = "not supported" in words
     assert ('<span class="badge against">not supported' in page) == against
     assert ("speak against an effect" in page) == against
@@ -176,9 +176,10 @@ def test_calibration_does_not_make_an_effect_of_what_diagnostics_reject(run):
     assert "it cannot tell whether an edit reaches the outcome by another way" in page  # what the two effects are
     (one,) = [one for one in judged_pairs(judged) if (one.exposure, one.outcome) == ("GATA1", "TAL1")]
     assert one.sentence.startswith(
-        "GATA1 → TAL1: not supported (diagnosed: effect in the model); the estimate, not shown"
+        "GATA1 → TAL1: not supported (diagnosed: effect in the model); the estimate in the data"
     )
     assert one.questioned
+    assert "Why: the diagnostics of the effect in the model</a>" in cards(page)[0]
 
 
 def test_pairs_without_diagnostics_keep_the_verdict_of_their_tables(run):
