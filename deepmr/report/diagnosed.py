@@ -55,7 +55,7 @@ def _sentence(run: Run, one: Verdict, judgement: str, of: str) -> str:
     tail = f"; of note: {'; '.join(seen)}" if seen else ""
     if judgement.startswith("supported"):
         return f"{one.pair}: {judgement}{of}; the effect {what}{tail}."
-    return f"{one.pair}: {judgement}{of}; the estimate {what}, is not shown to be an effect{tail}."
+    return f"{one.pair}: {judgement}{of}; the estimate {what}; it is not shown to be an effect{tail}."
 
 
 def opening(verdict: Verdict) -> str:
@@ -90,9 +90,10 @@ def pointer(verdict: Verdict) -> str:
     ----------
     verdict : of the pair.
     """
+    if not verdict.judgement:
+        return ""
     other = verdict.diagnosed != verdict.estimand
-    of = f" of the {words.EFFECTS[verdict.diagnosed]}" if other else ""
-    return f"Why: the diagnostics{of}" if verdict.judgement else ""
+    return "Why: the diagnostics" + (f" of the {words.EFFECTS[verdict.diagnosed]}" if other else "")
 
 
 def badge(verdict: Verdict | None) -> str:
