@@ -4,6 +4,7 @@ import difflib
 import itertools
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from deepmr.commands import COMMANDS
 from deepmr.errors import DeepMRError
 
 USAGE, INTERRUPTED = 2, 130
+WIDE = 240  # characters of a table that goes to a file or a pipe
 LONGEST_LIST = 60  # characters of a list on one line; a longer one gets a line an item
 log = logging.getLogger("deepmr")
 
@@ -122,6 +124,11 @@ def _widths(columns: list[list[str]], numeric: list[bool], room: int) -> list[in
     return list(widths)
 
 
+def _room() -> int | None:
+    """Return the width of tables: that of the terminal, and where there is none a wide one, for no reader folds it."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+
+
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -207,7 +214,7 @@ def execute(argv: list[str]) -> int:
             if json_:
                 Console(soft_wrap=True).print_json(json.dumps(summary, default=str), indent=2)
             else:
-                show(summary, Console())
+                show(summary, Console(width=_room()))
         return 0
 
     try:

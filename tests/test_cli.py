@@ -180,6 +180,17 @@ def test_a_pvalue_is_never_0():
     assert text.split()[-4:] == ["0", "<", "1e-300", "0.5"]
 
 
+def test_tables_that_go_to_a_pipe_are_wide(command, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    row = {"exposure": "GATA", "outcome": "TAL1"} | {f"value_{k}": -0.123456 - k for k in range(15)}
+    command(lambda *_: {"rows": [row]})
+    assert cli.execute(["toy"]) == 0
+    assert "further columns" not in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.execute(["toy"]) == 0
+    assert "further columns" in capsys.readouterr().out
+
+
 def test_numbers_that_do_not_fit_go_to_a_second_table_with_the_same_names():
     names = {"exposure": "GATA", "outcome": "TAL1", "method": "ivw", "estimand": "calibrated"}
     row = names | {f"value_{k}": -0.123456 - k for k in range(9)}

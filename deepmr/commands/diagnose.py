@@ -25,6 +25,7 @@ from deepmr.ism.calibration import Calibration
 from deepmr.meta import pool_estimates
 from deepmr.mr import METHODS
 from deepmr.mr.diagnostics import Diagnosis, Evidence, Verdict, diagnose_pair, relate
+from deepmr.mr.diagnostics.verdict import LABELLED, SHARED
 from deepmr.report import words
 from deepmr.report.diagnostics import dose_response, null_distribution, threshold_sensitivity
 from deepmr.report.style import DPI
@@ -300,7 +301,8 @@ def _said(results: Sequence[Result]) -> Iterator[str]:
     for said in related.values():
         differ = len(set(said.values())) > 1
         yield from ([f"{words.EFFECTS[name]}: {text}" for name, text in said.items()] if differ else set(said.values()))
-    yield from dict.fromkeys(verdict.caveat for verdict in verdicts)
+    caveats = list(dict.fromkeys(verdict.caveat for verdict in verdicts))
+    yield from [text for text in caveats if text != SHARED or LABELLED not in caveats]  # the other says where it holds
 
 
 def _summary(results: Sequence[Result], said: Sequence[str]) -> dict[str, object]:

@@ -21,9 +21,9 @@ from deepmr.io.files import atomic_path, check_writable
 from deepmr.io.provenance import file_sha256, provenance
 from deepmr.io.tables import numbers, read_estimates, read_table
 from deepmr.report.content import Run, leading_method
+from deepmr.report.diagnosed import judged_pairs
 from deepmr.report.forest import by_pair
 from deepmr.report.page import render_page, shown_effects
-from deepmr.report.verdicts import pair_verdicts
 from deepmr.types import Estimates
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ def report(
     columns = [name for name in SHOWN if name in rows]
     summary: dict[str, object] = {"effects": rows[columns].to_dict(orient="records")}
     summary |= {"truth": list(_beside_truth(run))}
-    summary |= {"verdict": [one.sentence for one in pair_verdicts(run)], "estimand": shown_effects(run)}
+    summary |= {"verdict": [one.sentence for one in judged_pairs(run)], "estimand": shown_effects(run)}
     return summary | {"loci_shown": list(shown), "notes": list(run.notes), "report": str(out)}
 
 

@@ -17,6 +17,7 @@ from deepmr.instruments.strength import Rule, Selection, effect_scales
 from deepmr.io.files import atomic_path, check_writable
 from deepmr.io.provenance import provenance
 from deepmr.io.tables import skipped_path, write_estimates, write_table
+from deepmr.report.sections import ONE_SITE
 from deepmr.report.seqlets import family_view, seqlet_view
 from deepmr.report.style import DPI
 
@@ -201,6 +202,7 @@ def _summary(found: SeqletAnalysis) -> dict[str, object]:
     shown = found.family_table.head(SHOWN)[["sequence", "n_loci", "n_compared", "beta", "contrast", "verdict"]]
     rows = shown.astype(object).where(shown.notna(), "-").to_dict(orient="records")
     return {
+        **({} if several.any() else {"warning": ONE_SITE}),
         "loci": len(found.instruments.loci),
         "loci_without_seqlet": len(found.instruments.loci) - table["locus"].nunique(),
         "seqlets_found": len(table),

@@ -32,6 +32,7 @@ from deepmr.types import Estimates
 ROW, HEADING = 0.26, 0.3  # height of a row and of a pair's heading, inches
 FAR = 4.0  # an interval that reaches this many times the typical one is cut off with an arrow
 FOUND = 0.05  # largest false-discovery rate of a pair that counts as found
+NOTHING = 1e-6  # share of the largest true effect below which one is what a simulator's arithmetic leaves of 0
 ANNOTATED = 12  # most tasks whose cells still hold a number
 
 
@@ -100,10 +101,12 @@ def _heading(axes: Axes, y: float, text: str) -> None:
 
 
 def by_pair(truth: pd.DataFrame | None) -> dict[tuple[str, str], float]:
-    """Return true effects by exposure and outcome."""
+    """Return true effects by exposure and outcome; what is next to nothing beside the largest of them is 0."""
     if truth is None:
         return {}
-    return {(e, o): float(b) for e, o, b in zip(truth["exposure"], truth["outcome"], truth["beta"], strict=True)}
+    beta = truth["beta"].to_numpy(float)
+    kept = np.where(np.abs(beta) < NOTHING * np.abs(beta).max(initial=0.0), 0.0, beta)
+    return {(e, o): float(b) for e, o, b in zip(truth["exposure"], truth["outcome"], kept, strict=True)}
 
 
 def _draw_row(axes: Axes, row: dict[Hashable, Any], y: float, limits: tuple[float, float], colour: str) -> None:

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from deepmr import __version__
 from deepmr.report import gwas, gwas_tables, plates, tables, words
 from deepmr.report.content import Plates, Run, Section
+from deepmr.report.diagnosed import judged_pairs
 from deepmr.report.gwas import GwasRun
 from deepmr.report.style import PALETTE
-from deepmr.report.verdicts import pair_verdicts
 from deepmr.types import Estimates
 
 MAX_TOLD = 12  # pairs whose verdicts are told one by one; of more there is a table
@@ -41,7 +41,7 @@ def render_page(run: Run, *, title: str = "DeepMR report") -> str:
         own script alone.
     """
     counter = Plates()
-    judged = pair_verdicts(run)
+    judged = judged_pairs(run)
     content = {
         "title": title,
         "run": run,

@@ -30,6 +30,7 @@ SITE_COLUMNS = (
     "locus", "exposure", "outcome", "start", "end", "sequence", "family", "n", "share", "beta", "ci_low", "ci_high",
     "level", "verdict",
 )  # fmt: skip
+ONE_SITE = "No locus has two sites: a second pathway could not have been seen."
 EDGES = {"direct": "direct", "total": "total only", "none": "none shown"}
 
 
@@ -165,11 +166,13 @@ def seqlet_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, .
     for (exposure, outcome, estimand), part in frame.groupby(["exposure", "outcome", "estimand"], sort=False):
         counts = part["verdict"].value_counts()
         against = part.loc[part["verdict"].isin(["contradicts", "disputed"]), "locus"].nunique()
+        tested = part.loc[part["verdict"] != "untested", "locus"]
+        compared = f"at {words.count(against, 'locus')} a site acts on the outcome otherwise than the rest."
         listed = ", ".join(f"{n:,} {SITES.get(str(verdict), verdict)}" for verdict, n in counts.items())
         said.append(
             f"{exposure} → {outcome} {words.WHERE[str(estimand)]}: {words.count(len(part), 'site')} at "
-            f"{words.count(part['locus'].nunique(), 'locus')} ({listed}); at {words.count(against, 'locus')} a site "
-            "acts on the outcome otherwise than the rest."
+            f"{words.count(part['locus'].nunique(), 'locus')} ({listed}). "
+            + (compared.capitalize() if tested.duplicated().any() else ONE_SITE)
         )
     first = frame["verdict"].map({"contradicts": 0, "disputed": 1}).fillna(2)
     shown = frame[[column for column in SITE_COLUMNS if column in frame]].rename(columns={"n": "instruments"})

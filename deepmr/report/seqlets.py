@@ -178,7 +178,7 @@ def family_view(table: pd.DataFrame, families: pd.DataFrame, *, exposure: str, o
         raise InputError("no seqlet has instruments: there is no slope to draw")
     low, middle, high = np.quantile(known["beta"], [0.25, 0.5, 0.75])
     reach = ZOOM * max(high - low, 0.05 * abs(middle), 1e-12)
-    figure = new_figure(NARROW, 1.1 + 0.55 * len(shown))
+    figure = new_figure(NARROW, 1.3 + 0.55 * len(shown))
     axes = figure.add_subplot()
     for k, family in enumerate(shown.to_dict("records")):
         mine = known[known["family"] == family["family"]]
@@ -200,5 +200,5 @@ def family_view(table: pd.DataFrame, families: pd.DataFrame, *, exposure: str, o
     axes.axvline(0, color=GRID, lw=0.8, zorder=0)
     where = words.WHERE[known["estimand"].iloc[0]]
     axes.set_xlabel(wrapped(f"slope {where}: change of {outcome} per unit of {exposure}", width=44))
-    axes.set_title(wrapped("Seqlets by family: a dot a locus, the bar ± 2 standard errors", width=44))
+    axes.set_title(wrapped("Seqlets by family: a dot a locus, the bar ± 2 standard errors", width=34))
     return settle(figure)

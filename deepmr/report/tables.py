@@ -8,10 +8,10 @@ import pandas as pd
 
 from deepmr.report import words
 from deepmr.report.content import Cell, Grid, Run, count_cell, number_cell
+from deepmr.report.diagnosed import badge, opening, pointer, unmended
 from deepmr.report.forest import by_pair
 from deepmr.report.verdicts import Verdict
 
-NOTHING = 1e-6  # true effects nearer to 0 are what a simulator's arithmetic leaves of 0
 MAX_NAMES = 6  # marks that the question names
 MAX_CARDS = 6  # pairs in the headline
 MAX_ROWS = 500  # of the table of local estimates
@@ -35,18 +35,8 @@ def headline(run: Run, verdicts: Sequence[Verdict] = ()) -> list[dict[str, str]]
     keys = table[["exposure", "outcome", "estimand"]].itertuples(index=False, name=None)
     return [
         _card(row, units, by_pair(run.truth), judged.get(key), others.get((key[0], key[1], "model")))
-        | _judged(run, key)
         for key, row in zip(keys, table.to_dict("records"), strict=True)
     ]
-
-
-def _judged(run: Run, key: tuple[str, str, str]) -> dict[str, str]:
-    """Return what diagnostics judged of a pair: of this estimand, or of the effect in the model."""
-    for estimand in dict.fromkeys((key[2], "model")):
-        judgement = run.judgements.get((*key[:2], estimand))
-        if judgement:
-            return {"judgement": f"Diagnostics, {words.EFFECTS[estimand]}: {judgement}"}
-    return {}
 
 
 def _card(
@@ -66,21 +56,29 @@ def _card(
     if (row["exposure"], row["outcome"]) in truth:
         true = truth[row["exposure"], row["outcome"]]
         held = "inside" if row["ci_low"] <= true <= row["ci_high"] else "outside"
-        notes.append(f"true effect: {words.number(0.0 if abs(true) < NOTHING else true)}, {held} the interval")
+        notes.append(f"true effect: {words.number(true)}, {held} the interval")
     change = f"{'rises' if row['beta'] >= 0 else 'falls'} by {words.number(abs(row['beta']))}"
     unit = f"{units.get(row['outcome'], 'unit')}s"
     changed = "a variant" if row["estimand"] == "population" else "an edit"
+    unsure = verdict is not None and verdict.questioned
+    sentence = (
+        f"here {changed} raises {row['exposure']} by 1 {units.get(row['exposure'], 'unit')}, "
+        f"{row['outcome']} {change} {unit} on average over loci, {words.WHERE[row['estimand']]}."
+    )
     return {
+        "what": "Estimate for an effect" if unsure else "Effect",
         "exposure": row["exposure"],
         "outcome": row["outcome"],
         "where": words.WHERE[row["estimand"]],
         "value": words.number(row["beta"]),
-        "grade": verdict.grade if verdict else "",
+        "grade": badge(verdict),
         "label": verdict.label if verdict else "",
         "ci": f"{level} CI {words.span(row['ci_low'], row['ci_high'])}",
         "notes": "; ".join(notes),
-        "sentence": f"Where {changed} raises {row['exposure']} by 1 {units.get(row['exposure'], 'unit')}, "
-        f"{row['outcome']} {change} {unit} on average over loci, {words.WHERE[row['estimand']]}.",
+        "opening": opening(verdict) if verdict else "",
+        "unmended": unmended(verdict) if verdict else "",
+        "pointer": pointer(verdict) if verdict else "",
+        "sentence": f"Read as an effect, which is not shown, it would say: w{sentence}" if unsure else f"W{sentence}",
     }
 
 
@@ -139,16 +137,16 @@ def global_table(run: Run) -> Grid:
 
 
 def local_table(run: Run) -> Grid:
-    """Return the estimates at single loci as a table; of many, those behind the answers, with the most instruments."""
+    """Return the estimates at single loci as a table: those behind the answers first, pairs taking turns."""
     table, cut = run.local.table, ""
+    answers = run.headline.table.set_index(["exposure", "outcome", "method", "estimand"]).index
+    behind = table.set_index(answers.names).index.isin(answers)
+    table = _in_turns(table, behind)
     if len(table) > MAX_ROWS:
-        answers = run.headline.table.set_index(["exposure", "outcome", "method", "estimand"]).index
-        behind = table.set_index(answers.names).index.isin(answers)
-        which = "the answers' method and estimand first, then those with the most instruments"
+        which = "the answers' method and estimand first, then those with the most instruments of each pair"
         if behind.sum() >= MAX_ROWS:
-            which = "those of the answers' method and estimand with the most instruments"
-        order = table.assign(behind=behind).sort_values(["behind", "n"], ascending=False, kind="stable").index
-        table = table.loc[order[:MAX_ROWS]]
+            which = "those of the answers' method and estimand with the most instruments of each pair"
+        table = table.head(MAX_ROWS)
         cut = f" Shown are {MAX_ROWS} of {len(run.local):,} ({which}); all are in {run.local_name}."
     rows = [
         [Cell(text=row["locus"]), *who_cells(row), *estimand_cell(row), *effect_cells(row), count_cell(int(row["n"]))]
@@ -157,6 +155,15 @@ def local_table(run: Run) -> Grid:
     effect = f"effect ({level_of(table)} CI)"
     columns = ["locus", "exposure", "outcome", "method", "estimand", effect, "SE", "P", "instruments"]
     return Grid(caption=f"Effects at single loci, {where_of(table)}.{cut}", columns=columns, rows=rows)
+
+
+def _in_turns(table: pd.DataFrame, first: np.ndarray) -> pd.DataFrame:
+    """Order estimates so that the first rows hold every pair: the locus with the most instruments of each, then on."""
+    keyed = table.reset_index(drop=True).assign(first=first)
+    best = keyed.sort_values(["first", "n"], ascending=False, kind="stable")
+    keyed["turn"] = best.groupby(["first", "exposure", "outcome"]).cumcount()  # joined by row
+    order = keyed.sort_values(["first", "turn"], ascending=[False, True], kind="stable").index
+    return table.iloc[order]
 
 
 def who_cells(row: Mapping[Any, Any]) -> list[Cell]:

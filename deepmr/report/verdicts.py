@@ -49,6 +49,7 @@ class Verdict:
     sentence : the answer with its interval, the estimand and the shortest reason.
     reasons : what it rests on, a sentence each.
     doubts : keys of `DOUBTS`.
+    judgement, diagnosed : what diagnostics judged, and of the effect in what; "" where there are none.
     """
 
     exposure: str
@@ -58,6 +59,8 @@ class Verdict:
     sentence: str
     reasons: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    judgement: str = ""
+    diagnosed: str = ""
 
     @property
     def pair(self) -> str:
@@ -66,8 +69,13 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The grade in words."""
-        return GRADES[self.grade]
+        """The judgement of the diagnostics where there is one, else the grade in words."""
+        return self.judgement or GRADES[self.grade]
+
+    @property
+    def questioned(self) -> bool:
+        """Whether diagnostics do not support the effect: they speak against it, or leave it undecided."""
+        return bool(self.judgement) and not self.judgement.startswith("supported")
 
 
 def pair_verdicts(run: Run) -> tuple[Verdict, ...]:

@@ -152,6 +152,12 @@ TWO_EFFECTS = (
         "simulation, what was put in. It needs edits whose effects were measured at loci that are not analysed; its "
         "interval allows for what all networks get wrong alike.",
     ),
+    (
+        "what calibration does not do",
+        "it mends the size of effects of edits; it cannot tell whether an edit reaches the outcome by another way than "
+        "the exposure. A calibrated number of a pair that does not act can be far from 0 with a narrow interval: "
+        "whether it is an effect is for deepmr diagnose to ask.",
+    ),
 )
 UNITS = {"identity": "unit", "log": "natural-log unit", "logit": "logit"}
 

@@ -66,7 +66,10 @@ def test_each_estimand_has_its_verdict(folder, tmp_path):
     summary = run(folder, tmp_path / "out", estimates=tmp_path / "both.tsv", figures="none")
     assert [row["estimand"] for row in summary["pairs"]] == ["model", "calibrated"] * 2
     assert any("calibrated effect, in the data-generating process" in line for line in summary["verdict"])
-    assert any("The interval is calibrated on measured edits" in line for line in summary["verdict"])
+    assert any("Calibrated intervals rest on measured edits" in line for line in summary["verdict"])
+    assert not any("is in none of this" in line for line in summary["verdict"])
+    alone = run(folder, tmp_path / "alone", figures="none")
+    assert alone["verdict"][-1].startswith("An error that all members of the ensemble share is in none of this")
 
 
 def test_what_does_not_belong_together_is_refused(folder, tmp_path):

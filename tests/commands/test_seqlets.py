@@ -49,7 +49,15 @@ def test_tables_name_what_carries_and_what_contradicts(effects, tmp_path):
     assert summary["heterogeneous"] == summary["loci_with_several"] == 4
     assert "4 contradicts" in summary["verdicts"]
     assert summary["estimand"] == "model"
+    assert "warning" not in summary
     assert json.loads((tmp_path / "s.tsv.json").read_text())["command"] == "seqlets"
+
+
+def test_where_no_locus_has_two_sites_the_summary_says_what_was_not_seen(tmp_path):
+    given = two_seqlets(loci=4, second=[False] * 4)
+    summary = seqlets(write_effects(tmp_path / "e.tsv", given), exposure="X", outcome="Y", out=tmp_path / "s.tsv")
+    assert summary["loci_with_several"] == 0
+    assert summary["warning"] == "No locus has two sites: a second pathway could not have been seen."
 
 
 def test_figures_are_drawn(effects, tmp_path):

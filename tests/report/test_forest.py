@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepmr.report.forest import forest, pair_heatmap
+from deepmr.report.forest import by_pair, forest, pair_heatmap
 from deepmr.report.style import METHOD_COLOURS
 from deepmr.types import Estimates
 
@@ -119,3 +119,9 @@ def test_a_large_matrix_has_colours_only(n):
 
 def test_a_matrix_of_zeros_is_drawn():
     assert pair_heatmap(pooled(("X", "Y", "ivw", 0.0, 0.1, 1)), tasks=["X", "Y"]).axes[0].images
+
+
+def test_a_truth_that_is_nothing_beside_the_largest_is_0():
+    truth = pd.DataFrame({"exposure": ["A", "B", "C"], "outcome": "Z", "beta": [3.26, -7.813e-08, 1e-5]})
+    assert by_pair(truth) == {("A", "Z"): 3.26, ("B", "Z"): 0.0, ("C", "Z"): 1e-5}
+    assert by_pair(truth[1:2]) == {("B", "Z"): -7.813e-08}

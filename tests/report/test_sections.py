@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 
 from deepmr.report.content import Drawing, Section
+from deepmr.report.diagnosed import judged_pairs
 from deepmr.report.judged import diagnostics_section, labelled_section
 from deepmr.report.page import render_page
-from deepmr.report.sections import frame_grid, seqlet_section, table_section, threshold_section
+from deepmr.report.sections import ONE_SITE, frame_grid, seqlet_section, table_section, threshold_section
 from deepmr.report.style import new_figure
+from deepmr.report.verdicts import GRADES, pair_verdicts
 from deepmr.types import Estimates
 from tests.report.test_page import EVIL, Outline, text_of
 from tests.report.toy import toy_run
@@ -96,7 +98,7 @@ def test_sites_that_contradict_come_first():
     section = seqlet_section(frame, name="s.tsv")
     assert "3 sites at 2 loci (" in section.sentences[0]
     assert "1 that carry most of the effect" in section.sentences[0]
-    assert "at 1 locus a site acts on the outcome otherwise than the rest." in section.sentences[0]
+    assert "At 1 locus a site acts on the outcome otherwise than the rest." in section.sentences[0]
     rows = section.tables[0].rows
     assert [row[0].text for row in rows] == ["a", "a", "b"]
     assert rows[0][-1].text == "contradicts"
@@ -139,7 +141,61 @@ def test_diagnostics_say_the_worst_first():
     assert [row[-1].text for row in rows] == ["model and calibrated", "model and calibrated"]
 
 
-def test_the_judgement_of_diagnostics_stands_on_the_card(run):
-    judged = replace(run, judgements={("GATA1", "TAL1", "model"): "supported with doubts"})
+def cards(page):
+    """The text between the first card and the verdicts."""
+    return page[page.index('<div class="cards">') : page.index('<ul class="verdicts">')].split('<div class="card">')[1:]
+
+
+@pytest.mark.parametrize("words", [("supported with doubts", "not supported"), ("undecided", "supported")])
+def test_the_judgement_of_diagnostics_leads_the_card_and_is_the_only_verdict(run, words):
+    pairs = list(run.headline.table[["exposure", "outcome"]].itertuples(index=False, name=None))
+    said = dict(zip(pairs, words, strict=True))
+    page = render_page(replace(run, judgements={(*pair, "model"): word for pair, word in said.items()}))
+    for word in GRADES.values():
+        assert f">{word}<" not in page
+        assert f": {word}<" not in page
+    assert "doubtful:" not in page
+    for card, (pair, word) in zip(cards(page), said.items(), strict=True):
+        assert f">{word}</span>" in card
+        assert card.index("badge") < card.index(pair[0]) < card.index('class="value')
+        assert ("unsure" in card) == ("Estimate for an effect of" in card) == (not word.startswith("supported"))
+        assert '<a href="#diagnostics">Why: the diagnostics</a>' in card
+    against = "not supported" in words
+    assert ('<span class="badge against">not supported' in page) == against
+    assert ("speak against an effect" in page) == against
+    assert ("leave open whether" in page) != against
+    assert "Calibration mends" not in page  # nothing is calibrated
+
+
+def test_calibration_does_not_make_an_effect_of_what_diagnostics_reject(run):
+    table = run.pooled.table
+    both = Estimates(table=pd.concat([table, table.assign(estimand="calibrated")], ignore_index=True))
+    judged = replace(run, pooled=both, judgements={("GATA1", "TAL1", "model"): "not supported"})
     page = render_page(judged)
-    assert page.count('<a href="#diagnostics">Diagnostics, effect in the model: supported with doubts</a>') == 1
+    assert "it cannot tell whether an edit reaches TAL1 by another way." in cards(page)[0]
+    assert "it cannot tell whether an edit reaches the outcome by another way" in page  # what the two effects are
+    (one,) = [one for one in judged_pairs(judged) if (one.exposure, one.outcome) == ("GATA1", "TAL1")]
+    assert one.sentence.startswith(
+        "GATA1 → TAL1: not supported (diagnosed: effect in the model); the estimate in the data"
+    )
+    assert one.questioned
+    assert "Why: the diagnostics of the effect in the model</a>" in cards(page)[0]
+
+
+def test_pairs_without_diagnostics_keep_the_verdict_of_their_tables(run):
+    assert judged_pairs(run) == pair_verdicts(run)
+    gone = {"method": "ivw", "exposure": "TAL1", "outcome": "TAL2", "locus": "a", "reason": "no instrument"}
+    lost = replace(run, local=Estimates(table=run.local.table, skipped=pd.DataFrame([gone])))
+    judged = replace(lost, judgements={("TAL1", "TAL2", "model"): "undecided"})
+    assert judged_pairs(judged)[-1].sentence.startswith("TAL1 → TAL2: undecided. Of TAL1 on TAL2 there is no estimate")
+
+
+def test_sites_alone_at_their_loci_cannot_show_a_second_pathway():
+    frame = pd.DataFrame(
+        {
+            "exposure": "X", "outcome": "Y", "locus": ["a", "b", "b"], "start": [1, 9, 30], "end": [5, 14, 36],
+            "beta": [1.0, 1.2, float("nan")], "verdict": ["alone", "alone", "untested"], "estimand": "model",
+        }
+    )  # fmt: skip
+    (said,) = seqlet_section(frame, name="s.tsv").sentences
+    assert said.endswith(f"). {ONE_SITE}")

@@ -230,8 +230,8 @@ def _asymmetry(table: pd.DataFrame, exposure: str, outcome: str, *, bent: bool) 
         yield _of(
             "asymmetry",
             "fine",
-            f"{outcome} has {row['n_outcome_exclusive']:,} instruments of its own, and {exposure} next to none that "
-            f"do not move {outcome}",
+            f"{outcome} has {row['n_outcome_exclusive']:,} instruments of its own, and nearly all of {exposure}'s move "
+            f"{outcome} too",
         )
     else:
         yield _of(

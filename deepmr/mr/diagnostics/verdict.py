@@ -26,8 +26,8 @@ SHARED = (
     "An error that all members of the ensemble share is in none of this: only measured effects of edits can show it."
 )
 LABELLED = (
-    "The interval is calibrated on measured edits; the other diagnostics are of the model, and an error that all "
-    "members share is not visible to them."
+    "Calibrated intervals rest on measured edits and allow for an error that all members of the ensemble share; "
+    "intervals of effects in the model, and the diagnostics, which are of the model, do not show it."
 )
 SCATTERED = 0.01  # P value of a locus's test of scatter that counts as a doubt
 BENT_LOCUS = 0.25  # share of a locus's slope by which it may change between small and large effects
