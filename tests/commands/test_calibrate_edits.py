@@ -76,7 +76,7 @@ def test_shared_error_is_found_and_removed(folder, tmp_path):
     content = json.loads((tmp_path / "labels.json").read_text())
     assert set(content["provenance"]["inputs"]) == {"labelled_edits", "effects"}
 
-    said = mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=tmp_path / "labels.json")
+    said = mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=[tmp_path / "labels.json"])
     assert said["estimand"] == "model, and calibrated beside it"
     assert said["calibrated"][0]["median_calibrated"] == pytest.approx(TRUE, abs=0.06)
     both = read_estimates(tmp_path / "mr.tsv")
@@ -109,13 +109,13 @@ def test_written_and_read_are_the_same(folder, tmp_path):
 def test_labelled_loci_are_not_analysed(folder, tmp_path):
     run(folder, tmp_path)
     with pytest.raises(InputError, match="30 of 30 loci were used for the calibration"):
-        mr(folder / "labelled.h5", out=tmp_path / "mr.tsv", calibration=tmp_path / "labels.json")
+        mr(folder / "labelled.h5", out=tmp_path / "mr.tsv", calibration=[tmp_path / "labels.json"])
 
 
 def test_methods_and_selections_that_were_not_calibrated_are_said(folder, tmp_path, caplog):
     run(folder, tmp_path, method=["ivw"])
     with caplog.at_level(logging.WARNING):
-        mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=tmp_path / "labels.json", threshold=0.5)
+        mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=[tmp_path / "labels.json"], threshold=0.5)
     text = caplog.text
     assert "egger: X on Y stays an effect in the model: no labels for this method and pair" in text
     assert "threshold is 0.5 here and was 0.25 when the labelled edits calibrated" in text
@@ -166,7 +166,7 @@ def test_another_ensemble_is_refused(folder, tmp_path):
     content["members"] = ["0" * 64] * 5
     (tmp_path / "labels.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="made with another ensemble"):
-        mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=tmp_path / "labels.json")
+        mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=[tmp_path / "labels.json"])
 
 
 def test_files_that_are_no_calibration(folder, tmp_path):
@@ -199,7 +199,7 @@ def test_labelled_loci_unlike_those_analysed_are_said_wherever_the_effects_go(fo
         pair["slope"] = [3 * one for one in pair["slope"]]
     (tmp_path / "unlike.json").write_text(json.dumps(content))
     with caplog.at_level(logging.WARNING):
-        mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=tmp_path / "unlike.json")
+        mr(folder / "target.h5", out=tmp_path / "mr.tsv", calibration=[tmp_path / "unlike.json"])
     assert "the labelled loci are unlike those analysed" in caplog.text
     warned = json.loads((tmp_path / "mr.tsv.json").read_text())["warnings"]
     recorded = [one["sentence"] for one in warned]
