@@ -136,8 +136,8 @@ def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> dict[P
         if one in unlike:
             sentences.append(
                 f"{' → '.join(one)} ({', '.join(unlike[one])}): the labelled loci are unlike those analysed: mean "
-                f"effect in the model {numbers[one]}. The calibrated effect takes their shift, which may not hold here, "
-                "and its interval does not know of that (deepmr calibrate --where picks labelled loci)."
+                f"effect in the model {numbers[one]}. The calibrated effect takes their shift, which may not hold "
+                "here, and its interval does not know of that (deepmr calibrate --where picks labelled loci)."
             )
         sentences += [f"{' → '.join(one)}: {labelled.units[task]}." for task in one if task in labelled.units]
         if sentences:

@@ -420,7 +420,7 @@ def _check_selection(
     if then != assign:
         raise InputError(
             f"the labelled edits were calibrated with --assign {then}, and --assign is {assign} here: the shift is "
-            f"that of other edits; make the calibration with deepmr calibrate --labelled-edits ... --assign {assign}, or "
+            f"that of other edits; make the calibration with deepmr calibrate --labelled-edits --assign {assign}, or "
             f"give --assign {then} here"
         )
     here = {"rule": selection.rule, "threshold": selection.cut, "significance": selection.significance}

@@ -88,11 +88,8 @@ def _shifted(labelled: pd.DataFrame, bases: "pd.Series[str]", place: str, *, bad
     fits = ~_contradicts(labelled, reference) & np.array([isinstance(base, str) for base in reference], dtype=bool)
     if np.mean(fits) < NEARLY_ALL:
         return ""
-    return (
-        "; pos looks 0-based, and needs to be 1-based"
-        if step == 1
-        else "; offset looks 1-based, and needs to be 0-based"
-    )
+    looks, needed = ("0-based", "1-based") if step == 1 else ("1-based", "0-based")
+    return f"; {place} looks {looks}, and needs to be {needed}"
 
 
 def _line(labelled: pd.DataFrame, row: int) -> str:
