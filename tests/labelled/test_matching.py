@@ -41,9 +41,9 @@ def test_messages_name_file_and_line():
         [["a", 1, "A", "G", 2], ["a", 1, "T", "C", 7]],
         columns=["locus", "pos", "other_allele", "effect_allele", "line"],
     )
-    with pytest.raises(InputError, match="^e.tsv: line 7, a, pos 1, T to C: the alleles contradict the sequence"):
+    with pytest.raises(InputError, match=r"^e.tsv: line 7, a, pos 1, T to C: the alleles contradict the sequence"):
         match_edits(labelled, VARIANTS, ["a", "b"], source="e.tsv")
-    with pytest.raises(InputError, match="^e.tsv: line 2, the locus 'a' has no predicted effects .2 of 2 edits"):
+    with pytest.raises(InputError, match=r"^e.tsv: line 2, the locus 'a' has no predicted effects .2 of 2 edits"):
         match_edits(labelled, VARIANTS, ["b"], source="e.tsv")
 
 
