@@ -180,7 +180,7 @@ def analyse(folder: Path, policy: str) -> str:
         elif way == "motif":
             named = [f"{task}={name}" for task, name in OWN.items()]
             how = {"rule": "motif", "spans": out / "sites.tsv", "motif": named}
-        mr(effects, out=estimates, calibration=calibration, overwrite=True, **how)
+        mr(effects, out=estimates, calibration=[calibration], overwrite=True, **how)
         meta(estimates, out=pooled, overwrite=True)
         said = diagnose(
             effects,

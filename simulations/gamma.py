@@ -68,7 +68,7 @@ def run(out: Path, *, gamma: float, scenario: str, seed: int) -> pd.DataFrame:
         out=out / "mr.tsv",
         method=list(METHODS),
         exposure=[EXPOSURE],
-        calibration=out / "calibration.json",
+        calibration=[out / "calibration.json"],
         overwrite=True,
     )
     meta(out / "mr.tsv", out=out / "meta.tsv", overwrite=True)

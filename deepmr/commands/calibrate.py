@@ -15,6 +15,7 @@ from deepmr import checks
 from deepmr.commands.calibrate_edits import calibrate_edits, figure_paths
 from deepmr.commands.progress import meter
 from deepmr.errors import InputError
+from deepmr.instruments.direction import Assignment
 from deepmr.instruments.strength import Rule
 from deepmr.io.calibration import write_calibration
 from deepmr.io.fasta import read_fasta
@@ -36,7 +37,7 @@ OF_EDITS = Parameter(group="For labelled edits")
 FOR_LEVELS = ("chrom", "counts", "noise")
 FOR_EDITS = (
     *("labelled_edits", "effects", "method", "rule", "threshold", "significance", "min_instruments"),
-    *("reference_share", "where", "sample", "bootstrap_effects", "level_calibration"),
+    *("assign", "reference_share", "where", "sample", "bootstrap_effects", "level_calibration"),
 )
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 CHUNK = 1024  # sequences between two updates of the progress bar
@@ -61,6 +62,7 @@ def calibrate(
     threshold: Annotated[float | None, OF_EDITS] = None,
     significance: Annotated[float, OF_EDITS] = 0.05,
     min_instruments: Annotated[int, OF_EDITS] = 3,
+    assign: Annotated[Assignment, OF_EDITS] = "none",
     reference_share: Annotated[float, OF_EDITS] = SHARE,
     where: Annotated[str | None, OF_EDITS] = None,
     sample: Annotated[int | None, OF_EDITS] = None,
@@ -106,13 +108,16 @@ def calibrate(
     method
         Estimators to calibrate; default ivw, egger and wald.
     rule
-        How instruments are chosen; this and the next three as deepmr mr will have them.
+        How instruments are chosen; this and the next four as deepmr mr will have them.
     threshold
         Share of the pooled 99th percentile (default 0.25), F (10) or z-score (1).
     significance
         Level of the test that the relative rule adds; 1 turns it off.
     min_instruments
         Fewest instruments that a locus needs.
+    assign
+        Which strong edits belong to the exposure: all (none), those that move it rather than the outcome (steiger), or
+        rather than any other task (most).
     reference_share
         Share of the variance of a measured difference that comes from the reference, which the edits of a locus have in
         common; where the table does not say. Half, where both were measured equally well.
@@ -124,7 +129,7 @@ def calibrate(
         Effects file of the same loci by an ensemble trained on resampled data, which tells better than seeds how large
         the shared error may be; matters with few labels.
     level_calibration
-        Calibration of levels that deepmr mr will use as well.
+        Calibration of levels that deepmr mr is to be given as well.
     overwrite
         Replace results that are there.
 

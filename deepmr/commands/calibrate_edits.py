@@ -14,7 +14,9 @@ from deepmr import checks
 from deepmr.commands.calibrations import read_calibrations
 from deepmr.commands.source import Source, open_source, pooled_blocks
 from deepmr.errors import InputError
-from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong, select_pairs
+from deepmr.instruments.direction import Assignment, locus_sizes
+from deepmr.instruments.several import select_several
+from deepmr.instruments.strength import EffectScale, Selection, effect_scales, is_strong
 from deepmr.io.fasta import read_fasta
 from deepmr.io.files import atomic_path
 from deepmr.io.labelled_calibration import write_labelled_calibration
@@ -28,10 +30,11 @@ from deepmr.ism.mutate import mutate
 from deepmr.labelled import LabelledCalibration, LabelledEdits, PairCalibration, fit_labelled
 from deepmr.labelled.fitting import BASE
 from deepmr.labelled.matching import match_edits
+from deepmr.labelled.units import DOUBTED, REFUSED, unit_ratios
 from deepmr.labelled.worth import recommend, worth_of_labels
 from deepmr.mr import METHODS, estimate_effects
 from deepmr.report.labelled import misses_figure, shown_pairs, worth_figure
-from deepmr.types import Estimates, SummaryStats
+from deepmr.types import Estimates, Instruments, SummaryStats
 
 log = logging.getLogger(__name__)
 DEFAULT_METHODS = ("ivw", "egger", "wald")
@@ -86,15 +89,23 @@ def calibrate_edits(options: Mapping[str, Any]) -> dict[str, object]:
         )
     scales = effect_scales(predicted.stats)
     own = _at_labelled_loci(labels, predicted.stats)
-    rows = _matched(labels, own, predicted.loci)
+    rows = _matched(labels, own, predicted.loci, options["labelled_edits"])
     effects, reference = _of_labels(labels, own, rows, predicted)
-    estimate = _Estimator(methods=methods, selection=selection, labels=labels, least=options["min_instruments"])
+    estimate = _Estimator(
+        methods=methods,
+        selection=selection,
+        labels=labels,
+        least=options["min_instruments"],
+        assign=options["assign"],
+    )
     bootstrap = options["bootstrap_effects"]
+    chosen = estimate.choose(predicted.stats)
+    units = _units(labels, effects, _strong(own, labels.tasks, scales, selection)[rows], options["labelled_edits"])
     calibration = fit_labelled(
         labels,
         effects,
-        estimate(predicted.stats),
-        instrument=_instruments(own, labels.tasks, scales, selection)[rows],
+        estimate.from_instruments(chosen),
+        instrument=_instruments(chosen, own, rows),
         levels=reference,
         bootstrap=None if bootstrap is None else estimate(_bootstrap(bootstrap, levels, labels)),
     )
@@ -108,7 +119,9 @@ def calibrate_edits(options: Mapping[str, Any]) -> dict[str, object]:
         members=predicted.members,
         level_calibration="" if levels is None else file_sha256(options["level_calibration"]),
         selection={"rule": selection.rule, "threshold": selection.cut, "significance": selection.significance}
-        | {"min_instruments": options["min_instruments"]},
+        | {"min_instruments": options["min_instruments"], "assign": options["assign"]},
+        units=units,
+        warnings=(*units.values(), *calibration.warnings),
     )
     for line in calibration.warnings:
         log.warning("%s", line)
@@ -123,14 +136,30 @@ class _Estimator:
     selection: Selection
     labels: LabelledEdits
     least: int
+    assign: Assignment
 
     def __call__(self, blocks: Sequence[SummaryStats]) -> Estimates:
         """Return the estimates of every ordered pair of labelled tasks."""
+        return self.from_instruments(self.choose(blocks))
+
+    def choose(self, blocks: Sequence[SummaryStats]) -> list[Instruments]:
+        """Return the instruments of every ordered pair of labelled tasks."""
         tasks = self.labels.tasks
-        pairs = [(x, y) for x in tasks for y in tasks if x != y]
         own = _at_labelled_loci(self.labels, blocks)
         names = list(dict.fromkeys(locus for block in own for locus in block.variants["locus"].astype(str)))
-        chosen = select_pairs(own, pairs=pairs, scales=effect_scales(blocks), loci=names, selection=self.selection)
+        chosen = select_several(
+            own,
+            models=[((x,), y) for x in tasks for y in tasks if x != y],
+            scales=effect_scales(blocks),
+            loci=names,
+            selection=self.selection,
+            sizes=None if self.assign == "none" else locus_sizes(own, loci=names),
+            assign=self.assign,
+        )
+        return [one.instruments for one in chosen]
+
+    def from_instruments(self, chosen: Sequence[Instruments]) -> Estimates:
+        """Return the estimates that instruments give."""
         methods = tuple(dict.fromkeys((*self.methods, BASE)))
         return estimate_effects(chosen, methods=methods, min_instruments=self.least)
 
@@ -214,16 +243,47 @@ def _at_labelled_loci(labels: LabelledEdits, blocks: Sequence[SummaryStats]) -> 
     return [block.take(block.variants["locus"].astype(str).isin(wanted).to_numpy()) for block in blocks]
 
 
-def _matched(labels: LabelledEdits, own: Sequence[SummaryStats], loci: Sequence[str]) -> Int[np.ndarray, "edits"]:
+def _matched(
+    labels: LabelledEdits, own: Sequence[SummaryStats], loci: Sequence[str], path: Path
+) -> Int[np.ndarray, "edits"]:
     """Return the row of every labelled edit among the effects at labelled loci."""
     variants = pd.concat([part.variants.astype({"locus": str}) for part in own], ignore_index=True)
-    return match_edits(labels.variants, variants, list(loci))
+    return match_edits(labels.variants, variants, list(loci), source=str(path))
 
 
 def _instruments(
+    chosen: Sequence[Instruments], own: Sequence[SummaryStats], rows: Int[np.ndarray, "edits"]
+) -> dict[tuple[str, str], Bool[np.ndarray, "edits"]]:
+    """Return which labelled edits are among the instruments of each pair."""
+    key = ["locus", "effect_allele", "pos", "variant_id"]
+    variants = pd.concat([part.variants for part in own], ignore_index=True).iloc[rows]
+    names = pd.MultiIndex.from_frame(variants[key].astype(str))
+    return {
+        (one.exposure, one.outcome): names.isin(pd.MultiIndex.from_frame(one.variants[key].astype(str)))
+        for one in chosen
+    }
+
+
+def _units(
+    labels: LabelledEdits,
+    effects: Float[np.ndarray, "edits tasks"],
+    strong: Bool[np.ndarray, "edits tasks"],
+    path: Path,
+) -> dict[str, str]:
+    """Return a warning for each task whose labels may be in another unit; refuse where they surely are."""
+    warnings = {}
+    for ratio in unit_ratios(labels, effects, strong):
+        if ratio.beyond(REFUSED):
+            raise InputError(f"{path}: {ratio.sentence}")
+        if ratio.beyond(DOUBTED):
+            warnings[ratio.task] = ratio.sentence
+    return warnings
+
+
+def _strong(
     own: Sequence[SummaryStats], tasks: Sequence[str], scales: Mapping[str, EffectScale], selection: Selection
 ) -> Bool[np.ndarray, "variants tasks"]:
-    """Return which edits are instruments for each task as exposure, by the rule of the estimates."""
+    """Return which edits are strong on each task, by the rule of the estimates, whosever they are."""
     columns = [
         np.concatenate([is_strong(part, exposure=task, scale=scales[task], selection=selection) for part in own])
         for task in tasks

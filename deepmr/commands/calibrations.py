@@ -1,7 +1,7 @@
 """Calibrations as commands take them: one of levels, one on labelled edits, or both."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from deepmr.labelled import LabelledCalibration
 from deepmr.types import Estimates
 
 log = logging.getLogger(__name__)
+Pair = tuple[str, str]
+NO_LABELS = "the calibration has none of them (deepmr calibrate --method)"
 SMALL = 0.05  # share of the mean effect that is no difference
 UNLIKE = 0.5  # standard deviations between the mean slopes of labelled and analysed loci that are worth a warning
 
@@ -96,8 +98,8 @@ def check_apart(source: Source, calibration: Calibration | LabelledCalibration, 
         )
 
 
-def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> dict[tuple[str, str], str]:
-    """Log which methods and pairs stay in the model, and where labelled loci are unlike those analysed.
+def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> dict[Pair, str]:
+    """Log which methods and pairs stay in the model, and where labelled loci or units are unlike those analysed.
 
     Parameters
     ----------
@@ -106,32 +108,51 @@ def warn_of_pairs(estimates: Estimates, labelled: LabelledCalibration) -> dict[t
 
     Returns
     -------
-    A sentence for each pair, exposure and outcome, whose labelled loci are unlike those analysed: tables and pages made
-    from these effects repeat it, as their intervals do not hold that error.
+    A sentence or two for each pair, exposure and outcome, whose labelled loci are unlike those analysed, or whose
+    labels may be in another unit: tables and pages made from these effects repeat it, as their intervals do not hold
+    that error.
     """
-    unlike: dict[tuple[str, str], list[str]] = {}
-    numbers: dict[tuple[str, str], str] = {}
+    unlike: dict[Pair, list[str]] = {}
+    numbers: dict[Pair, str] = {}
+    left: dict[str, dict[str, list[str]]] = {}  # methods and their pairs, by reason
+    calibrated: dict[Pair, None] = {}
     for key, rows in estimates.table.groupby(["method", "exposure", "outcome"], sort=False):
         method, exposure, outcome = (str(name) for name in key)
         pair = labelled.find(method, exposure, outcome)
         if pair is None:
-            name = f"{method}: {exposure} on {outcome}"
-            reason = labelled.skipped.get(name, "no labels for this method and pair")
-            log.warning("%s stays an effect in the model: %s", name, reason)
+            reason = labelled.skipped.get(f"{method}: {exposure} on {outcome}", NO_LABELS)
+            left.setdefault(reason, {}).setdefault(method, []).append(f"{exposure} on {outcome}")
             continue
+        calibrated[exposure, outcome] = None
         slopes = rows["beta"].to_numpy(float)
         if _apart(pair.slope, slopes):
             unlike.setdefault((exposure, outcome), []).append(method)
             numbers.setdefault((exposure, outcome), f"{pair.slope.mean():.3g} there and {slopes.mean():.3g} here")
-    said = {
-        pair: f"{' → '.join(pair)} ({', '.join(methods)}): the labelled loci are unlike those analysed: mean effect in "
-        f"the model {numbers[pair]}. The calibrated effect takes their shift, which may not hold here, and its "
-        "interval does not know of that (deepmr calibrate --where picks labelled loci)."
-        for pair, methods in unlike.items()
-    }
+    for reason, by_method in left.items():
+        log.warning("%s stay effects in the model: %s", _listed(by_method), reason)
+    said: dict[Pair, str] = {}
+    for one in calibrated:
+        sentences = []
+        if one in unlike:
+            sentences.append(
+                f"{' → '.join(one)} ({', '.join(unlike[one])}): the labelled loci are unlike those analysed: mean "
+                f"effect in the model {numbers[one]}. The calibrated effect takes their shift, which may not hold "
+                "here, and its interval does not know of that (deepmr calibrate --where picks labelled loci)."
+            )
+        sentences += [f"{' → '.join(one)}: {labelled.units[task]}." for task in one if task in labelled.units]
+        if sentences:
+            said[one] = " ".join(sentences)
     for sentence in said.values():
         log.warning("%s", sentence)
     return said
+
+
+def _listed(by_method: Mapping[str, Sequence[str]]) -> str:
+    """Name methods with their pairs, methods of the same pairs together."""
+    together: dict[tuple[str, ...], list[str]] = {}
+    for method, pairs in by_method.items():
+        together.setdefault(tuple(pairs), []).append(method)
+    return "; ".join(f"{', '.join(methods)} ({', '.join(pairs)})" for pairs, methods in together.items())
 
 
 def _apart(labelled: Float[np.ndarray, "labelled"], analysed: Float[np.ndarray, "analysed"]) -> bool:

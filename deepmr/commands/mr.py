@@ -79,7 +79,7 @@ def mr(
     split_members: Annotated[bool, OF_EFFECTS] = False,
     assign: Annotated[Assignment, OF_EFFECTS] = "none",
     min_instruments: int = 3,
-    calibration: Annotated[Path | list[Path] | None, OF_EFFECTS] = None,
+    calibration: Annotated[list[Path] | None, OF_EFFECTS] = None,
     scaling: Annotated[Literal["variance", "isotonic"], OF_EFFECTS] = "variance",
     allow_overlap: Annotated[bool, OF_EFFECTS] = False,
     interval: Annotated[MemberInterval, OF_EFFECTS] = "moderated",
@@ -146,7 +146,8 @@ def mr(
         Fewest instruments that a locus needs.
     calibration
         What deepmr calibrate wrote: of levels, it corrects standard errors; on labelled edits, it adds calibrated
-        effects to those in the model. One of each may be given.
+        effects to those in the model. One of each may be given; one on labelled edits that was made with
+        --level-calibration goes with that calibration of levels.
     scaling
         Correction to use: one factor of the variance, or isotonic at the level.
     allow_overlap
@@ -264,7 +265,7 @@ def mr(
         causes = [exposure for exposure, _ in pairs] if assign == "none" else [task.name for task in source.tasks]
         selection = read_selection(source, causes, options=options)
         if labelled is not None:
-            _warn_of_selection(labelled, selection, min_instruments)
+            _check_selection(labelled, selection, min_instruments, assign)
         inputs = {"effects": effects, **named(calibration)} | {
             name: path for name, path in (("spans", spans), ("bootstrap", bootstrap)) if path is not None
         }
@@ -408,8 +409,20 @@ def check_calibration(calibration: Calibration, source: Source, pairs: Sequence[
             log.warning("standard errors of task %s are the ensemble's own: %s", task, reason)
 
 
-def _warn_of_selection(labelled: LabelledCalibration, selection: Selection, min_instruments: int) -> None:
-    """Warn where instruments are chosen otherwise than at the labelled loci: their shift is that of other slopes."""
+def _check_selection(
+    labelled: LabelledCalibration, selection: Selection, min_instruments: int, assign: Assignment
+) -> None:
+    """Warn where instruments are chosen otherwise than at the labelled loci: their shift is that of other slopes.
+
+    Raise `InputError` where edits are assigned otherwise: those are edits of other sites, with slopes of their own.
+    """
+    then = str(labelled.selection.get("assign", "none"))  # calibrations of before there was the option
+    if then != assign:
+        raise InputError(
+            f"the labelled edits were calibrated with --assign {then}, and --assign is {assign} here: the shift is "
+            f"that of other edits; make the calibration with deepmr calibrate --labelled-edits --assign {assign}, or "
+            f"give --assign {then} here"
+        )
     here = {"rule": selection.rule, "threshold": selection.cut, "significance": selection.significance}
     here["min_instruments"] = min_instruments
     for name, value in here.items():

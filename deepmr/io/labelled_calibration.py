@@ -41,6 +41,7 @@ def write_labelled_calibration(
         **{f.name: getattr(calibration, f.name) for f in fields(calibration)},
         "skipped": dict(calibration.skipped),
         "selection": dict(calibration.selection),
+        "units": dict(calibration.units),
         "pairs": [
             {"applied": pair.applied, "applied_se": pair.applied_se, **asdict(pair)} for pair in calibration.pairs
         ],
@@ -97,6 +98,7 @@ def _labelled_of(path: Path, content: dict[str, Any]) -> LabelledCalibration:
             members=tuple(content["members"]),
             level_calibration=str(content["level_calibration"]),
             selection=dict(content["selection"]),
+            units=dict(content.get("units", {})),
         )
 
 

@@ -48,8 +48,8 @@ def read_labelled_edits(
     Returns
     -------
     LabelledEdits
-        One row an edit, columns locus, `place_column` (pos or offset), other_allele ("" where not given) and
-        effect_allele. Tasks are those that occur.
+        One row an edit, columns locus, `place_column` (pos or offset), other_allele ("" where not given),
+        effect_allele and line (of the file, the first of the edit). Tasks are those that occur.
 
     Raises
     ------
@@ -110,7 +110,11 @@ def _from_wide(path: Path, frame: pd.DataFrame, tasks: Sequence[str], references
         )
     place = frame["locus"].map(pd.Series(np.arange(len(table)), index=table["locus"])) if "locus" in frame else None
     if place is not None and place.isna().any():
-        raise InputError(f"{references}: has no locus {frame.loc[place.isna(), 'locus'].iloc[0]!r}, which has edits")
+        row = frame[place.isna()].iloc[0]
+        raise InputError(
+            f"{path}: line {row['line']}: the locus {row['locus']!r} is not in {references} ({int(place.isna().sum())} "
+            f"of {len(frame)} rows)"
+        )
     parts = []
     for task in found:
         reference = table[task].iloc[place.astype(int)].to_numpy() if place is not None else ""
@@ -146,7 +150,11 @@ def _checked(path: Path, frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFr
     _refuse(path, rows, rows["is_reference"] & (quantity == "difference"), "effect_allele", "the new base")
     rows["value"] = _quantity(path, frame, quantity)
     rows["variance"] = _squared(path, frame, "se", 1.0 if quantity == "count" else None)
-    if rows["variance"].isna().any() and "replicate" not in frame.columns:
+    unknown = rows["variance"].isna().to_numpy()
+    if unknown.any() and not unknown.all() and "replicate" not in frame.columns:
+        line = rows["line"].iloc[int(np.argmax(unknown))]
+        raise InputError(f"{path}: line {line}: se is empty ({int(unknown.sum())} of {len(rows)} rows)")
+    if unknown.any() and "replicate" not in frame.columns:
         raise InputError(f"{path}: needed se, the standard error of {quantity}, or a column replicate that tells it")
     level = f"reference_{quantity}"
     rows["reference"] = np.nan if level not in frame.columns else _quantity(path, frame, level, quantity)
@@ -290,6 +298,7 @@ def _pivot(edits: pd.DataFrame, measured: pd.DataFrame, tasks: Sequence[str]) ->
             str(edits["place_column"].iloc[0]): index.get_level_values(1).astype(int),
             "other_allele": first["other_allele"].to_numpy(),
             "effect_allele": index.get_level_values(2).astype(str),
+            "line": first["line"].to_numpy(),
         }
     )
     return LabelledEdits(

@@ -111,6 +111,7 @@ class LabelledCalibration:
     members : checksums of the members; empty where unknown.
     level_calibration : checksum of the calibration of levels that the slopes rest on; empty without one.
     selection : how instruments were selected, by option.
+    units : a sentence for each task whose labels may be in another unit than the predictions.
     """
 
     pairs: tuple[PairCalibration, ...]
@@ -121,6 +122,7 @@ class LabelledCalibration:
     members: tuple[str, ...] = ()
     level_calibration: str = ""
     selection: Mapping[str, str | float | None] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, method: str, exposure: str, outcome: str) -> PairCalibration | None:
         """Return the calibration of a method and pair, or None where there is none."""

@@ -1,6 +1,6 @@
 """From labelled edits and the slopes of their loci to a calibration."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +28,7 @@ def fit_labelled(
     predicted: Float[np.ndarray, "edits tasks"],
     estimates: Estimates,
     *,
-    instrument: Bool[np.ndarray, "edits tasks"] | None = None,
+    instrument: Mapping[tuple[str, str], Bool[np.ndarray, "edits"]] | None = None,
     levels: Float[np.ndarray, "edits tasks"] | None = None,
     bootstrap: Estimates | None = None,
 ) -> LabelledCalibration:
@@ -40,7 +40,7 @@ def fit_labelled(
     predicted : effects that the ensemble predicts of these edits on `labels.tasks`.
     estimates : causal effects at the labelled loci in the model, with the errors that members share, made as those
         will be that the calibration is applied to; with those of `ivw`, see Notes.
-    instrument : whether an edit is an instrument for each task as exposure; others tell nothing of its effects. None
+    instrument : by exposure and outcome, whether an edit is an instrument; others tell nothing of that effect. None
         takes every edit whose predicted change is not 0.
     levels : what the ensemble predicts for the reference of every edit; None where that, or the measured level, is not
         known.
@@ -130,14 +130,15 @@ class _Labels:
 
     labels: LabelledEdits
     predicted: Float[np.ndarray, "edits tasks"]
-    instrument: Bool[np.ndarray, "edits tasks"] | None
+    instrument: Mapping[tuple[str, str], Bool[np.ndarray, "edits"]] | None
     residual: Float[np.ndarray, "edits tasks"] | None
 
-    def usable(self, columns: list[int]) -> Bool[np.ndarray, "edits"]:
-        """Return which edits tell of the effect of the first task on the second."""
+    def usable(self, exposure: str, outcome: str) -> Bool[np.ndarray, "edits"]:
+        """Return which edits tell of the effect of the one task on the other."""
+        columns = [self.labels.tasks.index(exposure), self.labels.tasks.index(outcome)]
         measured: np.ndarray = np.isfinite(self.labels.difference[:, columns]).all(axis=1)
         measured &= self.predicted[:, columns[0]] != 0
-        return measured if self.instrument is None else measured & self.instrument[:, columns[0]]
+        return measured if self.instrument is None else measured & self.instrument[exposure, outcome]
 
 
 def _fit_pair(
@@ -158,7 +159,7 @@ def _fit_pair(
         rows = rows[np.isin(_loci(estimates, rows), _loci(estimates, base))]
     loci = pd.Index(_loci(estimates, rows))
     home = loci.get_indexer(pd.Index(labels.variants["locus"]))
-    order = np.flatnonzero((home >= 0) & data.usable(columns))
+    order = np.flatnonzero((home >= 0) & data.usable(exposure, outcome))
     order = order[np.argsort(home[order], kind="stable")]
     used, counts = np.unique(home[order], return_counts=True)
     if len(used) < FEWEST:

@@ -2,20 +2,26 @@
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from deepmr import checks
 from deepmr.errors import InputError
 
+FEWEST, MANY, NEARLY_ALL = 4, 0.3, 0.95  # edits; shares of them that do not fit, and that fit when shifted
 
-def match_edits(labelled: pd.DataFrame, variants: pd.DataFrame, loci: list[str]) -> Int[np.ndarray, "edits"]:
+
+def match_edits(
+    labelled: pd.DataFrame, variants: pd.DataFrame, loci: list[str], *, source: str = "labelled edits"
+) -> Int[np.ndarray, "edits"]:
     """Find the row of every labelled edit among the variants that have predicted effects.
 
     Parameters
     ----------
-    labelled : one row an edit: locus, offset or pos, effect_allele, and other_allele, "" where unknown.
+    labelled : one row an edit: locus, offset or pos, effect_allele, and other_allele, "" where unknown; `line` names
+        the row of the file in messages.
     variants : columns of `schema.VARIANTS`, and offset where the labels have that.
     loci : all loci that have predictions.
+    source : file of the labelled edits, for messages.
 
     Raises
     ------
@@ -24,10 +30,13 @@ def match_edits(labelled: pd.DataFrame, variants: pd.DataFrame, loci: list[str])
     """
     place = "offset" if "offset" in labelled.columns else "pos"
     checks.columns("predicted effects", variants.columns, ("locus", place, "effect_allele", "other_allele"))
-    unknown = ~labelled["locus"].isin(loci)
+    unknown = (~labelled["locus"].isin(loci)).to_numpy()
     if unknown.any():
-        name = labelled.loc[unknown, "locus"].iloc[0]
-        raise InputError(f"labelled edits: {int(unknown.sum())} are of loci without predicted effects, first {name!r}")
+        row = int(np.argmax(unknown))
+        raise InputError(
+            f"{source}: {_line(labelled, row)}the locus {labelled['locus'].iloc[row]!r} has no predicted effects "
+            f"({int(unknown.sum())} of {len(labelled)} edits)"
+        )
     sites = pd.MultiIndex.from_arrays([variants["locus"].astype(str), variants[place].astype(int)])
     where = pd.MultiIndex.from_frame(labelled[["locus", place]])
     # Alleles as they are written: one base, several, or none ("-").
@@ -41,26 +50,50 @@ def match_edits(labelled: pd.DataFrame, variants: pd.DataFrame, loci: list[str])
         positions = np.arange(len(index))
     found = index.get_indexer(pd.MultiIndex.from_frame(wanted.set_axis(["locus", "place", "effect"], axis=1)))
     bases = pd.Series(variants["other_allele"].astype(str).to_numpy(), index=sites)
-    reference = bases[~bases.index.duplicated()].reindex(where).to_numpy()
-    given = labelled["other_allele"].to_numpy()
-    effect = labelled["effect_allele"].to_numpy()
-    known = np.array([isinstance(base, str) and len(base) == 1 for base in reference])
-    single = np.array([len(base) == 1 for base in given]) & known
-    wrong = single & (given != reference)
-    wrong |= known & np.array([len(base) == 1 for base in effect]) & (effect == reference) & (effect != "-")
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise InputError(
-            f"labelled edits: {_name(labelled, row, place)}: the alleles contradict the sequence, which has "
-            f"{reference[row]} there ({int(wrong.sum())} of {len(labelled)} edits)"
+    bases = bases[~bases.index.duplicated()]
+    reference = bases.reindex(where).to_numpy()
+    wrong = _contradicts(labelled, reference)
+    bad = wrong if wrong.any() else found < 0
+    if bad.any():
+        row = int(np.argmax(bad))
+        problem = (
+            f"the alleles contradict the sequence, which has {reference[row]} there"
+            if wrong.any()
+            else "has no predicted effect; was the locus mutated there?"
         )
-    if (found < 0).any():
-        row = int(np.argmax(found < 0))
         raise InputError(
-            f"labelled edits: {_name(labelled, row, place)}: has no predicted effect ({int((found < 0).sum())} of "
-            f"{len(labelled)} edits); was the locus mutated there?"
+            f"{source}: {_line(labelled, row)}{_name(labelled, row, place)}: {problem} "
+            f"({int(bad.sum())} of {len(labelled)} edits){_shifted(labelled, bases, place, bad=wrong | (found < 0))}"
         )
     return positions[found]
+
+
+def _contradicts(labelled: pd.DataFrame, reference: np.ndarray) -> Bool[np.ndarray, "edits"]:
+    """Return which edits have alleles that the sequence rules out; single bases only."""
+    given, effect = labelled["other_allele"].to_numpy(), labelled["effect_allele"].to_numpy()
+    known = np.array([isinstance(base, str) and len(base) == 1 for base in reference], dtype=bool)
+    single = np.array([len(base) == 1 for base in given], dtype=bool) & known
+    wrong: np.ndarray = single & (given != reference)
+    wrong |= known & np.array([len(base) == 1 for base in effect]) & (effect == reference) & (effect != "-")
+    return wrong
+
+
+def _shifted(labelled: pd.DataFrame, bases: "pd.Series[str]", place: str, *, bad: Bool[np.ndarray, "edits"]) -> str:
+    """Return a hint where most edits do not fit, and nearly all of them do one base further on or back."""
+    if len(labelled) < FEWEST or np.mean(bad) < MANY:
+        return ""
+    step = 1 if place == "pos" else -1
+    where = pd.MultiIndex.from_arrays([labelled["locus"], labelled[place].astype(int) + step])
+    reference = bases.reindex(where).to_numpy()
+    fits = ~_contradicts(labelled, reference) & np.array([isinstance(base, str) for base in reference], dtype=bool)
+    if np.mean(fits) < NEARLY_ALL:
+        return ""
+    looks, needed = ("0-based", "1-based") if step == 1 else ("1-based", "0-based")
+    return f"; {place} looks {looks}, and needs to be {needed}"
+
+
+def _line(labelled: pd.DataFrame, row: int) -> str:
+    return f"line {labelled['line'].iloc[row]}, " if "line" in labelled.columns else ""
 
 
 def _name(labelled: pd.DataFrame, row: int, place: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
+from deepmr.labelled.units import NEEDED as UNIT_NEEDED
 from deepmr.mr.lines import WEAK
 from deepmr.mr.sensitivity.phrases import listed, of_loci
 from deepmr.mr.sensitivity.suite import compare_methods
@@ -28,6 +29,7 @@ FAR = 0.1  # share of the effect by which methods must differ to be a reason for
 FEW = 10  # loci below which an answer rests on few
 DOUBTS = {
     "labels": "the labelled loci are unlike those analysed",
+    "units": "labels may be in another unit than the predictions",
     "weak": "instruments are weak",
     "few": "few loci",
     "methods": "methods contradict each other",
@@ -36,6 +38,9 @@ DOUBTS = {
     "fdr": "it is not clear among so many pairs",
     "echo": "it may be an echo of the reverse effect",
 }
+
+
+LABELS_ARE = {"labels": "unlike those analysed", "units": UNIT_NEEDED}  # what sentences of the record say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,10 +224,10 @@ def _in_model(row: Mapping[Any, Any], pooled: pd.DataFrame) -> Iterator[str]:
 
 
 def _labelled_loci(run: Run, row: Mapping[Any, Any], doubts: list[str]) -> Iterator[str]:
-    """Yield that a calibrated effect has the shift of loci unlike those analysed."""
+    """Yield that a calibrated effect has the shift of loci unlike those analysed, or of labels in another unit."""
     said = run.unlike.get((row["exposure"], row["outcome"]))
     if said and row["estimand"] == "calibrated":
-        doubts.append("labels")
+        doubts += [key for key, words_of_it in LABELS_ARE.items() if words_of_it in said]
         yield said
 
 

@@ -44,6 +44,21 @@ def draw_weights(n_members, *, seed=0, error=0.05):
     return truth + noise
 
 
+def write_two_sites(path, *, n_members=5, error=0.02):
+    """Write an ensemble in which X has a site, and Y moves by SLOPE with X and has a site of its own."""
+    rng = np.random.default_rng(5)
+    truth = np.zeros((2, 4, LENGTH))
+    truth[0][:, 2:10] = 3 * rng.normal(size=(4, 8))
+    truth[1] = SLOPE * truth[0]
+    truth[1][:, 18:26] = 6 * rng.normal(size=(4, 8))
+    weights = truth + error * rng.normal(size=(n_members, *truth.shape))
+    code = path.parent / "model.py"
+    code.write_text(CODE)
+    members = [MemberInfo(name=f"m{k}", seed=k) for k in range(n_members)]
+    options = {"architecture": "model.py:Line", "arguments": {}, "length": LENGTH, "code": code}
+    write_ensemble(path, [Line(w) for w in weights], tasks=TASKS, members=members, **options)
+
+
 def write_linear(path, *, n_members=5, seed=0, error=0.05, tasks=TASKS, held_out=(), counts=()):
     """Write the ensemble and return its weights."""
     weights = draw_weights(n_members, seed=seed, error=error)[:, : len(tasks)]

@@ -148,7 +148,7 @@ def test_calibration_widens_and_leaves_the_estimates(folder, tmp_path):
     plain = read_estimates(tmp_path / "mr.tsv").table
     for scaling, factor in (("variance", 3.0), ("isotonic", 2.0)):
         mr(
-            folder / "effects.h5", out=tmp_path / f"{scaling}.tsv", calibration=tmp_path / "calibration.json",
+            folder / "effects.h5", out=tmp_path / f"{scaling}.tsv", calibration=[tmp_path / "calibration.json"],
             scaling=scaling, **common,
         )  # fmt: skip
         scaled = read_estimates(tmp_path / f"{scaling}.tsv").table
@@ -169,9 +169,9 @@ def test_calibration_of_the_loci_analysed_is_refused(folder, tmp_path):
     path = tmp_path / "calibration.json"
     write_calibration(calibration, path)
     with pytest.raises(InputError, match="3 of 20 loci were used for the calibration, first s0_0"):
-        run(folder, tmp_path, calibration=path)
+        run(folder, tmp_path, calibration=[path])
     assert not (tmp_path / "mr.tsv").exists()
-    assert run(folder, tmp_path, calibration=path, allow_overlap=True)["pairs"]
+    assert run(folder, tmp_path, calibration=[path], allow_overlap=True)["pairs"]
 
 
 def test_same_names_of_other_sequences_are_no_overlap(folder, tmp_path, caplog):
@@ -179,21 +179,21 @@ def test_same_names_of_other_sequences_are_no_overlap(folder, tmp_path, caplog):
     calibration = Calibration(tasks=(), n_members=5, skipped={"X": "nothing known"}, loci=names, digests=("0",) * N)
     write_calibration(calibration, tmp_path / "calibration.json")
     with caplog.at_level(logging.WARNING):
-        run(folder, tmp_path, calibration=tmp_path / "calibration.json")
+        run(folder, tmp_path, calibration=[tmp_path / "calibration.json"])
     assert "task X are the ensemble's own: nothing known" in caplog.text
     assert "task Y are the ensemble's own: it is not in the calibration" in caplog.text
     table_of_members(folder, tmp_path / "effects.tsv")
     known = Calibration(tasks=(), n_members=5, loci=("b",), digests=("0",))
     write_calibration(known, tmp_path / "known.json")
     with pytest.raises(InputError, match="1 of 2 loci were used for the calibration, first b"):
-        mr(tmp_path / "effects.tsv", out=tmp_path / "t.tsv", calibration=tmp_path / "known.json")
+        mr(tmp_path / "effects.tsv", out=tmp_path / "t.tsv", calibration=[tmp_path / "known.json"])
 
 
 def test_calibration_of_another_ensemble_is_refused(folder, tmp_path):
     write_calibration(Calibration(tasks=(), n_members=5, members=("0" * 64,)), tmp_path / "calibration.json")
     assert read_calibration(tmp_path / "calibration.json").members
     with pytest.raises(InputError, match="another ensemble"):
-        run(folder, tmp_path, calibration=tmp_path / "calibration.json")
+        run(folder, tmp_path, calibration=[tmp_path / "calibration.json"])
 
 
 def test_table_of_members(folder, tmp_path):
@@ -217,7 +217,7 @@ def test_table_of_means(folder, tmp_path):
     assert read_estimates(tmp_path / "mr.tsv").error_factors is None
     write_calibration(Calibration(tasks=(), n_members=5), tmp_path / "calibration.json")
     with pytest.raises(InputError, match="has no members"):
-        mr(tmp_path / "effects.tsv", out=tmp_path / "x.tsv", calibration=tmp_path / "calibration.json")
+        mr(tmp_path / "effects.tsv", out=tmp_path / "x.tsv", calibration=[tmp_path / "calibration.json"])
 
 
 def test_a_reason_that_holds_for_several_methods_is_told_once(tmp_path):

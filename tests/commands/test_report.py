@@ -52,7 +52,7 @@ def make(folder, out, *, effects="effects.h5", estimates="mr.tsv", pooled="meta.
 def test_a_page_with_everything(folder, tmp_path):
     truth = tmp_path / "truth.tsv"
     truth.write_text("exposure\toutcome\tbeta\n" + f"X\tY\t{SLOPE}\n")
-    mr(folder / "effects.h5", out=tmp_path / "mr.tsv", calibration=folder / "calibration.json")
+    mr(folder / "effects.h5", out=tmp_path / "mr.tsv", calibration=[folder / "calibration.json"])
     meta(tmp_path / "mr.tsv", out=tmp_path / "meta.tsv")
     summary = report(
         folder / "effects.h5", estimates=tmp_path / "mr.tsv", meta=tmp_path / "meta.tsv", out=tmp_path / "report.html",

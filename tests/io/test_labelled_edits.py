@@ -29,8 +29,8 @@ def test_differences(tmp_path):
     found = read_labelled_edits(write(tmp_path, DIFFERENCES), tasks=TASKS)
     assert found.tasks == TASKS
     assert found.variants.to_dict("records") == [
-        {"locus": "a", "pos": 3, "other_allele": "A", "effect_allele": "G"},
-        {"locus": "b", "pos": 5, "other_allele": "C", "effect_allele": "T"},
+        {"locus": "a", "pos": 3, "other_allele": "A", "effect_allele": "G", "line": 2},
+        {"locus": "b", "pos": 5, "other_allele": "C", "effect_allele": "T", "line": 4},
     ]
     assert found.difference[0].tolist() == [-1.5, -3.0]
     assert np.isnan(found.difference[1, 1])
@@ -119,6 +119,8 @@ HEAD = "locus|pos|effect_allele|task|"
         (HEAD + "count|reference_count\na|3|G|X|-1|2", "line 2, column 'count': a count must not be negative"),
         (HEAD + "difference|se|se_reference\na|3|G|X|1|1|1", "se_reference must be below se"),
         (HEAD + "value|se|reference_value\na|3|G|X|1|1|2\na|4|G|X|1|1|3", "edits of a locus have one reference"),
+        (HEAD + "difference|se\na|3|G|X|1|1\na|4|G|X|1|NA", r"edits.tsv: line 3: se is empty \(1 of 2 rows\)"),
+        (HEAD + "difference|se\na|3|G|X|1|NA", "needed se, the standard error of difference, or a column replicate"),
         (HEAD + "difference|replicate\na|3|G|X|1|1", "the replicates are no more than one a cell"),
         ("locus|effect_allele|task|difference|se\na|G|X|1|1", r"the column\(s\) pos are missing"),
         ("locus|pos|effect_allele|GATA\na|3|G|1", "needed a column 'task', or columns of counts named X, Y"),
@@ -135,7 +137,9 @@ def test_bad_tables(tmp_path, text, message):
 def test_a_locus_without_reference_counts(tmp_path):
     (tmp_path / "references.tsv").write_text("locus\tX\tY\nb\t7\t8\n")
     path = write(tmp_path, "locus|pos|effect_allele|X|Y\na|3|G|1|1")
-    with pytest.raises(InputError, match="has no locus 'a', which has edits"):
+    with pytest.raises(
+        InputError, match=r"edits.tsv: line 2: the locus 'a' is not in \S*references.tsv \(1 of 1 rows\)"
+    ):
         read_labelled_edits(path, tasks=TASKS, references=tmp_path / "references.tsv")
 
 

@@ -104,7 +104,7 @@ def test_bootstrap_members_set_the_prior():
 
 def test_instruments_alone_count():
     planted, _ = study(n_lab=10)
-    none = np.zeros(planted.predicted.shape, dtype=bool)
+    none = {("X", "Y"): np.zeros(len(planted.predicted), dtype=bool)}
     with pytest.raises(InputError, match="edits measured for both tasks that are instruments for X; at least 5"):
         fit_labelled(planted.labels, planted.predicted, planted.labelled, instrument=none)
 
