@@ -183,11 +183,5 @@ _BUILDERS: dict[str, Builder] = {
     "spacing": _spacing,
     "thresholds": _thresholds,
 }
-ORDER = (
-    "labelled",
-    "diagnostics",
-    "network",
-    "seqlets",
-    "spacing",
-    "thresholds",
-)  # what says how sure the answer is comes first
+# What says how sure the answer is comes first.
+ORDER = ("labelled", "diagnostics", "network", "seqlets", "spacing", "thresholds")

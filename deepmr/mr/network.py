@@ -258,7 +258,7 @@ def _table(
     for name, values in columns.items():
         found[name] = values[tuple(at.T)] + 0.0  # no minus before 0
     floor = NOISE * np.fmax(np.abs(beta), se)
-    for name in (name for name in found if name.startswith("mediated")):
+    for name in [name for name in schema.NETWORK if name.startswith("mediated")]:
         values = found[name].to_numpy(float)
         found[name] = np.where(np.abs(values) <= floor, 0.0, values)
     for name in ("total", "direct"):

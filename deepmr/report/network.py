@@ -20,10 +20,19 @@ RADIUS = 0.16  # of a node, in units of the circle of nodes
 WIDEST, THINNEST = 5.0, 1.0  # arrows, in points
 BEND = 0.24  # of an arrow, so that both directions of a pair stay apart
 PAD = 2.5  # points around the text of a label
+FEW_LABELS = 8  # that a narrow graph holds
 MOST_LABELS = 12  # arrows; past that, labels would hide the graph
 MOST_TASKS = 24
 SPOTS = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72)  # of a label along its arrow, the first that is free
-SPOTS_BOTH = (0.36, 0.3, 0.42, 0.24, 0.48)  # the same where the other direction has a label too: nearer to its cause
+SPOTS_BOTH = (
+    0.36,
+    0.3,
+    0.42,
+    0.24,
+    0.48,
+    0.54,
+    0.6,
+)  # the same where the other direction has one too: nearer to its cause
 JUDGED = {
     "not supported": "the diagnostics on this page do not support it",
     "undecided": "the diagnostics on this page leave it undecided",
@@ -57,7 +66,8 @@ def network_figure(table: pd.DataFrame, *, tasks: Sequence[str] | None = None) -
     tasks = tasks_of(table) if tasks is None else tuple(tasks)
     if len(tasks) > MOST_TASKS:
         raise InputError(f"a graph of at most {MOST_TASKS} tasks can be read; there are {len(tasks)}")
-    side = NARROW if len(tasks) <= 4 else 5.2 if len(tasks) <= 6 else 7.2
+    crowded = len(tasks) > 4 or FEW_LABELS < (table["edge"] != "none").sum() <= MOST_LABELS
+    side = NARROW if not crowded else 5.2 if len(tasks) <= 6 else 7.2
     places = _circle(len(tasks))
     low, high = places[:, 1].min() - 0.45, places[:, 1].max() + 0.3
     figure = new_figure(side, side * (high - low) / 2.9 + 0.6)
@@ -107,10 +117,10 @@ def say_edges(table: pd.DataFrame, *, judgements: Judgements | None = None) -> l
     judged = judgements or {}
     two = len(tasks_of(table)) == 2
     direct, total = ([row for row in table.to_dict(orient="records") if row["edge"] == kind] for kind in _EDGES)
-    said = [
-        f"{_pair(row)}: direct effect {words.WHERE[row['estimand']]} {_direct(row)}{_doubt(row, judged)}."
-        for row in direct
-    ]
+    said = []
+    for row in direct:
+        effect = f"direct effect {words.WHERE[row['estimand']]} {_direct(row)}"
+        said.append(f"{_pair(row)}: {effect}{_doubt(row, judged)}.")
     for row in total:
         through = "" if two else f", of which {words.number(row['mediated'])} passes through other tasks"
         said.append(
@@ -229,7 +239,7 @@ def _place(axes: Axes, labels: Sequence[tuple[Text, np.ndarray, Sequence[float]]
     """Put each label on its curve, at the first spot that hides no circle and no label, or that hides least."""
     taken = [patch.get_window_extent() for patch in axes.patches if patch.get_gid() == "task"]
     for text, (first, control, last), spots in labels:
-        tried = []
+        tried: list[tuple[float, int, np.ndarray, Bbox]] = []
         for t in spots:
             place = (1 - t) ** 2 * first + 2 * t * (1 - t) * control + t**2 * last
             text.set_position((float(place[0]), float(place[1])))

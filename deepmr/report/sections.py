@@ -30,7 +30,6 @@ SITE_COLUMNS = (
     "locus", "exposure", "outcome", "start", "end", "sequence", "family", "n", "share", "beta", "ci_low", "ci_high",
     "level", "verdict",
 )  # fmt: skip
-KEY = ("exposure", "outcome", "estimand")
 EDGES = {"direct": "direct", "total": "total only", "none": "none shown"}
 
 
@@ -209,15 +208,14 @@ def network_section(
         return table_section(
             frame, anchor="network", title=title, caption=caption, drawings=drawings, sentences=warnings
         )
-    said = say_edges(frame, judgements=judgements) or [
-        "No pair has an effect at the false-discovery rate of this network."
-    ]
+    nothing = ["No pair has an effect at the false-discovery rate of this network."]
+    said = say_edges(frame, judgements=judgements) or nothing
     rows = [
         [
             *(Cell(text=str(row[key])) for key in ("exposure", "outcome")),
             *(_of_kind(kind, row) for kind in ("direct", "total", "mediated")),
             number_cell(row["direct_fdr"], words.pvalue), Cell(text=EDGES[row["edge"]]), count_cell(int(row["n"])),
-            *([Cell(text=judgements.get(tuple(str(row[key]) for key in KEY), "–"))] if judgements else []),
+            *(_judged(row, judgements) if judgements else ()),
         ]
         for row in frame.head(MAX_ROWS).to_dict(orient="records")
     ]  # fmt: skip
@@ -229,6 +227,10 @@ def network_section(
     table = Grid(caption=caption, columns=columns, rows=rows)
     sentences = (*warnings, *said, *say_two(frame))
     return Section(anchor="network", title=title, sentences=sentences, drawings=drawings, tables=(table,))
+
+
+def _judged(row: Mapping[Any, Any], judgements: Judgements) -> tuple[Cell, ...]:
+    return (Cell(text=judgements.get((row["exposure"], row["outcome"], row["estimand"]), "–")),)
 
 
 def _of_kind(kind: str, row: Mapping[Any, Any]) -> Cell:
