@@ -246,7 +246,7 @@ def test_parts_of_other_estimates_or_effects_are_noticed(effects, loose, assigne
     elsewhere = {"estimates": {"sha256": "0"}, "effects": {"sha256": "0"}}
     content = {"verdicts": [], "said": [], "provenance": {"inputs": elsewhere}}
     (tmp_path / "diagnostics" / "verdict.json").write_text(json.dumps(content))
-    thresholds(effects, out=tmp_path / "thresholds.tsv", exposure=["A"], outcome=["B"])
+    thresholds(effects, out=tmp_path / "thresholds.tsv", exposure=["A"], outcome=["B"], grid=["relative=0.05,0.5"])
     options = {"estimates": assigned[1], "meta": tmp_path / "meta.tsv", "network": loose[2], "n_loci": 0}
     options |= {"diagnostics": tmp_path / "diagnostics", "thresholds": tmp_path / "thresholds.tsv"}
     notes = "\n".join(report(effects, out=tmp_path / "report.html", **options)["notes"])
