@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from deepmr import checks
 from deepmr.commands import meta_parts
-from deepmr.commands.record import recorded_warnings, warnings_beside
+from deepmr.commands.record import record_beside, recorded_assignment, recorded_warnings, warnings_beside
 from deepmr.errors import InputError
 from deepmr.io.files import check_writable
 from deepmr.io.provenance import provenance
@@ -133,6 +133,7 @@ def meta(
     inputs = {"estimates": estimates} | ({} if loci_table is None else {"loci_table": loci_table})
     warnings = warnings_beside(estimates)
     record = provenance("meta", options=options, inputs=inputs) | recorded_warnings(warnings)
+    record |= recorded_assignment(record_beside(estimates))
     chosen: dict[str, Any] = {"tau2": tau2, "ci": ci, "weights": weights, "prediction": prediction, "level": level}
     parts = []
     if loci_table is not None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from deepmr import checks
 from deepmr.commands.meta_parts import check_figure
+from deepmr.commands.record import record_beside, recorded_assignment, recorded_warnings, unassigned
 from deepmr.errors import InputError
 from deepmr.io.files import atomic_path, check_writable
 from deepmr.io.provenance import provenance
@@ -16,7 +17,7 @@ from deepmr.meta import pool_estimates
 from deepmr.mr.network import Adjustment, Estimator, Network, Uncertainty, find_direct_effects
 from deepmr.mr.network_totals import common_loci, locus_correlation
 from deepmr.report import words
-from deepmr.report.network import network_figure, say_edges
+from deepmr.report.network import network_figure, say_edges, say_two
 from deepmr.report.style import DPI
 from deepmr.types import Estimand, Estimates
 
@@ -87,7 +88,8 @@ def network(
     Returns
     -------
     dict
-        Every pair with its effects; what the network says, in words; files.
+        A warning where edits were not assigned to tasks; every pair with its effects; what the network says, in words;
+        files.
 
     Raises
     ------
@@ -117,7 +119,10 @@ def network(
         seed=seed,
     )
     figure = None if save_figure is None else network_figure(found.table, tasks=found.tasks)
-    record = provenance("network", options=options, inputs={"estimates": estimates})
+    made = record_beside(estimates)
+    warnings = unassigned(made)
+    record = recorded_warnings(warnings) | provenance("network", options=options, inputs={"estimates": estimates})
+    record |= recorded_assignment(made)
     with atomic_path(out.with_name(out.name + ".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
         write_table(found.skipped, skipped_path(out))
@@ -126,10 +131,12 @@ def network(
         with atomic_path(save_figure) as temporary:
             figure.savefig(temporary, format=save_figure.suffix[1:].lower(), dpi=DPI)
     written = {} if save_figure is None else {"figure": str(save_figure)}
+    first = {"warnings": list(warnings.values())} if warnings else {}
     return {
+        **first,
         "effects": found.table[list(SHOWN)].to_dict(orient="records"),
         "skipped": found.skipped.to_dict(orient="records"),
-        "findings": [*said, *say_network(found, fdr=fdr)],
+        "findings": [*said, *say_network(found, fdr=fdr, assigned=not warnings)],
         "estimand": str(found.table["estimand"].iloc[0]),
         "method": str(found.table["method"].iloc[0]),
         "network": str(out),
@@ -137,7 +144,7 @@ def network(
     }
 
 
-def say_network(found: Network, *, fdr: float) -> list[str]:
+def say_network(found: Network, *, fdr: float, assigned: bool = True) -> list[str]:
     """Say what a network shows, in sentences.
 
     Parameters
@@ -146,12 +153,22 @@ def say_network(found: Network, *, fdr: float) -> list[str]:
         The network.
     fdr
         False discovery rate of its edges.
+    assigned
+        Whether each edit served one task only, as far as is known: without this, effects in both directions are no
+        sign of feedback.
     """
     said = say_edges(found.table)
     if not said:
         said.append(f"No pair has an effect at a false discovery rate of {words.percent(fdr)}.")
+    said.extend(say_two(found.table))
     for loop in found.loops:
-        said.append(f"Feedback: {', '.join(loop)} act on each other.")
+        if assigned:
+            said.append(f"Feedback: {', '.join(loop)} act on each other.")
+        else:
+            said.append(
+                f"Between {', '.join(loop[:-1])} and {loop[-1]} both directions come out, as they do wherever sites of "
+                "one mark move the other too; this is no sign of feedback: run deepmr mr --assign most."
+            )
     if not found.settles:
         said.append(
             f"The direct effects do not settle: their spectral radius is {words.number(found.spectral_radius)}, and "

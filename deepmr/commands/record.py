@@ -5,6 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+EVERY = ("*", "*")  # in place of a pair: what is warned of holds for the whole table
+UNASSIGNED = (
+    "The estimates were made with --assign none: wherever sites of one mark move another mark too, effects come out in "
+    "both directions, with small P values, also where there is none; run deepmr mr --assign most before you believe a "
+    "direction."
+)
+
 
 def record_beside(path: Path) -> dict[str, Any]:
     """Return what is recorded beside a table; nothing where there is no such file.
@@ -48,3 +55,27 @@ def warnings_beside(path: Path) -> dict[tuple[str, str], str]:
     """
     found = record_beside(path).get("warnings", [])
     return {(str(one["exposure"]), str(one["outcome"])): str(one["sentence"]) for one in found}
+
+
+def recorded_assignment(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return how edits were assigned to tasks, ready for the record of what is made from a table; nothing if unknown.
+
+    Parameters
+    ----------
+    record : beside the table of deepmr mr, or of what was made from it. GWAS results have no such choice.
+    """
+    if "assign" in record:
+        return {"assign": str(record["assign"])}
+    if "effects" not in record.get("inputs", {}):
+        return {}
+    return {"assign": str(record.get("options", {}).get("assign", "none"))}
+
+
+def unassigned(record: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the warning that effects in both directions need, where edits were not assigned to tasks.
+
+    Parameters
+    ----------
+    record : as for `recorded_assignment`.
+    """
+    return {EVERY: UNASSIGNED} if recorded_assignment(record).get("assign") == "none" else {}

@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.record import record_beside, warnings_beside
+from deepmr.commands.record import record_beside, unassigned, warnings_beside
 from deepmr.commands.report_gwas import report_gwas
+from deepmr.commands.report_origins import made_of_page, other_origins
 from deepmr.commands.report_parts import differing, locus_effects, select, strongest
-from deepmr.commands.report_sections import extra_sections, judgements
+from deepmr.commands.report_sections import extra_sections, judgements, part_records
 from deepmr.commands.source import Source, open_source
 from deepmr.errors import InputError
 from deepmr.io.calibration import read_calibration
 from deepmr.io.files import atomic_path, check_writable
-from deepmr.io.provenance import file_sha256, provenance
+from deepmr.io.provenance import provenance
 from deepmr.io.tables import numbers, read_estimates, read_table
 from deepmr.report.content import Run, leading_method
 from deepmr.report.diagnosed import judged_pairs
@@ -120,7 +121,13 @@ def report(
     calibrated = None if calibration is None else read_calibration(calibration)
     true, on_truth = (None, ()) if truth is None else _true_effects(truth, local, pooled)
     mr_record, unlike = record_beside(estimates), warnings_beside(estimates)
+    parts = part_records({**files, "meta": meta})
     with open_source(effects) as source:
+        records = _provenance(options, source, {"mr": estimates, "meta": meta})
+        page_inputs = records["this page"]["inputs"]
+        warned = {} if network is None else warnings_beside(network)
+        if made_of_page(parts.get("network", {}), page=page_inputs):
+            warned = unassigned(mr_record) | warned
         pairs = _pairs(local, pooled, source)
         chosen = _chosen(locus, source)
         names = [
@@ -142,17 +149,17 @@ def report(
             sample=selected.sample,
             predictions=_predictions(source, names),
             counts=_counts(source, local),
-            sections=extra_sections(files, local=local, pooled=pooled, truth=true),
+            sections=extra_sections(files, local=local, pooled=pooled, truth=true, warnings=tuple(warned.values())),
             judgements=judgements(diagnostics),
             unlike=unlike,
-            provenance=_provenance(options, source, {"mr": estimates, "meta": meta}),
+            provenance=records,
             local_name=estimates.name,
             pooled_name=meta.name,
             notes=(
                 *unlike.values(),
                 *_notes(source, true, mr_record, (calibration, labelled), other),
                 *on_truth,
-                *_stale(record_beside(meta), estimates),
+                *other_origins(parts, files={**files, "meta": meta}, page=page_inputs),
             ),
         )
     page = render_page(run)
@@ -284,13 +291,6 @@ def _decoded(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def _stale(meta_record: Mapping[str, Any], estimates: Path) -> Iterator[str]:
-    """Yield a sentence when the pooled effects are recorded to come from another table than the page's estimates."""
-    used = meta_record.get("inputs", {}).get("estimates", {}).get("sha256")
-    if used and used != file_sha256(estimates):
-        yield "The global effects were pooled from another table than those at single loci: run deepmr meta again."
 
 
 def _notes(

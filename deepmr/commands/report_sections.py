@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from deepmr import checks, schema
+from deepmr.commands.record import record_beside
 from deepmr.commands.seqlets import families_path
 from deepmr.errors import InputError
 from deepmr.io.files import read_bytes
@@ -37,7 +38,12 @@ VERDICT = "verdict.json"  # in the folder of deepmr diagnose
 
 
 def extra_sections(
-    files: Mapping[str, Path | None], *, local: Estimates, pooled: Estimates, truth: pd.DataFrame | None = None
+    files: Mapping[str, Path | None],
+    *,
+    local: Estimates,
+    pooled: Estimates,
+    truth: pd.DataFrame | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> tuple[Section, ...]:
     """Read the files that were given and return their parts of the page, in the order in which a reader asks.
 
@@ -47,12 +53,33 @@ def extra_sections(
     local : effects at single loci.
     pooled : global effects.
     truth : true effects of a simulation, columns exposure, outcome, beta.
+    warnings : what the network begins with.
     """
     given = {name: path for name in ORDER if (path := files.get(name)) is not None}
-    return tuple(
-        _labelled(path, pooled, truth) if name == "labelled" else _BUILDERS[name](path, local, pooled)
-        for name, path in given.items()
-    )
+    judged = judgements(files.get("diagnostics"))
+    builders: dict[str, Builder] = {
+        **_BUILDERS,
+        "labelled": lambda path, _, pooled: _labelled(path, pooled, truth),
+        "network": lambda path, *_: _network(path, warnings, judged),
+    }
+    return tuple(builders[name](path, local, pooled) for name, path in given.items())
+
+
+def part_records(files: Mapping[str, Path | None]) -> dict[str, Mapping[str, Any]]:
+    """Return how the parts of a page were made, by option; of diagnostics, from their verdicts.
+
+    Parameters
+    ----------
+    files : by option; None for one that was not given.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, path in files.items():
+        if path is not None and name != "diagnostics":
+            found[name] = record_beside(path)
+        elif path is not None and (path / VERDICT).is_file():
+            made = _json(path / VERDICT).get("provenance")
+            found[name] = made if isinstance(made, Mapping) else {}
+    return found
 
 
 def judgements(folder: Path | None) -> dict[tuple[str, str, str], str]:
@@ -118,9 +145,10 @@ def _seqlets(path: Path, local: Estimates, pooled: Estimates) -> Section:
     return seqlet_section(frame, name=path.name, drawings=drawings)
 
 
-def _network(path: Path, local: Estimates, pooled: Estimates) -> Section:
+def _network(path: Path, warnings: tuple[str, ...], judged: Mapping[tuple[str, str, str], str]) -> Section:
     frame = _numeric(path, _columns(path, "network", ("exposure", "outcome", "estimand")))
-    return network_section(frame, name=path.name, drawings=network_drawings(frame))
+    drawings = network_drawings(frame, judgements=judged)
+    return network_section(frame, name=path.name, drawings=drawings, warnings=warnings, judgements=judged)
 
 
 def _columns(path: Path, what: str, needed: tuple[str, ...]) -> pd.DataFrame:
@@ -151,9 +179,9 @@ def _json(path: Path) -> dict[str, Any]:
 Builder = Callable[[Path, Estimates, Estimates], Section]
 _BUILDERS: dict[str, Builder] = {
     "diagnostics": _diagnostics,
-    "network": _network,
     "seqlets": _seqlets,
     "spacing": _spacing,
     "thresholds": _thresholds,
 }
-ORDER = ("labelled", *_BUILDERS)  # what says how sure the answer is comes first
+# What says how sure the answer is comes first.
+ORDER = ("labelled", "diagnostics", "network", "seqlets", "spacing", "thresholds")

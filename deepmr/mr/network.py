@@ -18,6 +18,7 @@ from deepmr.types import Estimates
 Estimator = Literal["exact", "sparse"]
 Uncertainty = Literal["delta", "draws"]
 Adjustment = Literal["bh", "by"]
+NOISE = 1e-10  # of a total effect, what rounding leaves of a mediated one that is 0
 SINGULAR = 1e8  # condition number of the total effects from which on they cannot be told apart
 
 
@@ -256,6 +257,10 @@ def _table(
     found["mediated"] = beta - found["direct"].to_numpy()
     for name, values in columns.items():
         found[name] = values[tuple(at.T)] + 0.0  # no minus before 0
+    floor = NOISE * np.fmax(np.abs(beta), se)
+    for name in [name for name in schema.NETWORK if name.startswith("mediated")]:
+        values = found[name].to_numpy(float)
+        found[name] = np.where(np.abs(values) <= floor, 0.0, values)
     for name in ("total", "direct"):
         found[f"{name}_fdr"] = false_discovery(found[f"{name}_pvalue"].to_numpy(float), method=adjust)
     kinds = [(found["direct_fdr"] <= fdr).to_numpy(), (found["total_fdr"] <= fdr).to_numpy()]

@@ -11,7 +11,7 @@ from deepmr.report.content import Drawing, leading_method
 from deepmr.report.diagnostics import null_distribution
 from deepmr.report.labelled import READING as LABELLED
 from deepmr.report.labelled import before_after_figure, misses_figure, shown_pairs, worth_figure
-from deepmr.report.network import MOST_TASKS, network_figure, tasks_of
+from deepmr.report.network import MOST_TASKS, Judgements, network_figure, say_unsupported, tasks_of
 from deepmr.report.seqlets import MAX_FAMILIES, family_view
 from deepmr.report.tables import where_of
 from deepmr.report.thresholds import threshold_figure
@@ -127,12 +127,13 @@ def seqlet_drawings(frame: pd.DataFrame, families: pd.DataFrame) -> tuple[Drawin
     return tuple(found)
 
 
-def network_drawings(frame: pd.DataFrame) -> tuple[Drawing, ...]:
+def network_drawings(frame: pd.DataFrame, *, judgements: Judgements | None = None) -> tuple[Drawing, ...]:
     """Return the graph of a network; none where it is no table of `deepmr network` or has too many marks to draw.
 
     Parameters
     ----------
     frame : a row a pair.
+    judgements : what diagnostics on the same page say of a pair; the caption names arrows that they do not support.
     """
     if not set(schema.NETWORK) <= set(frame.columns) or len(tasks_of(frame)) > MOST_TASKS:
         return ()
@@ -140,7 +141,12 @@ def network_drawings(frame: pd.DataFrame) -> tuple[Drawing, ...]:
         Drawing(
             figure=network_figure(frame),
             alt=f"Graph of the effects between {', '.join(tasks_of(frame))}.",
-            caption=f"Direct and total effects between all marks, {where_of(frame)}.",
+            caption=" ".join(
+                [
+                    f"Direct and total effects between all marks, {where_of(frame)}.",
+                    *say_unsupported(frame, judgements or {}),
+                ]
+            ),
             reading=NETWORK,
         ),
     )

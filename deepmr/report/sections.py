@@ -9,7 +9,7 @@ import pandas as pd
 from deepmr import schema
 from deepmr.report import words
 from deepmr.report.content import Cell, Drawing, Grid, Section, count_cell, number_cell
-from deepmr.report.network import say_edges
+from deepmr.report.network import Judgements, say_edges, say_two
 from deepmr.report.tables import MAX_ROWS, level_of, where_of
 
 RULES = {
@@ -186,7 +186,14 @@ def seqlet_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, .
     )
 
 
-def network_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, ...] = ()) -> Section:
+def network_section(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    drawings: tuple[Drawing, ...] = (),
+    warnings: tuple[str, ...] = (),
+    judgements: Judgements | None = None,
+) -> Section:
     """Return direct and total effects between all marks as a part of the page.
 
     Parameters
@@ -195,17 +202,23 @@ def network_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, 
         which is shown as it is.
     name : of the file.
     drawings : figures that go with it.
+    warnings : what a reader has to know before the effects.
+    judgements : what diagnostics on the same page say of a pair, by exposure, outcome and estimand.
     """
     title = "Direct and total effects"
     caption = f"Effects of each mark on each other, by themselves and by way of others ({name})."
     if not set(schema.NETWORK) <= set(frame.columns):
-        return table_section(frame, anchor="network", title=title, caption=caption, drawings=drawings)
-    said = say_edges(frame) or ["No pair has an effect at the false-discovery rate of this network."]
+        return table_section(
+            frame, anchor="network", title=title, caption=caption, drawings=drawings, sentences=warnings
+        )
+    nothing = ["No pair has an effect at the false-discovery rate of this network."]
+    said = say_edges(frame, judgements=judgements) or nothing
     rows = [
         [
             *(Cell(text=str(row[key])) for key in ("exposure", "outcome")),
             *(_of_kind(kind, row) for kind in ("direct", "total", "mediated")),
             number_cell(row["direct_fdr"], words.pvalue), Cell(text=EDGES[row["edge"]]), count_cell(int(row["n"])),
+            *(_judged(row, judgements) if judgements else ()),
         ]
         for row in frame.head(MAX_ROWS).to_dict(orient="records")
     ]  # fmt: skip
@@ -213,8 +226,14 @@ def network_section(frame: pd.DataFrame, *, name: str, drawings: tuple[Drawing, 
     columns = ["exposure", "outcome", *(f"{k} ({level} CI)" for k in ("direct", "total", "through others"))]
     caption = f"Effects of each mark on each other {where_of(frame)}, by themselves and by way of others ({name})."
     caption += " FDR: false-discovery rate at which the direct effect counts as found."
-    table = Grid(caption=caption, columns=[*columns, "FDR", "effect", "loci"], rows=rows)
-    return Section(anchor="network", title=title, sentences=tuple(said), drawings=drawings, tables=(table,))
+    columns += ["FDR", "effect", "loci", *(["diagnostics"] if judgements else [])]
+    table = Grid(caption=caption, columns=columns, rows=rows)
+    sentences = (*warnings, *said, *say_two(frame))
+    return Section(anchor="network", title=title, sentences=sentences, drawings=drawings, tables=(table,))
+
+
+def _judged(row: Mapping[Any, Any], judgements: Judgements) -> tuple[Cell, ...]:
+    return (Cell(text=judgements.get((row["exposure"], row["outcome"], row["estimand"]), "–")),)
 
 
 def _of_kind(kind: str, row: Mapping[Any, Any]) -> Cell:

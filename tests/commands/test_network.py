@@ -10,9 +10,12 @@ from deepmr.cli import execute
 from deepmr.commands.meta import meta
 from deepmr.commands.mr import mr
 from deepmr.commands.network import network
+from deepmr.commands.record import UNASSIGNED, recorded_assignment, unassigned, warnings_beside
 from deepmr.commands.report import report
+from deepmr.commands.thresholds import thresholds
 from deepmr.errors import InputError
 from deepmr.inference import false_discovery
+from deepmr.io.provenance import file_sha256
 from deepmr.io.tables import read_estimates, read_table
 
 TASKS = ("A", "B", "C")
@@ -151,3 +154,108 @@ def test_the_page_draws_the_network_and_says_what_is_direct(effects, assigned, t
     assert part.count("<svg") == 1
     assert part.count("<tr>") == 7
     assert "total only" in part
+
+
+@pytest.fixture(scope="module")
+def loose(effects):
+    """Estimates, pooled effects and a network of A and B where every strong edit serves both."""
+    paths = [effects.with_name(f"loose_{name}.tsv") for name in ("mr", "meta", "network")]
+    mr(effects, out=paths[0], exposure=["A", "B"], outcome=["A", "B"], method=["ivw"])
+    meta(paths[0], out=paths[1])
+    return (*paths, network(paths[0], out=paths[2]))
+
+
+def test_estimates_without_assignment_are_warned_of_first(loose, assigned, tmp_path):
+    estimates, pooled, made, summary = loose
+    assert next(iter(summary)) == "warnings"
+    assert summary["warnings"] == [UNASSIGNED]
+    assert "--assign most" in UNASSIGNED
+    assert next(iter(json.loads(made.with_name(made.name + ".json").read_text()))) == "warnings"
+    assert list(warnings_beside(made).values()) == [UNASSIGNED]
+    assert network(pooled, out=tmp_path / "pooled.tsv")["warnings"] == [UNASSIGNED]
+    assert "warnings" not in network(assigned[1], out=tmp_path / "assigned.tsv")
+    meta(assigned[1], out=tmp_path / "meta.tsv")
+    assert "warnings" not in network(tmp_path / "meta.tsv", out=tmp_path / "other.tsv")
+    bare = tmp_path / "bare.tsv"
+    bare.write_bytes(estimates.read_bytes())
+    assert "warnings" not in network(bare, out=tmp_path / "unknown.tsv")
+
+
+def test_feedback_is_not_said_of_edits_that_serve_both(loose, tmp_path):
+    estimates, _, _, summary = loose
+    assert sum(row["edge"] == "direct" for row in summary["effects"]) == 2
+    assert not any("Feedback" in said for said in summary["findings"])
+    (said,) = [said for said in summary["findings"] if "both directions come out" in said]
+    assert said.startswith("Between A and B ")
+    assert any(said.startswith("With two marks nothing can be mediated") for said in summary["findings"])
+    bare = tmp_path / "bare.tsv"
+    bare.write_bytes(estimates.read_bytes())
+    assert "Feedback: A, B act on each other." in network(bare, out=tmp_path / "n.tsv")["findings"]
+
+
+def test_gwas_results_have_no_assignment():
+    assert recorded_assignment({}) == {}
+    assert unassigned({"options": {"assign": "none"}, "inputs": {"exposure_1": {}, "outcome_1": {}}}) == {}
+    assert recorded_assignment({"options": {"assign": "most"}, "inputs": {"effects": {}}}) == {"assign": "most"}
+    assert recorded_assignment({"inputs": {"estimates": {}}, "assign": "steiger"}) == {"assign": "steiger"}
+
+
+def section_of(path):
+    page = path.read_text(encoding="utf-8")
+    return page[page.index('<section id="network"') :].partition("</section>")[0]
+
+
+def test_the_page_warns_first_and_sets_diagnostics_beside_the_network(effects, loose, tmp_path):
+    estimates, pooled, made, _ = loose
+    (tmp_path / "diagnostics").mkdir()
+    verdicts = [
+        {"exposure": cause, "outcome": consequence, "estimand": "model", "judgement": judgement, "findings": []}
+        for cause, consequence, judgement in (("A", "B", "supported"), ("B", "A", "not supported"))
+    ]
+    inputs = {"estimates": {"path": "mr.tsv", "sha256": file_sha256(estimates)}}
+    verdict = {"verdicts": verdicts, "said": ["A and B: one direction only."], "provenance": {"inputs": inputs}}
+    (tmp_path / "diagnostics" / "verdict.json").write_text(json.dumps(verdict))
+    summary = report(
+        effects, estimates=estimates, meta=pooled, network=made, diagnostics=tmp_path / "diagnostics",
+        out=tmp_path / "report.html", n_loci=0,
+    )  # fmt: skip
+    part = section_of(tmp_path / "report.html")
+    assert part.index("--assign none") < part.index("A → B: direct effect")
+    assert part.count("--assign none") == 1
+    (edge,) = [said for said in part.split("<p>") if said.startswith("B → A: direct effect")]
+    assert "the diagnostics on this page do not support it." in edge
+    assert "B → A: the diagnostics on this page do not support it." in part.partition("<figcaption>")[2]
+    assert "<td>not supported</td>" in part
+    assert "With two marks nothing can be mediated" in part
+    assert not any("run deepmr" in note for note in summary["notes"])
+
+
+def test_a_network_made_before_such_warnings_gets_one(effects, loose, tmp_path):
+    estimates, pooled, made, _ = loose
+    old = tmp_path / "network.tsv"
+    old.write_bytes(made.read_bytes())
+    record = json.loads(made.with_name(made.name + ".json").read_text())
+    old.with_name("network.tsv.json").write_text(json.dumps({"inputs": record["inputs"]}))
+    report(effects, estimates=estimates, meta=pooled, network=old, out=tmp_path / "report.html", n_loci=0)
+    assert "--assign none" in section_of(tmp_path / "report.html")
+
+
+def test_parts_of_other_estimates_or_effects_are_noticed(effects, loose, assigned, tmp_path):
+    meta(assigned[1], out=tmp_path / "meta.tsv")
+    (tmp_path / "diagnostics").mkdir()
+    elsewhere = {"estimates": {"sha256": "0"}, "effects": {"sha256": "0"}}
+    content = {"verdicts": [], "said": [], "provenance": {"inputs": elsewhere}}
+    (tmp_path / "diagnostics" / "verdict.json").write_text(json.dumps(content))
+    thresholds(effects, out=tmp_path / "thresholds.tsv", exposure=["A"], outcome=["B"], grid=["relative=0.05,0.5"])
+    options = {"estimates": assigned[1], "meta": tmp_path / "meta.tsv", "network": loose[2], "n_loci": 0}
+    options |= {"diagnostics": tmp_path / "diagnostics", "thresholds": tmp_path / "thresholds.tsv"}
+    notes = "\n".join(report(effects, out=tmp_path / "report.html", **options)["notes"])
+    assert "The network (loose_network.tsv) was made from another table of estimates" in notes
+    assert "The diagnostics (diagnostics) are of another table of estimates" in notes
+    assert "The thresholds" not in notes
+    (tmp_path / "thresholds.tsv.json").write_text(json.dumps({"inputs": elsewhere}))
+    network(tmp_path / "meta.tsv", out=tmp_path / "network.tsv")  # of the page's pooled effects: as good
+    options |= {"network": tmp_path / "network.tsv", "diagnostics": None}
+    notes = report(effects, out=tmp_path / "report.html", overwrite=True, **options)["notes"]
+    (said,) = [note for note in notes if "run deepmr" in note]
+    assert said.startswith("The thresholds (thresholds.tsv) were tried on other effects")

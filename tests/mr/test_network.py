@@ -98,6 +98,17 @@ def test_table_has_total_direct_and_mediated():
     assert found.loops == ()
 
 
+@pytest.mark.parametrize("uncertainty", ["delta", "draws"])
+def test_what_rounding_leaves_of_a_mediated_effect_is_nought(uncertainty):
+    total = np.array([[1.0, 3.315573857527246], [0.18512999866655327, 1.0]])  # rounding left 4e-16 of this one
+    table = find_direct_effects(table_of(total, flat(0.02, 2)), uncertainty=uncertainty).table
+    assert (table[["mediated", "mediated_se", "mediated_ci_low", "mediated_ci_high"]] == 0).all(axis=None)
+    np.testing.assert_allclose(table["direct"], table["total"], rtol=1e-12)
+    chain = total_of(CHAIN * 1e-4)  # a mediated effect of 5e-9 is small, and no rounding
+    rows = find_direct_effects(table_of(chain, flat(1e-9))).table.set_index(["exposure", "outcome"])
+    assert rows.loc[("A", "C"), "mediated"] == pytest.approx(1e-8, rel=1e-3)
+
+
 def test_draws_agree_with_the_delta_method():
     estimates = table_of(total_of(CHAIN), flat(0.01), n=10_000)
     delta = find_direct_effects(estimates).table
