@@ -91,7 +91,7 @@ def calibrate(
         labels,
         given.delta[at, edit],
         given.estimates,
-        instrument=np.repeat(strong[at, edit][:, None], 2, axis=1),
+        instrument={(EXPOSURE, OUTCOME): strong[at, edit]},
         levels=given.reference[at],
     )
     return fitted, len(frame) + len(np.unique(home))
@@ -153,7 +153,7 @@ def calibrate_on_training_set(
         labels,
         change[kept],
         estimate_effects(instruments, methods=methods),
-        instrument=np.repeat((np.abs(change[kept, :1]) >= floor), 2, axis=1),
+        instrument={(EXPOSURE, OUTCOME): np.abs(change[kept, 0]) >= floor},
         levels=plain[kept],
     )
     return fitted, 0
