@@ -1,5 +1,6 @@
 """Few direct effects that explain many total ones: a penalised fit, its penalty chosen by an information criterion."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,13 +139,25 @@ def _penalised(
     def objective(values: np.ndarray) -> float:
         return _loss(total, weights, values) + float(np.sum(costs * np.abs(values)))
 
-    value = objective(direct)
-    if not np.isfinite(value):
+    def propose(values: np.ndarray) -> np.ndarray:
+        slope, rest = _linear(total, weights, values, free)
+        return _lasso(slope, rest + slope @ values[free], cost, values[free])
+
+    if not np.isfinite(objective(direct)):
         direct = np.zeros_like(start)
-        value = objective(direct)
+    return _descend(direct, free, objective, propose)
+
+
+def _descend(
+    direct: Float[np.ndarray, "tasks tasks"],
+    free: Bool[np.ndarray, "tasks tasks"],
+    objective: Callable[[np.ndarray], float],
+    propose: Callable[[np.ndarray], np.ndarray],
+) -> Float[np.ndarray, "tasks tasks"]:
+    """Move the free direct effects to what is proposed, by steps shortened until they help, while it gains anything."""
+    value = objective(direct)
     for _ in range(STEPS):
-        slope, rest = _linear(total, weights, direct, free)
-        target = _lasso(slope, rest + slope @ direct[free], cost, direct[free])
+        target = propose(direct)
         step, size = target - direct[free], 1.0
         while size > 1e-4:
             tried = direct.copy()
@@ -190,20 +203,12 @@ def _refitted(
 ) -> Float[np.ndarray, "tasks tasks"]:
     """Fit the direct effects that are not 0 again, without penalty."""
     free = start != 0
-    direct = start.copy()
-    value = _loss(total, weights, direct)
-    for _ in range(STEPS if free.any() else 0):
-        slope, rest = _linear(total, weights, direct, free)
-        step, size = np.linalg.lstsq(slope, rest, rcond=DAMPING)[0], 1.0
-        while size > 1e-4:
-            tried = direct.copy()
-            tried[free] += size * step
-            if (new := _loss(total, weights, tried)) < value:
-                break
-            size /= 2
-        else:
-            break
-        gain, direct, value = value - new, tried, new
-        if gain <= TOLERANCE * max(value, 1e-12):
-            break
-    return direct
+    if not free.any():
+        return start.copy()
+
+    def propose(values: np.ndarray) -> np.ndarray:
+        slope, rest = _linear(total, weights, values, free)
+        moved: np.ndarray = values[free] + np.linalg.lstsq(slope, rest, rcond=DAMPING)[0]
+        return moved
+
+    return _descend(start, free, lambda values: _loss(total, weights, values), propose)
