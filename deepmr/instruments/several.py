@@ -10,7 +10,7 @@ from jaxtyping import Int
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.instruments.direction import Assignment, LocusSizes, is_own, precedence
-from deepmr.instruments.strength import DEFAULT, EffectScale, Selection, _concat, is_strong
+from deepmr.instruments.strength import DEFAULT, EffectScale, Selection, concat_stats, is_strong
 from deepmr.types import Instruments, SummaryStats
 
 Model = tuple[tuple[str, ...], str]  # exposures, and the outcome
@@ -79,7 +79,7 @@ def select_several(
         )
         parts.append(block.take(np.asarray(strong.any(axis=1))))
         marks.append(strong[strong.any(axis=1)])
-    whole, strong = _concat(parts), np.concatenate(marks)
+    whole, strong = concat_stats(parts), np.concatenate(marks)
     number = pd.Index(loci).get_indexer(pd.Index(whole.variants["locus"].astype(str)))
     if np.any(number < 0) or np.any(np.diff(number) < 0):
         raise InputError("variants must lie together by locus, in the order of the loci")

@@ -299,7 +299,7 @@ def _select(
                 mask = is_strong(block[by], exposure=exposure, scale=scales[by][exposure], selection=selection)
                 kept.append(block[source].take(mask))
     for exposure in exposures:
-        whole = [_concat(kept) for kept in strong.pop(exposure)]
+        whole = [concat_stats(kept) for kept in strong.pop(exposure)]
         for outcome in (o for e, o in pairs if e == exposure):
             yield [
                 _as_instruments(stats, exposure=exposure, outcome=outcome, scales=scales[by], loci=loci)
@@ -332,7 +332,13 @@ def _as_instruments(
     )
 
 
-def _concat(parts: Sequence[SummaryStats]) -> SummaryStats:
+def concat_stats(parts: Sequence[SummaryStats]) -> SummaryStats:
+    """Put blocks of one ensemble's effects together, without what instruments do not need.
+
+    Parameters
+    ----------
+    parts : with the same traits, at least one.
+    """
     filled = [part for part in parts if len(part.variants)] or parts[:1]
     factors = [part.error_factors for part in filled if part.error_factors is not None]
     return replace(
