@@ -1,0 +1,147 @@
+"""Nonlinear instrumental-variable estimators for individual-level data: `IVData` in, a `DoseResponse` out.
+
+A method is a frozen dataclass of its options with one method, `fit(data, *, outcome_data=None, seed=0)`. The tables are
+plain text, so that a method is imported only when it is used: those with networks import torch.
+"""
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from importlib import import_module
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from deepmr import checks
+from deepmr.errors import InputError
+from deepmr.individual import DoseResponse, FitRecord, IVData
+
+METHODS = {
+    "sieve": "deepmr.nonlinear.sieve:Sieve",
+}
+
+RESPONSES = {
+    "linear": "deepmr.nonlinear.linear:LinearResponse",
+}
+
+
+def method_class(name: str) -> Any:
+    """Return the class whose fields are the options of a method.
+
+    Parameters
+    ----------
+    name : as in `METHODS`.
+
+    Raises
+    ------
+    InputError
+        When there is no such method.
+    """
+    checks.one_of("method", name, METHODS)
+    return _load(METHODS[name])
+
+
+def make_method(name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Make a method with some options other than its defaults.
+
+    Parameters
+    ----------
+    name : as in `METHODS`.
+    options : values, or text that says them ("128,64" for a tuple), by the names of the method's fields.
+
+    Raises
+    ------
+    InputError
+        When there is no such method or option, or a value is of another type.
+    """
+    chosen = method_class(name)
+    hints = get_type_hints(chosen)
+    known = [field.name for field in fields(chosen)]
+    for option in options or {}:
+        if option not in known:
+            raise InputError(f"{name} has no option {option!r}{checks.meant(option, known)}; it has {', '.join(known)}")
+    return chosen(**{key: _typed(name, key, value, hints[key]) for key, value in (options or {}).items()})
+
+
+def fit_response(
+    data: IVData,
+    *,
+    method: str = "sieve",
+    options: Mapping[str, Any] | None = None,
+    outcome_data: IVData | None = None,
+    seed: int = 0,
+) -> DoseResponse:
+    """Fit how an outcome responds to an exposure, by instruments.
+
+    Parameters
+    ----------
+    data : of the first stage, and of the second where there is one sample.
+    method : as in `METHODS`.
+    options : of the method, where other than its defaults.
+    outcome_data : of the second stage, where it is another sample.
+    seed : of everything random.
+
+    Raises
+    ------
+    InputError
+        For a method, option or data that cannot be used.
+    """
+    return make_method(method, options).fit(data, outcome_data=outcome_data, seed=seed)
+
+
+def response_from_state(
+    kind: str, arrays: Mapping[str, Any], settings: Mapping[str, Any], record: FitRecord
+) -> DoseResponse:
+    """Make a response again from what its `state` returned.
+
+    Parameters
+    ----------
+    kind : as in `RESPONSES`.
+    arrays, settings, record : as in `State`.
+    """
+    checks.one_of("kind of response", kind, RESPONSES)
+    return _load(RESPONSES[kind]).from_state(arrays, settings, record)
+
+
+def with_diagnostics(response: Any, diagnostics: Mapping[str, float], warnings: tuple[str, ...] = ()) -> Any:
+    """Return the response with more in its record.
+
+    Parameters
+    ----------
+    response : any fitted one.
+    diagnostics : numbers by name.
+    warnings : sentences.
+    """
+    record = response.record
+    more = replace(record, diagnostics={**record.diagnostics, **diagnostics}, warnings=(*record.warnings, *warnings))
+    return replace(response, record=more)
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _typed(method: str, option: str, value: Any, hint: Any) -> Any:
+    """Return a value as the type of an option; text is read as that type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    try:
+        if origin in (Union, types.UnionType):
+            if value is None or (isinstance(value, str) and value.lower() == "none"):
+                return None
+            return _typed(method, option, value, next(one for one in inner if one is not type(None)))
+        if origin is Literal:
+            checks.one_of(option, str(value), inner)
+            return str(value)
+        if origin is tuple:
+            items = [part for part in value.split(",") if part] if isinstance(value, str) else list(value)
+            return tuple(_typed(method, option, item, inner[0]) for item in items)
+        if hint is bool:
+            words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+            return words[str(value).lower()]
+        if hint is int:
+            if float(value) != int(float(value)):
+                raise ValueError
+            return int(float(value))
+        return hint(value)
+    except (ValueError, KeyError, TypeError) as error:
+        needed = getattr(hint, "__name__", str(hint))
+        raise InputError(f"option {option} of {method} must be {needed}; got {value!r}") from error

@@ -1,0 +1,241 @@
+"""The first stage: what instruments and covariates say of any function of the exposure, never of a sample's own value."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from deepmr.individual import IVData
+from deepmr.nonlinear.basis import CovariateBasis, SplineBasis, fit_splines
+from deepmr.nonlinear.smoothing import Group, smooth
+
+N_FOLDS = 5
+SCORE_FUNCTIONS = 14
+_RIDGE = 1.0  # samples' worth of shrinkage of every standardised column
+_PRODUCTS = 300  # most products of instruments and functions of covariates in a score
+_BLOCK = 1 << 16  # rows at a time
+
+
+def make_folds(
+    n: int, *, seed: int, n_folds: int = N_FOLDS, clusters: Int[np.ndarray, "samples"] | None = None
+) -> Int[np.ndarray, "samples"]:
+    """Deal samples to folds of equal size at random, samples of a cluster to one fold.
+
+    Parameters
+    ----------
+    n : how many samples there are.
+    seed : of the deal.
+    n_folds : how many folds.
+    clusters : of the samples, or None.
+    """
+    rng = np.random.default_rng(seed)
+    if clusters is None:
+        return rng.permutation(n) % n_folds
+    _, number = np.unique(clusters, return_inverse=True)
+    return (rng.permutation(number.max() + 1) % n_folds)[number]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldedFit:
+    """A linear regression fitted once on all samples and once without each fold.
+
+    Attributes
+    ----------
+    whole : coefficients from all samples.
+    without : coefficients from all samples but those of a fold.
+    """
+
+    whole: Float[np.ndarray, "columns outputs"]
+    without: Float[np.ndarray, "folds columns outputs"]
+
+
+def fit_folds(
+    design: Callable[[slice], Float[np.ndarray, "_ columns"]],
+    outputs: Float[np.ndarray, "samples outputs"],
+    *,
+    folds: Int[np.ndarray, "samples"],
+    weights: Float[np.ndarray, "samples"],
+    groups: tuple[Group, ...] | None = None,
+) -> FoldedFit:
+    """Regress on columns, one Gram matrix a fold; each fit is then a small solve.
+
+    Parameters
+    ----------
+    design : columns of a block of samples.
+    outputs : what is regressed, a column each.
+    folds, weights : of the samples.
+    groups : columns whose shrinkage is learned, of one output; otherwise every column is shrunk a little.
+    """
+    n_folds = int(folds.max()) + 1
+    grams, moments = [np.zeros((0, 0))] * n_folds, [np.zeros((0, 0))] * n_folds
+    for rows in blocks(len(outputs)):
+        columns, fold = design(rows), folds[rows]
+        for k in range(n_folds):
+            mine = columns[fold == k]
+            weighted = mine * weights[rows][fold == k, None]
+            gram, moment = weighted.T @ mine, weighted.T @ outputs[rows][fold == k]
+            grams[k] = gram if not grams[k].size else grams[k] + gram
+            moments[k] = moment if not moments[k].size else moments[k] + moment
+    gram, moment = np.sum(grams, axis=0), np.sum(moments, axis=0)
+    scale = np.diagonal(gram) / weights.sum()
+    penalty = _RIDGE * scale
+    if groups:
+        penalty = penalty + _learned(gram, moment[:, 0], outputs[:, 0], weights, groups)
+    ridge = np.diag(np.where(scale > 0, penalty, 1.0))
+    without = [np.linalg.solve(gram - g + ridge, moment - m) for g, m in zip(grams, moments, strict=True)]
+    return FoldedFit(whole=np.linalg.solve(gram + ridge, moment), without=np.array(without))
+
+
+def _learned(
+    gram: Float[np.ndarray, "columns columns"],
+    moment: Float[np.ndarray, "columns"],
+    output: Float[np.ndarray, "samples"],
+    weights: Float[np.ndarray, "samples"],
+    groups: tuple[Group, ...],
+) -> Float[np.ndarray, "columns"]:
+    """Return the penalty of every column in the unit of the Gram matrix."""
+    total, n = float(weights @ output**2), float(weights.sum())
+
+    def residual(b: Float[np.ndarray, "columns"]) -> float:
+        return max(total - 2 * float(b @ moment) + float(b @ gram @ b), 1e-12 * total) / n
+
+    found = smooth(gram, moment, groups, residual=residual, variance=float(np.average(output**2, weights=weights)))
+    return found.penalty * found.variance
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Yield slices of rows, so that what is made of them stays small."""
+    for start in range(0, n, _BLOCK):
+        yield slice(start, min(start + _BLOCK, n))
+
+
+def predict_folds(
+    fit: FoldedFit,
+    design: Callable[[slice], Float[np.ndarray, "_ columns"]],
+    folds: Int[np.ndarray, "samples"] | None,
+    n: int,
+) -> Float[np.ndarray, "samples outputs"]:
+    """Predict every sample from the fit without its fold; from the whole fit where these are other samples.
+
+    Parameters
+    ----------
+    fit : a regression.
+    design : columns of a block of samples.
+    folds : of these samples, or None for samples that took no part.
+    n : how many samples there are.
+    """
+    found = np.empty((n, fit.whole.shape[1]))
+    for rows in blocks(n):
+        columns = design(rows)
+        if folds is None:
+            found[rows] = columns @ fit.whole
+            continue
+        for k, coefficients in enumerate(fit.without):
+            mine = folds[rows] == k
+            found[rows][mine] = columns[mine] @ coefficients
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStage:
+    """Instruments of functions of the exposure: their expectation given instruments and covariates.
+
+    Attributes
+    ----------
+    score : expectation of the exposure itself, of the samples of the first stage.
+    fitted : expectation of every function, of the samples of the first stage; each from the fit without its fold.
+    second : the same of the samples of the second stage, where they are others; None where there is one sample.
+    folds : of the first stage's samples.
+    """
+
+    score: Float[np.ndarray, "samples"]
+    fitted: Float[np.ndarray, "samples functions"]
+    second: Float[np.ndarray, "others functions"] | None
+    folds: Int[np.ndarray, "samples"]
+
+
+def fit_first_stage(
+    data: IVData,
+    outcome_data: IVData,
+    *,
+    functions: SplineBasis,
+    covariates: CovariateBasis,
+    seed: int,
+    n_folds: int = N_FOLDS,
+) -> FirstStage:
+    """Predict functions of the exposure from instruments and covariates, every sample from the others.
+
+    Parameters
+    ----------
+    data, outcome_data : samples of the two stages, the same where there is one sample.
+    functions : of the exposure.
+    covariates : functions of the covariates.
+    seed : of the folds.
+    n_folds : how many.
+
+    Notes
+    -----
+    First a score, the exposure regressed on instruments, functions of covariates and, if these are few, their products.
+    Then every function is regressed on splines of the score, the instruments and functions of the covariates. A sample's
+    own exposure is in neither fit, so many weak instruments cannot fit the noise.
+    """
+    assert data.exposure is not None
+    n, weights = len(data), data.scaled_weights
+    folds = make_folds(n, seed=seed, n_folds=n_folds, clusters=data.clusters)
+    center, spread = data.instruments.mean(axis=0), data.instruments.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    other = outcome_data if outcome_data is not data else None
+
+    def of(sample: IVData) -> Callable[[slice], Float[np.ndarray, "_ columns"]]:
+        return lambda rows: _score_columns(
+            (sample.instruments[rows] - center) / spread, covariates(sample.covariates[rows])
+        )
+
+    alone = data.instruments.shape[1] == 1 and covariates.size == 1
+    if alone:  # any function of the one instrument is a function of the score
+        score = (data.instruments[:, 0] - center[0]) / spread[0]
+        second_score = None if other is None else (other.instruments[:, 0] - center[0]) / spread[0]
+    else:
+        groups = _score_groups(data.instruments.shape[1], covariates)
+        fit = fit_folds(of(data), data.exposure[:, None], folds=folds, weights=weights, groups=groups)
+        score = predict_folds(fit, of(data), folds, n)[:, 0]
+        second_score = None if other is None else predict_folds(fit, of(other), None, len(other))[:, 0]
+    splines = fit_splines(score, n_functions=SCORE_FUNCTIONS, order=2, weights=data.weights)
+
+    def wide(sample: IVData, scores: Float[np.ndarray, "_"]) -> Callable[[slice], Float[np.ndarray, "_ columns"]]:
+        def columns(rows: slice) -> Float[np.ndarray, "_ columns"]:
+            parts = [splines(scores[rows]), covariates(sample.covariates[rows])[:, 1:]]
+            if not alone:
+                parts.append((sample.instruments[rows] - center) / spread)
+            return np.hstack(parts)
+
+        return columns
+
+    outputs = functions(data.exposure)
+    fit = fit_folds(wide(data, score), outputs, folds=folds, weights=weights)
+    second = None
+    if other is not None and second_score is not None:
+        second = predict_folds(fit, wide(other, second_score), None, len(other))
+    return FirstStage(score=score, fitted=predict_folds(fit, wide(data, score), folds, n), second=second, folds=folds)
+
+
+def _score_columns(
+    instruments: Float[np.ndarray, "_ instruments"], covariates: Float[np.ndarray, "_ functions"]
+) -> Float[np.ndarray, "_ columns"]:
+    parts = [covariates, instruments]
+    if covariates.shape[1] > 1 and instruments.shape[1] * (covariates.shape[1] - 1) <= _PRODUCTS:
+        parts.append((instruments[:, :, None] * covariates[:, None, 1:]).reshape(len(instruments), -1))
+    return np.hstack(parts)
+
+
+def _score_groups(n_instruments: int, covariates: CovariateBasis) -> tuple[Group, ...]:
+    """Group the columns of a score: instruments, and products with the functions of covariates, shrink each by themselves."""
+    first = covariates.size
+    sizes = [n_instruments]
+    if first > 1 and n_instruments * (first - 1) <= _PRODUCTS:
+        sizes.append(n_instruments * (first - 1))
+    starts = np.cumsum([first, *sizes])
+    return tuple(
+        Group(columns=np.arange(a, b), weights=np.ones(b - a)) for a, b in zip(starts[:-1], starts[1:], strict=True)
+    )
