@@ -16,6 +16,8 @@ from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
+    "tsls": "deepmr.nonlinear.tsls:TwoStage",
+    "liml": "deepmr.nonlinear.tsls:Liml",
 }
 
 RESPONSES = {

@@ -47,8 +47,8 @@ def independent_columns(
 
     Notes
     -----
-    A pivoted QR decomposition of the columns, standardised and freed of the given ones: it takes at each step the column
-    of which most is left, and ends where no more than rounding is left.
+    A pivoted QR decomposition of the columns, standardised and freed of the given ones: it takes at each step the
+    column of which most is left, and ends where no more than rounding is left.
 
     Examples
     --------

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
+from scipy.linalg import solve_triangular
 
 from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.nonlinear.first_stage import blocks
-from deepmr.nonlinear.independent import triangular
+from deepmr.nonlinear.independent import independent_columns, triangular
 
 WEAK_F = 10.0  # Staiger & Stock's rule of thumb
 _BIAS = 0.1  # of two-stage least squares, relative to the worst case, that the critical value allows
@@ -27,8 +28,8 @@ class Strength:
     f_robust : the same allowing for unequal variances, or clusters; None where there are too few clusters for it.
     pvalue : of f_robust, or of f where there is none.
     f_effective : of Montiel Olea & Pflueger.
-    f_critical : what f_effective exceeds where, at the 5 % level, the bias of two-stage least squares is below a tenth of
-        the worst case.
+    f_critical : what f_effective exceeds where the bias of two-stage least squares is below a tenth of the worst case,
+        tested at the 5 % level.
     r2 : share of the exposure's variance that instruments explain beyond covariates.
     """
 
@@ -52,8 +53,9 @@ def instrument_strength(data: IVData) -> Strength:
     -----
     With instruments made orthonormal and free of covariates, pi = Z'x and W the robust covariance of pi,
     F_robust = pi'W^-1 pi / k and F_effective = pi'pi / tr(W). Its critical value is the 95 % quantile of a noncentral
-    chi-squared distribution, divided by K = tr(W)^2 (1 + 2t) / (tr(W^2) + 2t tr(W) max eig W), with K degrees of freedom
-    and noncentrality tK, t = 1 / 0.1. With one instrument F_effective is F_robust, and 23.1 is critical.
+    chi-squared distribution with K degrees of freedom and noncentrality tK, divided by K, where t = 1 / 0.1 and
+    K = tr(W)^2 (1 + 2t) / (tr(W^2) + 2t tr(W) max eig W). With one
+    instrument F_effective is F_robust, and 23.1 is critical.
 
     References
     ----------
@@ -61,24 +63,26 @@ def instrument_strength(data: IVData) -> Strength:
     """
     assert data.exposure is not None
     exposure, n, k = data.exposure, len(data), data.instruments.shape[1]
-    p = 1 + data.covariates.shape[1]
+    covariates = data.covariates[:, independent_columns(data.covariates, weights=data.weights)]
+    p = 1 + covariates.shape[1]
     root, center = np.sqrt(data.scaled_weights), data.instruments.mean(axis=0)
     if n <= p + k + 1:
         raise InputError(f"{k} instruments and {p - 1} covariates need more than {p + k + 1} samples; there are {n}")
 
     def columns(rows: slice) -> Float[np.ndarray, "_ columns"]:
-        parts = [np.ones((len(exposure[rows]), 1)), data.covariates[rows], data.instruments[rows] - center]
+        parts = [np.ones((len(exposure[rows]), 1)), covariates[rows], data.instruments[rows] - center]
         return np.hstack([*parts, exposure[rows, None]]) * root[rows, None]
 
     r = triangular(columns, n)
     moved, left = r[p:-1, -1], r[-1, -1] ** 2
     explained = float(moved @ moved)
     left = max(float(left), _ROUNDING * (explained + float(left)), 1e-300)
-    inverse = np.linalg.pinv(r[:, :])  # columns of the orthonormal matrix are columns @ inverse
+    orthonormal = solve_triangular(r[:-1, :-1], np.eye(p + k))[:, p:]
+    coefficients = solve_triangular(r[:-1, :-1], r[:-1, -1])
     sums = _Sums(k, data.clusters)
     for rows in blocks(n):
-        orthonormal = columns(rows) @ inverse
-        sums.add(rows, orthonormal[:, p:-1] * (orthonormal[:, -1:] * r[-1, -1]))
+        block = columns(rows)
+        sums.add(rows, (block[:, :-1] @ orthonormal) * (block[:, -1] - block[:, :-1] @ coefficients)[:, None])
     free = n - p - k
     covariance = sums.covariance() * n / free + _ROUNDING * left / n * np.eye(k)
     f = explained / k / (left / free)
