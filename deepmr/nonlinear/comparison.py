@@ -55,8 +55,8 @@ def compare_responses(
     Parameters
     ----------
     one, other : fitted responses.
-    data, outcome_data : that both were fitted to; both methods are then fitted again with random weights. Without them the
-        test rests on the responses' own standard errors, and is conservative.
+    data, outcome_data : that both were fitted to; both methods are then fitted again with random weights. Without them
+        the test rests on the responses' own standard errors, and is conservative.
     n_boot : how many times; at least 20.
     n_points : of the grid, over the central 95 % of exposures.
     level : of the bounds.
@@ -64,11 +64,12 @@ def compare_responses(
 
     Notes
     -----
-    With data: a weighted bootstrap, each sample's (cluster's) weight multiplied by an exponential variable in both fits,
-    gives the covariance of the difference d. The statistic is the largest |d| / se over the grid; its distribution is that
-    of a multivariate t with n_boot - 1 degrees of freedom and the same correlations. Without data: se <= se_1 + se_2
-    whatever the correlation of the two, at five points, with Bonferroni's correction. Either rejects where the assumptions
-    of one method fail and the other's hold, or where smoothing takes more from one curve than from the other.
+    With data: a weighted bootstrap, each sample's (cluster's) weight multiplied by an exponential variable in both
+    fits, gives the covariance of the difference d. The statistic is the largest |d| / se over the grid; its
+    distribution is that of a multivariate t with n_boot - 1 degrees of freedom and the same correlations. Without data:
+    se is at most se_1 + se_2 whatever the correlation of the two, at five points, with Bonferroni's correction. Either rejects where
+    the assumptions of one method fail and the other's hold, or where smoothing takes more from one curve than from the
+    other.
 
     References
     ----------
@@ -142,9 +143,7 @@ def _bounded(one: DoseResponse, other: DoseResponse, x: Float[np.ndarray, "point
     curves = [response.avg_iv_reg_function(x) for response in (one, other)]
     for response, curve in zip((one, other), curves, strict=True):
         if curve.se is None:
-            raise InputError(
-                f"{response.record.method} has no standard errors: to compare it, give the data of the fit"
-            )
+            raise InputError(f"{response.record.method} has no standard errors; comparing it needs the data of the fit")
     found = curves[0].estimate - curves[1].estimate
     se = np.asarray(curves[0].se) + np.asarray(curves[1].se)
     se = np.maximum(se, 1e-10 * (1 + np.abs(found)))

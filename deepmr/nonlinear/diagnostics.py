@@ -50,7 +50,8 @@ class Diagnosis:
             found["instrument_values"] = float(two.n_values)
             found["dimension_limit"] = float(two.n_values - 1)
         for k, (value, f) in enumerate(zip(two.singular_values, two.f, strict=True), start=1):
-            found |= {f"singular_value_{k}": float(value), f"direction_f_{k}": float(f)}
+            if value > 0:
+                found |= {f"singular_value_{k}": float(value), f"direction_f_{k}": float(f)}
         for name, test in (("linearity", self.linearity), ("hansen_j", self.overidentification)):
             if test is not None:
                 found |= {f"{name}": test.statistic, f"{name}_df": float(test.df), f"{name}_pvalue": test.pvalue}
@@ -71,8 +72,8 @@ def diagnose_instruments(
 
     Notes
     -----
-    Functions of the exposure are predicted from instruments and covariates, every fold from the others (`held_out`). See
-    `strength`, `dimensions` and `moment_tests` for each number.
+    Functions of the exposure are predicted from instruments and covariates, every fold from the others (`held_out`).
+    See `strength`, `dimensions` and `moment_tests` for each number.
     """
     chosen = independent_instruments(data, None if outcome_data is data else outcome_data)
     first = chosen.data
@@ -104,9 +105,7 @@ def _test_sentences(linearity: MomentTest | None, agreement: MomentTest | None, 
     found = []
     curved = linearity is not None and linearity.pvalue < most
     if linearity is not None and curved:
-        found.append(
-            f"The response is no straight line (P = {linearity.pvalue:.2g}), unless an instrument is not valid."
-        )
+        found.append(f"The response is no straight line, or an instrument is not valid (P = {linearity.pvalue:.2g}).")
     if agreement is not None and agreement.pvalue < most:
         reason = "as a curved response makes them" if curved else "as one that is not valid makes them"
         found.append(f"Instruments disagree on one slope (Hansen's J, P = {agreement.pvalue:.2g}), {reason}.")

@@ -45,8 +45,8 @@ def identified_dimensions(data: IVData, staged: HeldOut) -> Dimensions:
     values that are the eigenvalues of cov(E[f | z]). A fold's directions u are eigenvectors of the covariance of
     predictions, which the fold's own exposures had no part in; the strength of u'f regressed on its prediction, pooled
     over folds, is then an F that noise does not raise, however many instruments there are. It allows for unequal
-    variances, or for clusters. A direction is strong where F is at least 10. m values of instruments have m - 1 differences: no more
-    directions are identified, however strong.
+    variances, or for clusters. A direction is strong where F is at least 10. m values of instruments have m - 1
+    differences: no more directions are identified, however strong.
 
     References
     ----------

@@ -48,10 +48,10 @@ def hold_out(data: IVData, *, seed: int, n_folds: int = 5) -> HeldOut:
 
     Notes
     -----
-    For each fold, from the others alone: a score, the exposure regressed on instruments and functions of covariates; then
-    every function regressed on splines of the score, functions of covariates and, where there are few, of instruments.
-    The score of the other folds may fit their noise, which costs strength but no validity: tests on a fold take what is
-    predicted for it as given.
+    For each fold, from the others alone: a score, the exposure regressed on instruments and functions of covariates;
+    then every function regressed on splines of the score, functions of covariates and, where there are few, of
+    instruments. The score of the other folds may fit their noise, which costs strength but no validity: tests on a fold
+    take what is predicted for it as given.
     """
     assert data.exposure is not None
     n, weights = len(data), data.scaled_weights

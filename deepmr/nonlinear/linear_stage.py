@@ -68,27 +68,15 @@ def linear_problem(data: IVData, outcome_data: IVData | None, *, modification: L
     modification : whether the slope varies with covariates.
     """
     data, second = two_samples(data, outcome_data)
-    assert data.exposure is not None
     chosen = independent_instruments(data, None if second is data else second)
-    data, second, warnings = chosen.data, chosen.outcome_data, list(chosen.warnings)
-    splines = [fit_splines(column, n_functions=2, weights=data.weights) for column in _varying(data)]
-    terms = Terms(
-        exposure=fit_splines(data.exposure, n_functions=2, weights=data.weights),
-        covariates=CovariateBasis(splines=tuple(splines), products=np.empty((0, 2), dtype=int)),
-        pairs=np.empty((0, 2), dtype=int),
-    )
-    used = independent_columns(data.covariates, weights=data.weights)
-    if second is not data:
-        used[used] = independent_columns(second.covariates[:, used], weights=second.weights)
-    if not used.all():
-        unused = [name for name, keep in zip(data.covariate_names, used, strict=True) if not keep]
-        warnings.append(dropped_sentence("covariate", [], unused))
-    functions = np.concatenate([[0], 1 + np.flatnonzero(used)])
+    data, second = chosen.data, chosen.outcome_data
+    assert data.exposure is not None
+    basis, functions, left_out = linear_covariates(data, second)
     modifying = functions if modification == "linear" else functions[:1]
     included = [(0, c) for c in functions]
     terms = Terms(
-        exposure=terms.exposure,
-        covariates=terms.covariates,
+        exposure=fit_splines(data.exposure, n_functions=2, weights=data.weights),
+        covariates=basis,
         pairs=np.array([*included, *((1, c) for c in modifying)], dtype=int),
     )
     spread = data.instruments.std(axis=0)
@@ -100,16 +88,31 @@ def linear_problem(data: IVData, outcome_data: IVData | None, *, modification: L
         pairs=np.array([(j, c) for c in modifying for j in range(len(spread))], dtype=int),
         center=data.instruments.mean(axis=0),
         spread=spread,
-        warnings=(*warnings, *strength_warnings(instrument_strength(data))),
+        warnings=(*chosen.warnings, *left_out, *strength_warnings(instrument_strength(data))),
     )
     return problem if modification == "none" else _independent(problem)
 
 
-def _varying(data: IVData) -> Float[np.ndarray, "covariates samples"]:
+def linear_covariates(data: IVData, second: IVData) -> tuple[CovariateBasis, Int[np.ndarray, "used"], tuple[str, ...]]:
+    """Return the line of each covariate, which of them to use (0 is the constant), and a sentence on those left out.
+
+    Parameters
+    ----------
+    data, second : samples of the two stages, the same where there is one sample.
+    """
     for name, column in zip(data.covariate_names, data.covariates.T, strict=True):
         if np.ptp(column) == 0:
             raise InputError(f"covariate {name} must vary; all {len(column)} samples have {column[0]:g}")
-    return data.covariates.T
+    splines = tuple(fit_splines(column, n_functions=2, weights=data.weights) for column in data.covariates.T)
+    used = independent_columns(data.covariates, weights=data.weights)
+    if second is not data:
+        used[used] = independent_columns(second.covariates[:, used], weights=second.weights)
+    unused = [name for name, keep in zip(data.covariate_names, used, strict=True) if not keep]
+    return (
+        CovariateBasis(splines=splines, products=np.empty((0, 2), dtype=int)),
+        np.concatenate([[0], 1 + np.flatnonzero(used)]),
+        (dropped_sentence("covariate", [], unused),) if unused else (),
+    )
 
 
 def _independent(problem: LinearProblem) -> LinearProblem:

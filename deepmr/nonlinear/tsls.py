@@ -80,8 +80,8 @@ class Liml:
     -----
     The k-class estimate b = (X'(I - k M)X)^-1 X'(I - k M)y, with M what instruments and covariates leave, and k the
     smallest eigenvalue of ([y X]'M[y X])^-1 [y X]'M0[y X], M0 what covariates leave, minus fuller / (n - columns).
-    Errors allow for unequal variances, or for clusters, but not for a number of instruments that is large against n (Bekker).
-    Without noise in the outcome k is 1: two-stage least squares.
+    Errors allow for unequal variances, or for clusters, but not for a number of instruments that is large against n
+    (Bekker). Without noise in the outcome k is 1: two-stage least squares.
 
     References
     ----------
@@ -119,9 +119,7 @@ def one_sample(method: str, data: IVData, outcome_data: IVData | None) -> None:
     data, outcome_data : as given to `fit`.
     """
     if outcome_data is not None and outcome_data is not data:
-        raise InputError(
-            f"{method} needs exposure and outcome of the same samples; got a second sample of outcomes"
-        )
+        raise InputError(f"{method} needs exposure and outcome of the same samples; got a second sample of outcomes")
 
 
 def _solve_one_sample(problem: LinearProblem, reduced: Reduced, *, kappa: float | None) -> Solved:
