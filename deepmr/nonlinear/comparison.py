@@ -67,9 +67,9 @@ def compare_responses(
     With data: a weighted bootstrap, each sample's (cluster's) weight multiplied by an exponential variable in both
     fits, gives the covariance of the difference d. The statistic is the largest |d| / se over the grid; its
     distribution is that of a multivariate t with n_boot - 1 degrees of freedom and the same correlations. Without data:
-    se is at most se_1 + se_2 whatever the correlation of the two, at five points, with Bonferroni's correction. Either rejects where
-    the assumptions of one method fail and the other's hold, or where smoothing takes more from one curve than from the
-    other.
+    se is at most se_1 + se_2 whatever the correlation of the two, at five points, with Bonferroni's correction. Either
+    rejects where the assumptions of one method fail and the other's hold, or where smoothing takes more from one curve
+    than from the other.
 
     References
     ----------

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,12 @@ from deepmr.nonlinear.strata import (
 from deepmr.nonlinear.strength import WEAK_F, score_covariance
 from deepmr.nonlinear.tsls import one_sample
 
+Beyond = Literal["constant", "linear"]
 _KNOWN = (
-    "Strata of the exposure give biased slopes where genetic effects on it vary between people, and have found effects on "
-    "outcomes that cannot have any (Hamilton 2024): believe a curve only where a method without strata agrees."
+    "Strata of the exposure give biased slopes where genetic effects on it vary between people, and have found effects "
+    "on outcomes that cannot have any (Hamilton 2024): believe a curve only where a method without strata agrees."
 )
+_NARROW = 0.4  # share of the central exposures that strata span, below which their slopes are hardly local
 _TABLE = ("n", "exposure", "low", "high", "beta", "se", "beta_exposure", "se_exposure")
 
 
@@ -43,15 +45,18 @@ class DoublyRanked:
     ----------
     n_strata : of equal size.
     score : one instrument of many: "weighted" by the first stage, or the plain "sum".
+    beyond : the slope beyond the outer strata: "constant", or "linear" as between the two last ones, which is less biased
+        where instruments are strong and noisy where they are not.
 
     Notes
     -----
-    Samples are sorted by the instrument and cut into groups of n_strata; the k-th exposure of each group goes to stratum
-    k. The slope in a stratum, by the instrument, is the average causal effect at its exposures (LACE). The curve is its
-    integral: the slope between mean exposures of strata is interpolated linearly, and is constant beyond the first and
-    the last; the level makes the curve's mean over the sample that of the outcome. Exact for a quadratic curve where the
-    instrument moves everybody alike. Valid where ranks of exposure are those the samples would have with another
-    genotype; biased where genetic effects vary between people.
+    Samples are sorted by the instrument and cut into groups of n_strata; the k-th exposure of each group goes to
+    stratum k. The slope in a stratum, by the instrument, is the average causal effect at its exposures (LACE). The curve
+    is its integral: the slope between mean exposures of strata is interpolated linearly; the level makes the curve's mean
+    over the sample that of the outcome. Exact for a quadratic curve between the outer strata where the instrument moves
+    everybody alike; a stratum's slope is an average over its exposures, so that finer bends are lost where the instrument
+    explains much of the exposure. Valid where ranks of exposure are those the samples would have with another genotype;
+    biased where genetic effects vary between people.
 
     References
     ----------
@@ -60,6 +65,7 @@ class DoublyRanked:
 
     n_strata: int = 10
     score: Score = "weighted"
+    beyond: Beyond = "constant"
 
     def fit(self, data: IVData, *, outcome_data: IVData | None = None, seed: int = 0) -> "StrataResponse":
         """Fit the curve.
@@ -84,6 +90,8 @@ class ResidualStrata:
     ----------
     n_strata : of equal size.
     score : one instrument of many: "weighted" by the first stage, or the plain "sum".
+    beyond : the slope beyond the outer strata: "constant", or "linear" as between the two last ones, which is less biased
+        where instruments are strong and noisy where they are not.
 
     Notes
     -----
@@ -97,6 +105,7 @@ class ResidualStrata:
 
     n_strata: int = 10
     score: Score = "weighted"
+    beyond: Beyond = "constant"
 
     def fit(self, data: IVData, *, outcome_data: IVData | None = None, seed: int = 0) -> "StrataResponse":
         """Fit the curve.
@@ -120,8 +129,8 @@ class StrataResponse:
     Attributes
     ----------
     linear : the curve, linear in the slopes.
-    strata : table of the strata: n, mean exposure and 2.5 and 97.5 % of it, slope and se, the instrument's effect on the
-        exposure and se.
+    strata : table of the strata: n, mean exposure and 2.5 and 97.5 % of it, slope and se, the instrument's effect on
+        the exposure and se.
     record : what it was made of.
     """
 
@@ -205,12 +214,11 @@ def _fit(
     warnings: list[str],
 ) -> StrataResponse:
     assert used.exposure is not None
+    stratum = _by_exposure(used.exposure, stratum, used.scaled_weights)
     effects = stratum_effects(used, score, stratum)
-    if not (np.diff(effects.exposure) > 0).all():
-        raise InputError(f"mean exposures of strata must rise; those of {len(effects.n)} strata do not: use fewer")
     basis, functions, left_out = linear_covariates(used, used)
     terms = Terms(
-        exposure=integrated_hats(effects.exposure),
+        exposure=_curve(effects.exposure, used.exposure, options["beyond"]),
         covariates=basis,
         pairs=np.array([*((0, c) for c in functions), *((k + 1, 0) for k in range(len(effects.n)))], dtype=int),
     )
@@ -225,6 +233,12 @@ def _fit(
         warnings.append(
             "The instrument moves the exposure differently from stratum to stratum "
             f"(P = {different.exposure_q_pvalue:.2g}), which the method takes to be constant."
+        )
+    narrow = float(np.ptp(effects.exposure) / np.ptp(np.quantile(used.exposure, [0.025, 0.975])))
+    if narrow < _NARROW:
+        warnings.append(
+            f"Mean exposures of strata span {narrow:.0%} of the central range: the instrument moves the exposure by more "
+            "than strata differ, and the slopes are averages over most of the range."
         )
     record = record_of(
         data,
@@ -252,6 +266,35 @@ def _fit(
     )
     table = np.column_stack([getattr(effects, name) for name in _TABLE]).astype(float)
     return StrataResponse(linear=linear, strata=table, record=record)
+
+
+def _by_exposure(
+    exposure: Float[np.ndarray, "samples"], stratum: Int[np.ndarray, "samples"], weights: Float[np.ndarray, "samples"]
+) -> Int[np.ndarray, "samples"]:
+    """Number strata in the order of their mean exposures."""
+    mean = np.bincount(stratum, weights * exposure) / np.maximum(np.bincount(stratum, weights), 1e-300)
+    gaps = np.diff(np.sort(mean))
+    if gaps.min() <= 1e-9 * np.ptp(exposure):
+        raise InputError(
+            f"strata must differ in their mean exposure; {int((gaps <= 0).sum()) + 1} of {len(mean)} do not"
+        )
+    return np.argsort(np.argsort(mean))[stratum]
+
+
+def _curve(nodes: Float[np.ndarray, "nodes"], exposure: Float[np.ndarray, "samples"], beyond: Beyond) -> SplineBasis:
+    """Return 1 and what a unit of the slope of each stratum adds to the curve."""
+    low, high = float(exposure.min()), float(exposure.max())
+    if beyond == "constant" or low >= nodes[0] or high <= nodes[-1]:
+        return integrated_hats(nodes)
+    wide = integrated_hats(np.concatenate([[low], nodes, [high]]))
+    slopes = np.zeros((len(nodes) + 2, len(nodes)))
+    slopes[1:-1] = np.eye(len(nodes))
+    ratio = (nodes[0] - low) / (nodes[1] - nodes[0])
+    slopes[0, :2] = [1 + ratio, -ratio]
+    ratio = (high - nodes[-1]) / (nodes[-1] - nodes[-2])
+    slopes[-1, -2:] = [-ratio, 1 + ratio]
+    transform = np.hstack([wide.transform[:, :1], wide.transform[:, 1:] @ slopes])
+    return SplineBasis(knots=wide.knots, transform=transform, roughness=np.zeros(1 + len(nodes)))
 
 
 def integrated_hats(nodes: Float[np.ndarray, "nodes"]) -> SplineBasis:

@@ -127,12 +127,12 @@ def stratum_effects(
     ----------
     data : with exposure and outcome.
     score : the instrument.
-    stratum : of each sample, from 0, in the order of exposure.
+    stratum : of each sample, from 0.
 
     Notes
     -----
-    b = sum(z y) / sum(z x) with z what covariates leave of the instrument in the stratum: two-stage least squares. Errors
-    allow for unequal variances, or for clusters.
+    b = sum(z y) / sum(z x) with z what covariates leave of the instrument in the stratum: two-stage least squares.
+    Errors allow for unequal variances, or for clusters.
     """
     assert data.exposure is not None
     assert data.outcome is not None
