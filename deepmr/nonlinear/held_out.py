@@ -9,7 +9,6 @@ from deepmr.individual import IVData
 from deepmr.nonlinear.basis import CovariateBasis, SplineBasis, fit_splines
 from deepmr.nonlinear.first_stage import blocks, fit_folds, make_folds
 from deepmr.nonlinear.independent import independent_columns
-from deepmr.nonlinear.smoothing import Group
 
 N_FUNCTIONS = 8  # of the exposure, the constant included
 _COVARIATE_FUNCTIONS = 5
@@ -65,9 +64,7 @@ def hold_out(data: IVData, *, seed: int, n_folds: int = 5) -> HeldOut:
     def columns(rows: slice) -> Float[np.ndarray, "_ columns"]:
         return np.hstack([given[rows], (data.instruments[rows] - center) / spread])
 
-    size = given.shape[1] + len(spread)
-    groups = (Group(columns=np.arange(given.shape[1], size), weights=np.ones(len(spread))),)
-    fit = fit_folds(columns, data.exposure[:, None], folds=folds, weights=weights, groups=groups)
+    fit = fit_folds(columns, data.exposure[:, None], folds=folds, weights=weights)
     own = _own_functions(data)
     fitted = np.empty_like(outputs)
     for k, coefficients in enumerate(fit.without):

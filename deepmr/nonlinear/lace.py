@@ -45,16 +45,15 @@ class DoublyRanked:
     ----------
     n_strata : of equal size.
     score : one instrument of many: "weighted" by the first stage, or the plain "sum".
-    beyond : the slope beyond the outer strata: "constant", or "linear" as between the two last ones, which is less biased
-        where instruments are strong and noisy where they are not.
+    beyond : how the slope goes on beyond the outer strata: "linear", as between the two last ones, or "constant".
 
     Notes
     -----
     Samples are sorted by the instrument and cut into groups of n_strata; the k-th exposure of each group goes to
-    stratum k. The slope in a stratum, by the instrument, is the average causal effect at its exposures (LACE). The curve
-    is its integral: the slope between mean exposures of strata is interpolated linearly; the level makes the curve's mean
-    over the sample that of the outcome. Exact for a quadratic curve between the outer strata where the instrument moves
-    everybody alike; a stratum's slope is an average over its exposures, so that finer bends are lost where the instrument
+    stratum k. The slope in a stratum, by the instrument, is the average causal effect at its exposures (LACE). The
+    curve is its integral: the slope between mean exposures of strata is interpolated linearly; the level makes the
+    curve's mean over the sample that of the outcome. Exact for a quadratic curve where the instrument moves everybody
+    alike; a stratum's slope is an average over its exposures, so that finer bends are lost where the instrument
     explains much of the exposure. Valid where ranks of exposure are those the samples would have with another genotype;
     biased where genetic effects vary between people.
 
@@ -65,7 +64,7 @@ class DoublyRanked:
 
     n_strata: int = 10
     score: Score = "weighted"
-    beyond: Beyond = "constant"
+    beyond: Beyond = "linear"
 
     def fit(self, data: IVData, *, outcome_data: IVData | None = None, seed: int = 0) -> "StrataResponse":
         """Fit the curve.
@@ -90,8 +89,7 @@ class ResidualStrata:
     ----------
     n_strata : of equal size.
     score : one instrument of many: "weighted" by the first stage, or the plain "sum".
-    beyond : the slope beyond the outer strata: "constant", or "linear" as between the two last ones, which is less biased
-        where instruments are strong and noisy where they are not.
+    beyond : how the slope goes on beyond the outer strata: "linear", as between the two last ones, or "constant".
 
     Notes
     -----
@@ -105,7 +103,7 @@ class ResidualStrata:
 
     n_strata: int = 10
     score: Score = "weighted"
-    beyond: Beyond = "constant"
+    beyond: Beyond = "linear"
 
     def fit(self, data: IVData, *, outcome_data: IVData | None = None, seed: int = 0) -> "StrataResponse":
         """Fit the curve.
@@ -237,8 +235,8 @@ def _fit(
     narrow = float(np.ptp(effects.exposure) / np.ptp(np.quantile(used.exposure, [0.025, 0.975])))
     if narrow < _NARROW:
         warnings.append(
-            f"Mean exposures of strata span {narrow:.0%} of the central range: the instrument moves the exposure by more "
-            "than strata differ, and the slopes are averages over most of the range."
+            f"Mean exposures of strata span {narrow:.0%} of the central range: the instrument moves the exposure by "
+            "more than strata differ, and their slopes are averages over most of the range."
         )
     record = record_of(
         data,
@@ -275,9 +273,7 @@ def _by_exposure(
     mean = np.bincount(stratum, weights * exposure) / np.maximum(np.bincount(stratum, weights), 1e-300)
     gaps = np.diff(np.sort(mean))
     if gaps.min() <= 1e-9 * np.ptp(exposure):
-        raise InputError(
-            f"strata must differ in their mean exposure; {int((gaps <= 0).sum()) + 1} of {len(mean)} do not"
-        )
+        raise InputError(f"strata must differ in their mean exposure; some of {len(mean)} do not: use fewer")
     return np.argsort(np.argsort(mean))[stratum]
 
 

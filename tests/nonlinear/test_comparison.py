@@ -42,14 +42,14 @@ def test_a_response_is_itself():
 def test_a_line_is_told_from_a_curve():
     data = make(n=4000, bend=0.5)
     line, strata = both(data)
-    found = compare_responses(line, strata, data=data, n_boot=25, seed=1)
+    found = compare_responses(line, strata, data=data, n_boot=20, seed=1)
     assert found.pvalue < 0.01
     assert found.errors == "bootstrap"
     assert {"x", "estimate", "se", "low", "high"} == set(found.to_frame().columns)
     bound = compare_responses(line, strata)
     assert bound.errors == "bound"
     assert bound.pvalue < 0.01
-    again = compare_responses(line, strata, data=data, n_boot=25, seed=1)
+    again = compare_responses(line, strata, data=data, n_boot=20, seed=1)
     assert np.array_equal(found.difference.low, again.difference.low)
 
 
@@ -58,9 +58,9 @@ def test_bootstrap_error_of_a_slope_is_that_of_the_sandwich():
     line, _ = both(data)
     rng = np.random.default_rng(0)
     slopes = [
-        fit_response(reweighted(data, rng), method="tsls").ate(np.zeros(1), np.ones(1)).estimate[0] for _ in range(100)
+        fit_response(reweighted(data, rng), method="tsls").ate(np.zeros(1), np.ones(1)).estimate[0] for _ in range(60)
     ]
-    assert np.std(slopes) == pytest.approx(line.ate(np.zeros(1), np.ones(1)).se[0], rel=0.25)
+    assert np.std(slopes) == pytest.approx(line.ate(np.zeros(1), np.ones(1)).se[0], rel=0.3)
 
 
 def test_clusters_are_weighted_as_one():

@@ -153,5 +153,5 @@ def test_bad_input_is_said_in_a_line():
     with pytest.raises(InputError, match="doubly_ranked needs exposure and outcome of the same samples"):
         fit_response(data, method="doubly_ranked", outcome_data=make(n=200, seed=1))
     two = replace(data, exposure=(data.exposure > 1).astype(float))
-    with pytest.raises(InputError, match="stratum|strata"):
+    with pytest.raises(InputError, match=r"stratum|strata"):
         fit_response(two, method="residual_strata")
