@@ -146,6 +146,23 @@ def test_independent_columns_of_any_scale():
         independent_instruments(replace(data, instruments=np.ones((100, 1))))
 
 
+def test_nothing_to_test_without_noise_or_with_two_exposures():
+    data = make()
+    exact = replace(data, outcome=0.3 * data.exposure + data.covariates[:, 0])
+    found = diagnose_instruments(exact)
+    assert found.linearity is None
+    assert found.overidentification is None
+    found = diagnose_instruments(replace(data, exposure=(data.exposure > 1).astype(float)))
+    assert found.linearity is None
+    assert found.dimensions.identified == 1
+
+
+def test_more_instruments_than_samples_are_refused():
+    data = make(n=60, m=80)
+    with pytest.raises(InputError, match="need more than"):
+        diagnose_instruments(data)
+
+
 def test_curved_response_is_found_to_be_no_line():
     found = diagnose_instruments(make(n=3000, strength=0.5, curve=lambda x: 0.3 * (x + 2) * (x - 1)))
     assert found.linearity.pvalue < 1e-6
