@@ -51,9 +51,11 @@ def linearity_test(data: IVData, staged: HeldOut, dimensions: Dimensions) -> Mom
     weights, size = data.scaled_weights, staged.functions.size
     if size < 3 or (dimensions.n_values is not None and dimensions.n_values < 3):
         return None
-    given, fitted = staged.covariates(data.covariates), staged.fitted
+    given, fitted = staged.given, staged.fitted
     few = given.shape[1] <= _FEW_FUNCTIONS
-    modifying = given if few else np.hstack([given[:, :1], _standard(data.covariates)])
+    modifying = (
+        given if few else np.hstack([given[:, :1], _standard(data.covariates[:, np.ptp(data.covariates, axis=0) > 0])])
+    )
     seen = np.hstack([given, staged.functions(data.exposure)[:, 1:2] * modifying])
     expected = np.hstack([given, fitted[:, 1:2] * modifying])
     cross = (expected * weights[:, None]).T @ seen

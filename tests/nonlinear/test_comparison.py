@@ -70,7 +70,7 @@ def test_bootstrap_error_of_a_slope_is_that_of_the_sandwich():
 
 
 def test_clusters_are_weighted_as_one():
-    data = replace(make(n=60), clusters=np.arange(40) // 6)
+    data = replace(make(n=60), clusters=np.arange(60) // 6)
     weights = reweighted(data, np.random.default_rng(0)).weights.reshape(10, 6)
     assert np.array_equal(weights, np.repeat(weights[:, :1], 6, axis=1))
     assert len(np.unique(weights)) == 10
