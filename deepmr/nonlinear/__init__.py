@@ -16,10 +16,15 @@ from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
+    "tsls": "deepmr.nonlinear.tsls:TwoStage",
+    "liml": "deepmr.nonlinear.tsls:Liml",
+    "doubly_ranked": "deepmr.nonlinear.lace:DoublyRanked",
+    "residual_strata": "deepmr.nonlinear.lace:ResidualStrata",
 }
 
 RESPONSES = {
     "linear": "deepmr.nonlinear.linear:LinearResponse",
+    "strata": "deepmr.nonlinear.lace:StrataResponse",
 }
 
 
