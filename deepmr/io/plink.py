@@ -90,8 +90,8 @@ def read_plink(prefix: Path) -> PlinkPanel:
             f"take {len(MAGIC) + stride * len(variants)}"
         )
     used = founders if founders.any() else np.ones(len(samples), dtype=bool)
-    names = samples[["family", "sample"]]
-    return PlinkPanel(variants=variants, samples=names, bed=bed, n_samples=len(samples), used=used)
+    identifiers = samples[["family", "sample"]]
+    return PlinkPanel(variants=variants, samples=identifiers, bed=bed, n_samples=len(samples), used=used)
 
 
 def _table(
