@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -244,10 +244,12 @@ def _figure(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]], *, ense
     if len(pairs) > 1:
         told = "; ".join(sorted(f"{outcome} by {exposure}" for exposure, outcome in pairs))
         raise InputError(f"fits in one figure must be of the same exposure and outcome; got {told}")
+    titles = _titles([fit.name for fit in found])
+    drawn = [[replace(of_fit[0], label=title), *of_fit[1:]] for of_fit, title in zip(drawn, titles, strict=True)]
     record = found[0].response.record
     names = {"exposure": record.exposure, "outcome": record.outcome}
     if conditional:
-        return conditional_figure([of_fit[1:] for of_fit in drawn], titles=[fit.name for fit in found], **names)
+        return conditional_figure([of_fit[1:] for of_fit in drawn], titles=titles, **names)
     if ensemble:
         whole = drawn[-1][0]
         members = [fit.response.avg_iv_reg_function(whole.x).estimate for fit in found[:-1]]
@@ -256,6 +258,15 @@ def _figure(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]], *, ense
     if len(found) == 1 and histogram is not None:
         return response_figure(drawn[0][0], histogram=read_histogram(histogram), **names)
     return fits_figure([of_fit[0] for of_fit in drawn], **names)
+
+
+def _titles(names: Sequence[str]) -> list[str]:
+    """Return names of folders without the folder that all of them are in."""
+    paths = [PurePath(name) for name in names]
+    shared = 0
+    while all(len(path.parts) > shared + 1 for path in paths) and len({path.parts[shared] for path in paths}) == 1:
+        shared += 1
+    return [str(PurePath(*path.parts[shared:])) for path in paths]
 
 
 def _shown(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from deepmr import cli
 from deepmr.cli import execute
 from deepmr.commands import COMMANDS, GROUPS
-from deepmr.commands.iv_evaluate import evaluate
+from deepmr.commands.iv_evaluate import _titles, evaluate
 from deepmr.commands.iv_fit import fit
 from deepmr.commands.iv_fits import domain_of, find_fits, meta_value, parse_conditions
 from deepmr.commands.iv_methods import attribute_meanings, methods, type_text
@@ -289,6 +289,12 @@ def test_words_of_the_command_line(fitted):
     assert [meta_value(meta, key) for key in ("seed", "hidden", "options.q", "v", "z", "seed.q")] == [
         3, "64,32", 5, 0.5, None, None
     ]  # fmt: skip
+
+
+def test_titles_leave_out_the_folder_that_all_share():
+    assert _titles(["/a/b/s0", "/a/b/s1/x"]) == ["s0", "s1/x"]
+    assert _titles(["a/b"]) == ["b"]
+    assert _titles(["a/b", "ensemble"]) == ["a/b", "ensemble"]
 
 
 def test_methods_are_listed_with_their_options(capsys):
