@@ -173,16 +173,18 @@ def projected_moment(response: DoseResponse, held_out: HeldOut) -> ProjectedMome
     Dikkala, Lewis, Mackey & Syrgkanis (2020) arXiv:2006.07201.
     """
     size = held_out.functions[0].shape[1]
-    mean, own, spread = np.zeros(size), 0.0, np.zeros((size, size))
+    mean, own, fourth, spread = np.zeros(size), 0.0, 0.0, np.zeros((size, size))
     for sample, functions, errors in zip(held_out.samples, held_out.functions, _errors(response, held_out), strict=True):
         moments = functions * (errors * sample.scaled_weights)[:, None]
         if sample.clusters is not None:
             moments = _summed(moments, sample.clusters)
         n = len(sample)
         mean += moments.sum(axis=0) / n
-        own += float(np.sum(moments**2)) / n**2
+        squares = np.sum(moments**2, axis=1) / n**2
+        own += float(squares.sum())
+        fourth += float(squares @ squares)
         spread += moments.T @ moments / n**2
-    noise = float(np.sum(spread**2))
+    noise = float(np.sum(spread**2)) - fourth  # pairs of different samples alone, as above
     variance = max(4 * float(mean @ spread @ mean) - 4 * noise, 0.0) + 2 * noise  # the mean itself has noise
     return ProjectedMoment(
         value=float(mean @ mean) - own,

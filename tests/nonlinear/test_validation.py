@@ -129,7 +129,7 @@ def test_an_effect_that_varies_with_a_covariate_is_seen():
 
 
 def test_unbiased_at_the_truth_with_an_honest_error():
-    found = [projected_moment(Given(truth), split(quadratic(1000, seed=s))[2]) for s in range(60)]
+    found = [projected_moment(Given(truth), split(quadratic(5000, seed=s))[2]) for s in range(60)]
     z = np.array([one.value / one.se for one in found])
     assert abs(z.mean()) < 0.4
     assert 0.7 < z.std() < 1.3
