@@ -39,7 +39,7 @@ class ProjectedMoment:
     Attributes
     ----------
     value : mean square, in the squared unit of the outcome; below 0 by chance where there is nothing.
-    se : standard error of it.
+    se : standard error of it, on the long side where there is nothing.
     n : samples.
     n_functions : of instruments and covariates.
     """

@@ -132,7 +132,7 @@ def test_unbiased_at_the_truth_with_an_honest_error():
     found = [projected_moment(Given(truth), split(quadratic(5000, seed=s))[2]) for s in range(60)]
     z = np.array([one.value / one.se for one in found])
     assert abs(z.mean()) < 0.4
-    assert 0.7 < z.std() < 1.3
+    assert 0.5 < z.std() < 1.2  # on the long side where nothing is left
 
 
 def test_two_samples_without_a_common_sample():
