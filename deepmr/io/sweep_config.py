@@ -77,7 +77,9 @@ def read_sweep_config(path: Path) -> SweepConfig:
         content = translate_ml_mr(content, where=str(path))
     for name in content:
         if name not in SECTIONS:
-            raise InputError(f"{path}: no section [{name}]{checks.meant(name, SECTIONS)}; it takes {', '.join(SECTIONS)}")
+            raise InputError(
+                f"{path}: no section [{name}]{checks.meant(name, SECTIONS)}; it takes {', '.join(SECTIONS)}"
+            )
     sweep = _section(content, "sweep", path)
     methods = _methods(sweep, path)
     parameters = content.get("parameters", [])
@@ -190,7 +192,11 @@ def _dataset(section: Mapping[str, Any], name: str, path: Path) -> dict[str, Any
         several = key in ("instruments", "covariates")
         if several and isinstance(value, str):
             value = [value]
-        good = isinstance(value, list) and all(isinstance(one, str) for one in value) if several else isinstance(value, str)
+        good = (
+            isinstance(value, list) and all(isinstance(one, str) for one in value)
+            if several
+            else isinstance(value, str)
+        )
         if not good:
             raise InputError(f"{path}: [{name}] {key} must be {'names' if several else 'text'}; got {value!r}")
         found[key] = str((path.parent / value).resolve()) if key in PATHS else value

@@ -94,9 +94,7 @@ def read_parameter(section: Mapping[str, Any], *, where: str) -> SweepParameter:
     return SweepParameter(name=name, kind="values", values=_listed(section, sampler, where), methods=tuple(methods))
 
 
-def _drawn(
-    name: str, section: Mapping[str, Any], sampler: str, methods: tuple[str, ...], where: str
-) -> SweepParameter:
+def _drawn(name: str, section: Mapping[str, Any], sampler: str, methods: tuple[str, ...], where: str) -> SweepParameter:
     low, high = (_number(section, key, where) for key in ("low", "high"))
     log = _flag(section, where)
     if not low < high:
@@ -268,9 +266,7 @@ def make_runs(
     return list(found.values())
 
 
-def _applied(
-    parameters: Sequence[SweepParameter], values: Sequence[Value], methods: Sequence[str]
-) -> dict[str, Value]:
+def _applied(parameters: Sequence[SweepParameter], values: Sequence[Value], methods: Sequence[str]) -> dict[str, Value]:
     chosen = {one.name: value for one, value in zip(parameters, values, strict=True) if one.name == "method"}
     method = str(chosen.get("method", methods[0]))
     return {one.name: value for one, value in zip(parameters, values, strict=True) if applies(one, method)}

@@ -174,7 +174,9 @@ def projected_moment(response: DoseResponse, held_out: HeldOut) -> ProjectedMome
     """
     size = held_out.functions[0].shape[1]
     mean, own, fourth, spread = np.zeros(size), 0.0, 0.0, np.zeros((size, size))
-    for sample, functions, errors in zip(held_out.samples, held_out.functions, _errors(response, held_out), strict=True):
+    for sample, functions, errors in zip(
+        held_out.samples, held_out.functions, _errors(response, held_out), strict=True
+    ):
         moments = functions * (errors * sample.scaled_weights)[:, None]
         if sample.clusters is not None:
             moments = _summed(moments, sample.clusters)

@@ -70,9 +70,9 @@ def test_by_the_sum_over_pairs_of_clusters():
     functions = np.random.default_rng(1).standard_normal((40, 3))
     found = projected_moment(Given(truth), HeldOut(samples=(data,), functions=(functions,)))
     r, of = data.outcome - truth(data.exposure, None), data.clusters
-    slow = sum(
-        r[i] * r[j] * functions[i] @ functions[j] for i in range(40) for j in range(40) if of[i] != of[j]
-    ) / (40**2)
+    slow = sum(r[i] * r[j] * functions[i] @ functions[j] for i in range(40) for j in range(40) if of[i] != of[j]) / (
+        40**2
+    )
     assert found.value == pytest.approx(slow, rel=1e-10)
 
 
