@@ -119,7 +119,7 @@ def _listed(section: Mapping[str, Any], sampler: str, where: str) -> tuple[Value
     if not isinstance(found, list) or not found:
         raise InputError(f"{where}: values must be a list with at least one; got {found!r}")
     values = tuple(_plain(one, where) for one in found)
-    checks.unique(f"{where}: values", [(type(one), one) for one in values])
+    checks.unique(f"{where}: values", values)
     return values
 
 
@@ -145,7 +145,7 @@ def _grid(section: Mapping[str, Any], where: str) -> tuple[Value, ...]:
         step = _number(section, "step", where)
         if log or step <= 0 or stop < start:
             raise InputError(f"{where}: step must be positive, from start up to stop, and not on a log scale")
-        values = start + step * np.arange(int(math.floor((stop - start) / step + 1e-9)) + 1)
+        values = start + step * np.arange(math.floor((stop - start) / step + 1e-9) + 1)
     else:
         count = _number(section, "n_values", where)
         if count != int(count) or count < 1:

@@ -141,8 +141,9 @@ def open_study(path: Path) -> Study:
     if not path.is_file():
         raise InputError(f"{path}: there is no study; make one from a configuration: deepmr iv sweep config.toml")
     try:
-        if not path.read_bytes()[:15] == b"SQLite format 3":
-            raise InputError(f"{path}: not a study: it is no SQLite file")
+        with path.open("rb") as handle:
+            if handle.read(15) != b"SQLite format 3":
+                raise InputError(f"{path}: not a study: it is no SQLite file")
         storage = _storage(path)
         study = optuna.load_study(study_name=NAME, storage=storage)
         attributes = study.user_attrs
