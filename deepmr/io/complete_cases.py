@@ -106,7 +106,7 @@ def complete_cases(
     imputed = _impute(values, names, where=where) if impute else {}
     _check_variation(values, names, where=where)
     return ReadIVData(
-        data=_made(frame[kept], roles, names, values, outcome_type=outcome_type, where=where),
+        data=_made(frame.loc[kept, plain], roles, names, values, outcome_type=outcome_type, where=where),
         counts=SampleCounts(
             n_read=n_read,
             n_kept=len(values),

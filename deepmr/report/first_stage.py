@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from deepmr.errors import InputError
 from deepmr.report import words
-from deepmr.report.style import CYCLE, DENSITY, INK, MUTED, VERMILLION, new_figure, settle, styled, wrapped
+from deepmr.report.style import CYCLE, INK, MUTED, SHADE, VERMILLION, new_figure, settle, styled, wrapped
 
 _POINTS = 2000  # samples up to which each is a point; more are a density
 _BINS = 12  # groups of predictions, of which mean and spread of residuals are drawn
@@ -47,14 +47,14 @@ def first_stage_figure(
         axes.scatter(predicted, residual, s=6, color=MUTED, alpha=0.5, lw=0, gid="samples")
     else:
         axes.hexbin(
-            predicted[inside], residual[inside], gridsize=46, mincnt=1, cmap=DENSITY, bins="log", lw=0, gid="samples"
+            predicted[inside], residual[inside], gridsize=46, mincnt=1, cmap=SHADE, bins="log", lw=0, gid="samples"
         )
     axes.axhline(0, color=INK, lw=0.8, zorder=2)
     _along(axes, predicted, residual)
     r2 = 1 - float(np.var(residual) / np.var(exposure))
     axes.set_title(wrapped(f"Linear first stage: R² = {words.number(r2)}, {words.count(len(predicted), 'sample')}"))
     axes.set(xlabel=wrapped(f"{name}, predicted by instruments and covariates"), ylabel="residual")
-    axes.legend(loc="best")
+    figure.legend(loc="outside lower center", ncols=2)
     return settle(figure)
 
 
@@ -72,4 +72,4 @@ def _along(axes: Axes, predicted: Float[np.ndarray, "samples"], residual: Float[
     axes.plot(at, mean, color=VERMILLION, marker="o", ms=3.5, lw=1.4, label="mean", zorder=3, gid="mean")
     for sign in (-1, 1):
         label = "mean ± standard deviation" if sign > 0 else None
-        axes.plot(at, mean + sign * spread, color=CYCLE[1], ls="--", lw=1.1, label=label, zorder=3, gid="spread")
+        axes.plot(at, mean + sign * spread, color=CYCLE[0], ls="--", lw=1.1, label=label, zorder=3, gid="spread")

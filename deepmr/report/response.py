@@ -88,7 +88,7 @@ def fits_figure(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> F
     panels, figure = _panels(len(fits))
     for axes, drawn in zip(panels, fits, strict=True):
         _curve(axes, drawn, CYCLE[0])
-        axes.set_title(wrapped(words.shorten(drawn.label, 60), width=84 // min(len(fits), 3)))
+        axes.set_title(_title(drawn.label, len(fits)))
     panels[0].set_ylim(_limits(fits))
     panels[0].set_xlim(min(f.x[0] for f in fits), max(f.x[-1] for f in fits))
     figure.supxlabel(exposure, fontsize=9)
@@ -99,12 +99,15 @@ def fits_figure(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> F
 
 
 @styled
-def conditional_figure(fits: Sequence[Sequence[DrawnCurve]], *, exposure: str, outcome: str) -> Figure:
+def conditional_figure(
+    fits: Sequence[Sequence[DrawnCurve]], *, titles: Sequence[str], exposure: str, outcome: str
+) -> Figure:
     """Draw the response under several conditions: a panel a fit, a line a condition.
 
     Parameters
     ----------
-    fits : of each fit the curves, whose label is the condition; of each curve `uniform` is not drawn.
+    fits : of each fit the curves, whose label is the condition; `uniform` of a curve is not drawn.
+    titles : of the fits.
     exposure, outcome : names of the axes.
     """
     if not fits or not fits[0]:
@@ -112,7 +115,8 @@ def conditional_figure(fits: Sequence[Sequence[DrawnCurve]], *, exposure: str, o
     if len(fits) > MOST_PANELS:
         raise InputError(f"curves given covariates are drawn of at most {MOST_PANELS} fits; got {len(fits)}")
     panels, figure = _panels(len(fits))
-    for axes, curves in zip(panels, fits, strict=True):
+    for axes, curves, title in zip(panels, fits, titles, strict=True):
+        axes.set_title(_title(title, len(fits)))
         for k, drawn in enumerate(curves):
             colour = CYCLE[k % len(CYCLE)]
             if drawn.curve.low is not None and drawn.curve.high is not None:
@@ -235,5 +239,10 @@ def _every(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
     return list(found.values()), list(found)
 
 
+def _title(text: str, n_panels: int) -> str:
+    width = 84 // min(n_panels, 3)
+    return wrapped(words.shorten(text, 2 * width), width=width)
+
+
 def _outcome(name: str) -> str:
-    return f"{name} if exposure were set to x"
+    return f"expected {name}"
