@@ -118,14 +118,16 @@ def series(log: pd.DataFrame | None) -> list[tuple[str, int, float]]:
     """
     if log is None:
         return []
-    several = log.groupby("stage")["member"].nunique() > 1
+    members: dict[str, set[int]] = {}
+    for stage, member in zip(log["stage"], log["member"], strict=True):
+        members.setdefault(str(stage), set()).add(int(member))
     found = []
-    for row in log.sort_values(["epoch", "stage", "member"], kind="stable").itertuples(index=False):
+    for row in log.sort_values(["epoch", "stage", "member"], kind="stable").to_dict("records"):
+        stage = str(row["stage"])
         for loss in LOSSES:
-            value = float(getattr(row, loss))
-            if np.isfinite(value):
-                member = f"/{row.member}" if several[row.stage] else ""
-                found.append((f"{row.stage}/{loss}{member}", int(row.epoch), value))
+            if np.isfinite(row[loss]):
+                member_too = f"/{row['member']}" if len(members[stage]) > 1 else ""
+                found.append((f"{stage}/{loss}{member_too}", int(row["epoch"]), float(row[loss])))
     return found
 
 
@@ -145,7 +147,9 @@ def _to_tensorboard(
     writer = EventFileWriter(str(folder))
     try:
         now = time.time()
-        known = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in options.items()}
+        known = {
+            name: value if isinstance(value, bool | int | float) else str(value) for name, value in options.items()
+        }
         writer.add_event(Event(wall_time=now, summary=hparams_pb(known, trial_id=folder.name)))
         for name, epoch, value in [*series(log), *((f"result/{key}", 0, one) for key, one in results.items())]:
             summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])

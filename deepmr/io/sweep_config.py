@@ -143,7 +143,7 @@ def _methods(sweep: Mapping[str, Any], path: Path) -> tuple[str, ...]:
 
 def _with_sweep(config: SweepConfig, sweep: Mapping[str, Any], path: Path) -> SweepConfig:
     """Add what section [sweep] says."""
-    kinds = {
+    kinds: dict[str, tuple[type, ...]] = {
         "max_runs": (int,),
         "seed": (int,),
         "metric": (str,),
@@ -161,7 +161,10 @@ def _with_sweep(config: SweepConfig, sweep: Mapping[str, Any], path: Path) -> Sw
             continue
         if isinstance(value, bool) or not isinstance(value, kinds[name]):
             raise InputError(f"{path}: [sweep] {name} must be {_words(kinds[name])}; got {value!r}")
-        chosen[name] = path.parent / value if name == "folder" else float(value) if name == "held_out" else value
+        chosen[name] = value
+    if "folder" in chosen:
+        chosen["folder"] = path.parent / chosen["folder"]
+    chosen["held_out"] = float(chosen.get("held_out", config.held_out))
     try:
         checks.at_least("max_runs", chosen.get("max_runs"), 1)
         checks.at_least("seed", chosen.get("seed"), 0)
@@ -169,7 +172,7 @@ def _with_sweep(config: SweepConfig, sweep: Mapping[str, Any], path: Path) -> Sw
         checks.one_of("sampler", chosen.get("sampler", "random"), get_args(Sampler))
     except InputError as error:
         raise InputError(f"{path}: [sweep] {error}") from error
-    if not 0.01 <= chosen.get("held_out", 0.2) <= 0.5:
+    if not 0.01 <= chosen["held_out"] <= 0.5:
         raise InputError(f"{path}: [sweep] held_out must be from 0.01 to 0.5; got {chosen['held_out']:g}")
     if any(one.drawn for one in config.parameters) and "max_runs" not in chosen:
         raise InputError(f"{path}: [sweep] needs max_runs, as values are drawn at random")

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from deepmr.errors import DeepMRError, InputError
 from deepmr.io.files import sync_folder
 from deepmr.io.locks import NumberedLocks
-from deepmr.io.sweep_config import SweepConfig, config_from_json, config_to_json
+from deepmr.io.sweep_config import MOMENT, SweepConfig, config_from_json, config_to_json
 from deepmr.io.sweep_parameters import SweepParameter, Value, applies
 
 STUDY, LOCKS, NAME = "study.db", ".study.lock", "deepmr"
@@ -49,10 +49,12 @@ class Study:
     ----------
     config : what it was made from.
     checksums : of the data files, by name.
+    token : of this study alone: what an earlier one has left in the same folder has another.
     """
 
     config: SweepConfig
     checksums: Mapping[str, str]
+    token: str
     storage: RDBStorage
     study: optuna.Study
     study_id: int
@@ -101,6 +103,7 @@ def create_study(config: SweepConfig, runs: Sequence[Mapping[str, Value]], check
         study = optuna.create_study(storage=storage, study_name=NAME, direction="minimize")
         study.set_user_attr("config", config_to_json(config))
         study.set_user_attr("checksums", dict(checksums))
+        study.set_user_attr("token", secrets.token_hex(8))
         study_id = storage.get_study_id_from_name(NAME)
         kinds = _distributions(config, runs)
         for run in runs:
@@ -148,7 +151,7 @@ def open_study(path: Path) -> Study:
         study = optuna.load_study(study_name=NAME, storage=storage)
         attributes = study.user_attrs
         config = config_from_json(attributes["config"], path.parent)
-        checksums = attributes["checksums"]
+        checksums, token = attributes["checksums"], str(attributes["token"])
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
@@ -156,6 +159,7 @@ def open_study(path: Path) -> Study:
     return Study(
         config=config,
         checksums=checksums,
+        token=token,
         storage=storage,
         study=study,
         study_id=storage.get_study_id_from_name(NAME),
@@ -256,7 +260,8 @@ def _suggested(study: Study, number: int, identifier: int) -> dict[str, Value]:
         elif one.kind == "float":
             found[one.name] = trial.suggest_float(one.name, one.low, one.high, log=one.log)
         else:
-            found[one.name] = trial.suggest_categorical(one.name, one.values)
+            value = trial.suggest_categorical(one.name, one.values)
+            found[one.name] = "none" if value is None else value
     return found
 
 
@@ -290,14 +295,15 @@ def fail_run(study: Study, run: TakenRun, reason: str) -> None:
 
 
 def release_run(study: Study, run: TakenRun) -> None:
-    """Let a run wait again, as when the sweep is interrupted.
+    """Let a run wait again, as when the sweep is interrupted, unless it is over.
 
     Parameters
     ----------
     study : open.
     run : that was taken.
     """
-    study.storage.set_trial_state_values(run.identifier, TrialState.WAITING)
+    if not study.storage.get_trial(run.identifier).state.is_finished():
+        study.storage.set_trial_state_values(run.identifier, TrialState.WAITING)
     study.locks.give(run.number)
 
 
@@ -372,7 +378,8 @@ def runs_table(study: Study) -> pd.DataFrame:
                 "status": status,
                 **{name: one.params.get(name) for name in names},
                 "metric": one.value if one.state == TrialState.COMPLETE else None,
-                "metric_se": result.get("metric_se"),
+                "metric_se": result.get(f"{study.config.metric}_se"),
+                **({} if study.config.metric == MOMENT else {MOMENT: result.get(MOMENT)}),
                 **{f"loss_{name}": value for name, value in result.get("losses", {}).items()},
                 "seconds": result.get("seconds"),
                 "retry_of": one.user_attrs.get("retry_of"),
