@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.iv_fit import curve_table
+from deepmr.commands.iv_fit import curve_table, read_histogram
 from deepmr.commands.iv_fits import (
     Fit,
     condition_text,
@@ -28,7 +28,7 @@ from deepmr.io.expressions import Function, read_function
 from deepmr.io.files import atomic_path, check_writable
 from deepmr.nonlinear.accuracy import curve_accuracy, uniform_band
 from deepmr.nonlinear.ensemble import make_ensemble
-from deepmr.report.response import DrawnCurve, conditional_figure, fits_figure, members_figure
+from deepmr.report.response import DrawnCurve, conditional_figure, fits_figure, members_figure, response_figure
 from deepmr.report.style import DPI
 
 ENSEMBLE = "ensemble"
@@ -129,7 +129,7 @@ def evaluate(
             raise InputError(
                 f"no fit has {key!r} in its meta.json; it has method, seed, n and its options, among others"
             )
-    table = pd.DataFrame(rows).drop(columns=[] if conditions else ["given"])
+    table = _table(rows, meta_keys or []).drop(columns=[] if conditions else ["given"])
     if curves is not None:
         with atomic_path(curves) as temporary:
             _curve_rows(found, drawn).to_csv(temporary, index=False)
@@ -197,11 +197,11 @@ def _row(
     row |= {"domain_low": drawn.x[0], "domain_high": drawn.x[-1], "level": level}
     row |= asdict(curve_accuracy(drawn.curve, drawn.truth, uniform=drawn.uniform))
     if step is not None:
-        ends = tuple(np.array([value]) for value in step)
+        start, end = (np.array([value]) for value in step)
         if condition is None:
-            effect = fit.response.ate(*ends, level=level)
+            effect = fit.response.ate(start, end, level=level)
         else:
-            effect = fit.response.cate(*ends, covariates_at(fit, condition, 1), level=level)
+            effect = fit.response.cate(start, end, covariates_at(fit, condition, 1), level=level)
         row |= _effect(effect)
         if truth is not None:
             row["ate_true"] = float(np.diff(truth(np.array(step)))[0]) if condition is None else None
@@ -218,6 +218,14 @@ def _keys(fit: Fit, keys: Sequence[str]) -> dict[str, Any]:
     return {key: meta_value(fit.meta, key) for key in keys}
 
 
+def _table(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a table; what meta.json says as it stands there, whole numbers whole."""
+    table = pd.DataFrame(rows)
+    for key in keys:
+        table[key] = pd.Series([row[key] for row in rows], dtype=object)
+    return table
+
+
 def _curve_rows(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]]) -> pd.DataFrame:
     tables = []
     for fit, curves in zip(found, drawn, strict=True):
@@ -232,6 +240,10 @@ def _curve_rows(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]]) -> 
 
 
 def _figure(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]], *, ensemble: bool, conditional: bool) -> Any:
+    pairs = {(fit.response.record.exposure, fit.response.record.outcome) for fit in found}
+    if len(pairs) > 1:
+        told = "; ".join(sorted(f"{outcome} by {exposure}" for exposure, outcome in pairs))
+        raise InputError(f"fits in one figure must be of the same exposure and outcome; got {told}")
     record = found[0].response.record
     names = {"exposure": record.exposure, "outcome": record.outcome}
     if conditional:
@@ -240,10 +252,14 @@ def _figure(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]], *, ense
         whole = drawn[-1][0]
         members = [fit.response.avg_iv_reg_function(whole.x).estimate for fit in found[:-1]]
         return members_figure(members, replace(whole, label=f"ensemble of {len(members)} fits"), **names)
+    histogram = found[0].meta.get("data", {}).get("exposure_histogram")
+    if len(found) == 1 and histogram is not None:
+        return response_figure(drawn[0][0], histogram=read_histogram(histogram), **names)
     return fits_figure([of_fit[0] for of_fit in drawn], **names)
 
 
 def _shown(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return rows for the summary, without what is the same text as nothing."""
+    """Return rows for the summary, without columns that no fit has."""
     kept = table.drop(columns=[name for name in table if table[name].isna().all()])
-    return kept.astype(object).where(kept.notna(), "").to_dict(orient="records")
+    rows = kept.astype(object).where(kept.notna(), "").to_dict(orient="records")
+    return [{str(name): value for name, value in row.items()} for row in rows]

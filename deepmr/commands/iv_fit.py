@@ -183,6 +183,16 @@ def curve_table(drawn: DrawnCurve) -> pd.DataFrame:
     return table
 
 
+def read_histogram(described: Mapping[str, Any]) -> Histogram:
+    """Return the histogram of the exposure that a fit's description has.
+
+    Parameters
+    ----------
+    described : its edges and counts.
+    """
+    return Histogram(edges=np.asarray(described["edges"], float), counts=np.asarray(described["counts"], float))
+
+
 def _inputs(columns: Columns) -> dict[str, Path]:
     found = {"data": columns.data}
     if columns.outcome_data is not None:
@@ -198,7 +208,7 @@ def _draw(
     folder: Path, drawn: DrawnCurve, response: DoseResponse, samples: Samples, histogram: Mapping[str, Any]
 ) -> None:
     record, first = response.record, samples.first.data
-    shown = Histogram(edges=np.asarray(histogram["edges"], float), counts=np.asarray(histogram["counts"], float))
+    shown = read_histogram(histogram)
     figure = response_figure(drawn, exposure=record.exposure, outcome=record.outcome, histogram=shown)
     figure.savefig(folder / CURVE, dpi=DPI)
     if first.exposure is not None:

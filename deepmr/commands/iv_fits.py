@@ -49,13 +49,12 @@ def find_fits(words: Sequence[str]) -> list[Path]:
     for word in words:
         path = Path(word)
         if any(mark in word for mark in _WILD) and not path.exists():
-            start = Path(path.anchor) if path.is_absolute() else Path()
-            folders = sorted(start.glob(str(path.relative_to(path.anchor) if path.is_absolute() else path)))
-            fits = [
-                one.parent if one.name == META else one for one in folders if (one / META).is_file() or one.name == META
-            ]
+            below = Path(path.anchor)  # empty for a relative path
+            matches = sorted(below.glob(str(path.relative_to(below)))) if path.anchor else sorted(Path().glob(word))
+            matches = [one.parent if one.name == META else one for one in matches]
+            fits = [one for one in matches if (one / META).is_file()]
             if not fits:
-                raise InputError(f"{word}: no folder of a fit matches ({len(folders)} other files or folders do)")
+                raise InputError(f"{word}: matches no folder of a fit ({len(matches)} other files or folders)")
         elif (path / META).is_file():
             fits = [path]
         elif path.is_dir():

@@ -5,6 +5,7 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 from deepmr.errors import InputError
 
@@ -51,6 +52,7 @@ def choose_names(
     what: str,
     where: str,
     taken: Collection[str] = (),
+    kind: Literal["column", "variant"] = "column",
 ) -> list[str]:
     """Return the names that patterns stand for, in the order of the patterns.
 
@@ -61,6 +63,7 @@ def choose_names(
     what : what a name stands for, for messages: "instrument".
     where : what has the names, for messages.
     taken : names with another role, which patterns with * pass over.
+    kind : what the names are of, for messages.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def choose_names(
             else:
                 missing.append(name)
     if missing:
-        raise InputError(_absent(missing, available, what=what, where=where))
+        raise InputError(_absent(missing, available, what=what, where=where, kind=kind))
     name, times = Counter(chosen).most_common(1)[0] if chosen else ("", 0)
     if times > 1:
         raise InputError(f"{where}: {what} {name!r} is named more than once")
@@ -111,16 +114,14 @@ def check_roles(roles: Mapping[str, Sequence[str]], *, where: str) -> None:
             role_of[name] = role
 
 
-def _absent(missing: Sequence[str], available: Sequence[str], *, what: str, where: str) -> str:
+def _absent(missing: Sequence[str], available: Sequence[str], *, what: str, where: str, kind: str) -> str:
     first = missing[0]
     near = difflib.get_close_matches(first, available, n=1) if len(available) <= _SEARCHED else []
     lower = {name.lower(): name for name in available}
     guess = lower.get(first.lower()) or (near[0] if near else None)
     hint = f"did you mean {guess!r}?" if guess else f"there are {_listed(available)}"
-    more = (
-        f" and {len(missing) - 1} others" if len(missing) > 2 else f" and {missing[1]!r}" if len(missing) == 2 else ""
-    )
-    return f"{where}: no column {first!r}{more} for the {what}; {hint}"
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return f"{where}: no {kind} {first!r}{more} for the {what}; {hint}"
 
 
 def _listed(names: Sequence[str]) -> str:

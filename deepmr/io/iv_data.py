@@ -10,7 +10,7 @@ import pandas as pd
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import OutcomeType
-from deepmr.io.column_names import check_roles, choose_names
+from deepmr.io.column_names import check_roles, choose_names, expand_ranges
 from deepmr.io.complete_cases import Genotypes, ReadIVData, complete_cases
 from deepmr.io.iv_genotypes import join_samples, open_genotypes, read_dosages
 from deepmr.io.iv_table import SampleTable, Separator, open_table
@@ -107,16 +107,20 @@ def _instruments(
         return [], choose_names(patterns, table.names, what="instrument", where=where, taken=taken)
     variants, columns = [], []
     ids = panel.variants["variant_id"].astype(str).tolist()
+    known, bim = set(ids), str(panel.bed.with_suffix(".bim"))
     for pattern in patterns:
+        names = [pattern] if pattern in known else expand_ranges(pattern)
+        if known.issuperset(names):
+            variants += names
+            continue
         try:
-            variants += choose_names([pattern], ids, what="instrument", where=str(panel.bed.with_suffix(".bim")))
+            variants += choose_names([pattern], ids, what="instrument", where=bim, kind="variant")
         except InputError as error:
             try:
                 columns += choose_names([pattern], table.names, what="instrument", where=where, taken=taken)
             except InputError:
                 raise error from None
-    both = [*variants, *columns]
-    checks.unique("instruments", both)
+    checks.unique("instruments", [*variants, *columns])
     return variants, columns
 
 

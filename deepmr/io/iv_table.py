@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ Separator = Literal["auto", "tab", "comma", "semicolon", "blank"]
 SEPARATORS = {"auto": None, "tab": "\t", "comma": ",", "semicolon": ";", "blank": BLANKS}
 
 
+@runtime_checkable
 class SampleTable(Protocol):
     """A table with a row a sample, of which only what is asked for is parsed."""
 

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from deepmr import checks
+from deepmr import checks, inference
 from deepmr.errors import InputError
 from deepmr.individual import Curve, DoseResponse, FitRecord, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleResponse:
-    """The mean of responses, with intervals that hold a share of them: for fits to resampled data, or by many seeds.
+    """The mean of responses, with intervals from how far they lie apart and from what each knows of its own error.
 
     Attributes
     ----------
@@ -23,8 +23,14 @@ class EnsembleResponse:
 
     Notes
     -----
-    Intervals are quantiles over members. Those of bootstrap replicates are intervals of the response; those of fits to
-    the same data by many seeds say how much the seed matters, and no more.
+    Where every member b has a standard error, that of the mean is the root of mean(se_b^2) + var(b): members are fits
+    to the same data, which differ by seed, split or method, so that their mean is no more certain than they are. Where
+    members have none, intervals are quantiles over them, which are those of the response for fits to bootstrap samples;
+    for fits to the same data they say how much the seed matters, and no more.
+
+    References
+    ----------
+    Chernozhukov et al. (2018) doi:10.1111/ectj.12097, section 3.4.
     """
 
     kind: ClassVar[str] = "ensemble"
@@ -89,11 +95,17 @@ class EnsembleResponse:
 
     def _curve(self, of: Callable[[DoseResponse], Curve], level: float) -> Curve:
         checks.level(level)
-        values = np.array([of(one).estimate for one in self.members])
-        if len(values) == 1:
-            return Curve(estimate=values[0], level=level)
-        low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return Curve(estimate=values.mean(axis=0), se=values.std(axis=0, ddof=1), low=low, high=high, level=level)
+        curves = [of(one) for one in self.members]
+        values = np.array([one.estimate for one in curves])
+        estimate, apart = values.mean(axis=0), values.var(axis=0, ddof=1)
+        own = [one.se for one in curves if one.se is not None]
+        if len(own) == len(curves):
+            se = np.sqrt(np.mean(np.square(own), axis=0) + apart)
+            low, high = inference.interval(estimate, se, level=level)
+        else:
+            se = np.sqrt(apart)
+            low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return Curve(estimate=estimate, se=se, low=low, high=high, level=level)
 
     def state(self) -> State:
         """Raise `InputError`: an ensemble is made again from its members' folders."""
