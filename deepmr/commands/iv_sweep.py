@@ -173,7 +173,7 @@ def _parameters(row: pd.Series, names: list[str]) -> dict[str, Any]:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    return bool(pd.isna(value))
 
 
 def _value(value: Any) -> Any:

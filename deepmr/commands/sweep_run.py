@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from deepmr.io.plink import SUFFIXES
 from deepmr.io.provenance import provenance
 from deepmr.io.responses import write_files
 from deepmr.io.sweep_config import MOMENT, SweepConfig
-from deepmr.io.sweep_parameters import RESERVED, Value
-from deepmr.io.sweep_study import Study, TakenRun
+from deepmr.io.sweep_parameters import RESERVED
+from deepmr.io.sweep_study import STUDY, Study, TakenRun
 from deepmr.nonlinear import fit_response
 from deepmr.nonlinear.validation import HeldOut, projected_moment, split_samples
 
@@ -38,10 +39,12 @@ class Prepared:
     ----------
     samples : of one or both stages.
     splits : samples to fit and samples to score on; one, or one a fold.
+    record : of how fits are made, as `provenance` returns it, without what differs between runs.
     """
 
     samples: Samples
     splits: tuple[tuple[IVData, IVData | None, HeldOut], ...]
+    record: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,11 @@ def prepare(config: SweepConfig) -> Prepared:
     n_folds = config.n_folds or round(1 / config.held_out)
     samples = Samples(first=first, second=second)
     splits = split_samples(first.data, samples.outcome_data, n_folds=n_folds, seed=config.seed)
-    return Prepared(samples=samples, splits=tuple(splits) if config.n_folds else (next(splits),))
+    return Prepared(
+        samples=samples,
+        splits=tuple(splits) if config.n_folds else (next(splits),),
+        record=provenance("iv sweep", options={"config": str(config.folder / STUDY)}, inputs={}, seed=config.seed),
+    )
 
 
 def _read(section: Mapping[str, Any]) -> ReadIVData:
@@ -153,7 +160,7 @@ def _fitted(folder: Path, study: Study, run: TakenRun, prepared: Prepared, logge
         "seconds": seconds,
     }
     done = {"study": study.token, "run": run.number, "parameters": run.parameters, "metric": metric, "result": result}
-    record = _record(study, run, method=method, seed=seed)
+    record = _record(prepared.record, study, run, method=method, seed=seed)
     log = training_log(response)
     with atomic_directory(folder) as unfinished:
         write_files(response, unfinished, record, log, data=describe(prepared.samples))
@@ -179,11 +186,13 @@ def _metric(response: DoseResponse, found: Mapping[str, float], name: str) -> fl
     return value
 
 
-def _record(study: Study, run: TakenRun, *, method: str, seed: int) -> dict[str, Any]:
+def _record(record: Mapping[str, Any], study: Study, run: TakenRun, *, method: str, seed: int) -> dict[str, Any]:
     """Describe how the fit was made; the checksums of the files are the study's."""
-    options: dict[str, Value] = {"config": str(study.config.folder / "study.db")}
-    record = provenance("iv sweep", options=options, inputs={}, seed=seed)
     files = data_files(study.config)
-    record["inputs"] = {name: {"path": str(files[name]), "sha256": sha} for name, sha in study.checksums.items()}
-    record["sweep"] = {"run": run.number, "method": method, "parameters": run.parameters}
-    return record
+    return {
+        **record,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inputs": {name: {"path": str(files[name]), "sha256": sha} for name, sha in study.checksums.items()},
+        "seed": seed,
+        "sweep": {"run": run.number, "method": method, "parameters": run.parameters},
+    }

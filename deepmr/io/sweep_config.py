@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from deepmr import checks
 from deepmr.errors import InputError
@@ -186,6 +186,7 @@ def _words(kinds: Sequence[type]) -> str:
 def _dataset(section: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     """Check a section that says which columns of which file are what."""
     known = ["file", *list(inspect.signature(read_iv_data).parameters)[1:]]
+    hints = get_type_hints(read_iv_data)
     if "file" not in section:
         raise InputError(f"{path}: [{name}] needs file, a table with a row a sample")
     found: dict[str, Any] = {"exposure": None, "outcome": None, "instruments": []}
@@ -202,6 +203,9 @@ def _dataset(section: Mapping[str, Any], name: str, path: Path) -> dict[str, Any
         )
         if not good:
             raise InputError(f"{path}: [{name}] {key} must be {'names' if several else 'text'}; got {value!r}")
+        choices = get_args(hints[key]) if get_origin(hints.get(key)) is Literal else None
+        if choices:
+            checks.one_of(f"{path}: [{name}] {key}", value, choices)
         found[key] = str((path.parent / value).resolve()) if key in PATHS else value
     return found
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,10 +17,11 @@ import pandas as pd
 import pytest
 
 from deepmr import nonlinear
+from deepmr.cli import execute
 from deepmr.commands.iv_sweep import sweep
-from deepmr.commands.sweep_run import Loggers
 from deepmr.commands.sweep_workers import work_through
 from deepmr.errors import DeepMRError, InputError
+from deepmr.io.iv_data import read_iv_data
 from deepmr.io.responses import read_meta, read_response
 from deepmr.io.sweep_config import read_sweep_config, sweep_runs
 from deepmr.io.sweep_study import create_study, finish_run, open_runs, open_study, runs_table, take_run
@@ -66,7 +69,9 @@ def parameter(name, **keys):
     return "[[parameters]]\n" + "\n".join(lines) + "\n"
 
 
-FUNCTIONS = parameter("n_functions", sampler="list", values=[2, 3, 6]) + parameter("n_folds", sampler="literal", value=2)
+FUNCTIONS = parameter("n_functions", sampler="list", values=[2, 3, 6]) + parameter(
+    "n_folds", sampler="literal", value=2
+)
 
 
 def table(folder):
@@ -81,8 +86,6 @@ def test_runs_are_the_fits_that_the_api_makes(folder, in_process):
     best = runs.loc[runs["metric"].idxmin()]
     assert found["best_run"] == best["run"]
     assert found["best_parameters"] == {"n_functions": best["n_functions"], "n_folds": 2}
-    from deepmr.io.iv_data import read_iv_data
-
     data = read_iv_data(folder / "d.tsv", exposure="x", outcome="y", instruments=["v{1..5}"]).data
     fitted, _, held = next(split_samples(data, n_folds=4, seed=3))
     for run, n_functions in enumerate([2, 3, 6]):
@@ -102,12 +105,8 @@ def test_runs_are_the_fits_that_the_api_makes(folder, in_process):
     assert "--options n_functions=" in found["fit_all_samples"]
 
 
-def test_the_command_of_the_best_choice_fits_all_samples(folder, in_process, capsys):
-    from deepmr.cli import execute
-
+def test_the_command_of_the_best_choice_fits_all_samples(folder, in_process):
     found = sweep(write(folder, "", FUNCTIONS))
-    import shlex
-
     assert execute([*shlex.split(found["fit_all_samples"])[1:], "--quiet"]) == 0
     meta = read_meta(folder / "s_sweep" / "best")
     assert meta["n"] == 600
@@ -206,7 +205,7 @@ def test_an_interrupted_run_goes_on_and_a_written_one_is_only_noted(folder, in_p
     study.close()
     assert sweep(place)["runs"] == {"finished": 3}
     assert Counter(book.read_text().split()[1::4]) == {"0": 2, "1": 2, "2": 2}
-    connection = __import__("sqlite3").connect(place)  # as when it is killed after a run is written and before it is noted
+    connection = sqlite3.connect(place)  # as when it is killed after a run is written and before it is noted
     connection.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1")
     connection.commit()
     connection.close()
@@ -258,11 +257,11 @@ def test_random_and_adaptive_sweeps_have_so_many_runs_and_are_seeded(folder, in_
     parameters = parameter("n_functions", sampler="integer", low=2, high=12, log=True) + parameter(
         "modification", sampler="list", values=["none", "auto"]
     )
-    for sampler in ("random", "tpe"):
+    for sampler, n in (("random", 6), ("tpe", 12)):  # the first ten of an adaptive sweep are random
         tried = []
         for name in ("one", "two"):
-            path = write(folder, f'max_runs = 14\nsampler = "{sampler}"\nfolder = "{sampler}{name}"', parameters)
-            assert sweep(path)["runs"] == {"finished": 14}
+            path = write(folder, f'max_runs = {n}\nsampler = "{sampler}"\nfolder = "{sampler}{name}"', parameters)
+            assert sweep(path)["runs"] == {"finished": n}
             runs = pd.read_csv(folder / f"{sampler}{name}" / "runs.tsv", sep="\t")
             tried.append(runs[["n_functions", "modification"]])
         pd.testing.assert_frame_equal(*tried)
@@ -341,12 +340,19 @@ def command(path, *words):
 
 def start(path, *words):
     return subprocess.Popen(
-        command(path, *words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(path, *words),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
 def ends(book):
-    return [line.split()[1] for line in book.read_text().splitlines() if line.startswith("end")] if book.exists() else []
+    return (
+        [line.split()[1] for line in book.read_text().splitlines() if line.startswith("end")] if book.exists() else []
+    )
 
 
 def wait_for(condition, seconds=90):
@@ -402,8 +408,7 @@ def test_interrupted_from_the_keyboard_and_a_run_that_kills_its_process(folder):
     path = write(
         folder,
         'method = "ledger"',
-        parameter("file", sampler="literal", value=str(book))
-        + parameter("sleep", sampler="list", values=[0.0, 60.0]),
+        parameter("file", sampler="literal", value=str(book)) + parameter("sleep", sampler="list", values=[0.0, 60.0]),
     )
     first = start(path, "--n-workers", "1")
     wait_for(lambda: book.exists() and book.read_text().count("begin") == 2)
