@@ -51,6 +51,10 @@ COMMANDS = {
         "deepmr.commands.iv_evaluate:evaluate",
         "Evaluate fits: their curves, effects and intervals, against the truth where it is known.",
     ),
+    "iv sweep": (
+        "deepmr.commands.iv_sweep:sweep",
+        "Fit a method with many choices of its options, and compare the fits on held-out samples.",
+    ),
     "iv methods": ("deepmr.commands.iv_methods:methods", "List the methods of deepmr iv fit, or the options of one."),
 }
 
