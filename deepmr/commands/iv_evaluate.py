@@ -27,15 +27,15 @@ from deepmr.individual import Curve
 from deepmr.io.expressions import Function, read_function
 from deepmr.io.files import atomic_path, check_writable
 from deepmr.nonlinear.accuracy import curve_accuracy, uniform_band
-from deepmr.nonlinear.ensemble import make_ensemble
+from deepmr.nonlinear.ensemble import EnsembleResponse
 from deepmr.report.response import DrawnCurve, conditional_figure, fits_figure, members_figure, response_figure
 from deepmr.report.style import DPI
 
-ENSEMBLE = "ensemble"
+ENSEMBLE, FEWEST = "ensemble", 2  # name of its row, and least number of fits
 
 
 def evaluate(
-    fits: list[str],
+    fits: list[Path],
     *,
     domain: str = "95",
     n_points: int = 200,
@@ -147,7 +147,14 @@ def evaluate(
 
 
 def _ensemble(found: Sequence[Fit]) -> Fit:
-    response = make_ensemble([fit.response for fit in found])
+    """Put fits together, over the exposures that are central to all of them."""
+    if len(found) < FEWEST:
+        raise InputError(f"an ensemble needs at least {FEWEST} fits; got {len(found)}")
+    response = EnsembleResponse.of([fit.response for fit in found])
+    ends = np.array([fit.response.record.central for fit in found])
+    low, high = float(ends[:, 0].max()), float(ends[:, 1].min())
+    if low < high:
+        response = replace(response, record=replace(response.record, central=(low, high)))
     means = [fit.meta.get("data", {}).get("covariate_means", {}) for fit in found]
     shared = {name: float(np.mean([one[name] for one in means])) for name in means[0] if all(name in m for m in means)}
     meta = asdict(response.record) | {"data": {"covariate_means": shared}}

@@ -1,8 +1,10 @@
 """Dose responses from the command line: a table in, fits, evaluations and figures out; the API gives the same."""
 
+import importlib.util
 import io
 import json
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -179,8 +181,56 @@ def test_every_figure_is_drawn(fitted, tmp_path, extra):
 def test_a_function_in_a_file_is_the_truth(fitted, tmp_path):
     (tmp_path / "truth.py").write_text("def curve(x):\n    return 0.5 * x**2 + x\n")
     for k, text in enumerate((TRUTH, f"{tmp_path}/truth.py:curve")):
-        evaluate([f"{fitted}/s0"], true_function=text, out=tmp_path / f"{k}.csv")
+        evaluate([fitted / "s0"], true_function=text, out=tmp_path / f"{k}.csv")
     assert pd.read_csv(tmp_path / "0.csv").equals(pd.read_csv(tmp_path / "1.csv"))
+
+
+def test_a_flow_runs_fits_and_evaluates_them(folder):
+    """Paths of a flow, those of fits too, are relative to its file."""
+    flow = folder / "flow.toml"
+    flow.write_text(
+        '["iv fit"]\ndata = "d.tsv.gz"\nexposure = "x"\noutcome = "y"\ninstruments = ["v{1..3}"]\n'
+        'options = ["n_functions=6"]\nfigures = false\nout = "of_flow"\n'
+        '["iv evaluate"]\nfits = ["of_f*"]\nout = "of_flow.csv"\n'
+    )
+    assert execute(["run", str(flow), "--quiet"]) == 0
+    assert pd.read_csv(folder / "of_flow.csv")["file"].tolist() == [str(folder / "of_flow")]
+
+
+def test_metrics_go_where_they_are_wanted(folder, capsys):
+    argv = ["iv", "fit", "--data", f"{folder}/d.tsv.gz", *ROLES, *SMALL, "--out", f"{folder}/metrics", "--no-figures"]
+    if importlib.util.find_spec("wandb") is None:
+        assert execute([*argv, "--wandb", "project:run"]) == 3
+        assert "--wandb needs wandb" in capsys.readouterr().err
+        assert not (folder / "metrics").exists()
+    pytest.importorskip("tensorboard")
+    assert execute([*argv, "--tensorboard", f"{folder}/events"]) == 0
+    assert list((folder / "events").rglob("events.out.tfevents.*"))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A method whose response has a log of training."""
+
+    def fit(self, data, *, outcome_data=None, seed=0):
+        response = fit_response(data, options={"n_functions": 5}, seed=seed)
+        rows = {"stage": "outcome", "member": 0, "epoch": [1, 2], "training_loss": [2.0, 1.0], "validation_loss": 3.0}
+
+        class Logged:
+            training_log = staticmethod(lambda: pd.DataFrame(rows))
+
+            def __getattr__(self, name):
+                return getattr(response, name)
+
+        return Logged()
+
+
+def test_a_log_of_training_is_kept(folder, monkeypatch):
+    monkeypatch.setattr("deepmr.commands.iv_fit.make_method", lambda *_: Trained())
+    roles = {"exposure": "x", "outcome": "y", "instruments": ["v*"]}
+    fit(data=folder / "d.tsv.gz", **roles, out=folder / "logged", figures=False)
+    log = pd.read_csv(folder / "logged" / "training.csv")
+    assert log["training_loss"].tolist() == [2, 1]
 
 
 def test_a_binary_outcome_weights_and_clusters(folder):
@@ -281,8 +331,8 @@ def test_words_of_the_command_line(fitted):
         parse_options(["a=1", "a=2"])
     assert parse_conditions(["c=0,c=1"]) == [{"c": 0}, {"c": 1}]
     assert parse_conditions(["age=50,sex=0", "age=50,sex=1"]) == [{"age": 50, "sex": 0}, {"age": 50, "sex": 1}]
-    assert [p.name for p in find_fits([str(fitted), f"{fitted}/s0"])] == ["s0", "s1", "s2"]
-    assert find_fits([f"{fitted}/s1/{META}"]) == [fitted / "s1"]
+    assert [p.name for p in find_fits([fitted, fitted / "s0"])] == ["s0", "s1", "s2"]
+    assert find_fits([fitted / "s1" / META]) == [fitted / "s1"]
     record = read_response(fitted / "s0").record
     assert domain_of(record, "full") == record.domain
     meta = {"seed": 3, "options": {"hidden": [64, 32], "q": 5}, "losses": {"v": 0.5}, "provenance": {"seed": 4}}
