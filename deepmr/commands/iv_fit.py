@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
+from deepmr.commands.iv_fits import domain_of
 from deepmr.commands.iv_samples import Columns, Samples, describe, parse_options, read_samples, sample_rows, say_counts
 from deepmr.individual import DoseResponse, OutcomeType
 from deepmr.io.directories import atomic_directory, check_directory
@@ -171,7 +172,7 @@ def average_curve(response: DoseResponse, *, level: float, seed: int = 0, n_poin
     n_points : evenly spaced.
     """
     record = response.record
-    x = np.linspace(*record.central, n_points)
+    x = np.linspace(*domain_of(record, "95"), n_points)
     return DrawnCurve(
         label=f"{record.exposure} → {record.outcome}: {record.method}",
         x=x,

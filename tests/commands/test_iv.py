@@ -185,6 +185,16 @@ def test_a_function_in_a_file_is_the_truth(fitted, tmp_path):
     assert pd.read_csv(tmp_path / "0.csv").equals(pd.read_csv(tmp_path / "1.csv"))
 
 
+def test_an_exposure_that_few_have(folder):
+    """Of a rare yes, the central 95 % are one value: the curve is over all."""
+    table = simulate(3).assign(x=lambda t: (t["x"] > t["x"].quantile(0.99)).astype(int))
+    table.to_csv(folder / "rare.tsv", sep="\t", index=False)
+    fit(data=folder / "rare.tsv", exposure="x", outcome="y", instruments=["v*"], out=folder / "rare")
+    curve = pd.read_csv(folder / "rare" / "causal_estimates.csv")
+    assert curve["x"].iloc[[0, -1]].tolist() == [0, 1]
+    assert np.isfinite(curve.to_numpy()).all()
+
+
 def test_a_flow_runs_fits_and_evaluates_them(folder):
     """Paths of a flow, those of fits too, are relative to its file."""
     flow = folder / "flow.toml"
@@ -339,6 +349,14 @@ def test_words_of_the_command_line(fitted):
     assert [meta_value(meta, key) for key in ("seed", "hidden", "options.q", "v", "z", "seed.q")] == [
         3, "64,32", 5, 0.5, None, None
     ]  # fmt: skip
+
+
+def test_runs_come_in_the_order_of_their_numbers(tmp_path):
+    for name in ("10", "9", "a2", "a10"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / META).touch()
+    for word in (tmp_path, tmp_path / "*", tmp_path / "*" / META):
+        assert [p.name for p in find_fits([word])] == ["9", "10", "a2", "a10"]
 
 
 def test_titles_leave_out_the_folder_that_all_share():
