@@ -20,7 +20,7 @@ from deepmr.io.provenance import provenance
 from deepmr.io.responses import META, write_files
 from deepmr.nonlinear import make_method
 from deepmr.nonlinear.accuracy import uniform_band
-from deepmr.nonlinear.linear_stage import predict_exposure
+from deepmr.nonlinear.exposure_fit import predict_exposure
 from deepmr.report.first_stage import first_stage_figure
 from deepmr.report.response import DrawnCurve, Histogram, response_figure
 from deepmr.report.style import DPI
