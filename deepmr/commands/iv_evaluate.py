@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,15 @@ from deepmr.individual import Curve
 from deepmr.io.expressions import Function, read_function
 from deepmr.io.files import atomic_path, check_writable
 from deepmr.nonlinear.accuracy import curve_accuracy, uniform_band
-from deepmr.nonlinear.ensemble import make_ensemble
+from deepmr.nonlinear.ensemble import EnsembleResponse
 from deepmr.report.response import DrawnCurve, conditional_figure, fits_figure, members_figure, response_figure
 from deepmr.report.style import DPI
 
-ENSEMBLE = "ensemble"
+ENSEMBLE, FEWEST = "ensemble", 2  # name of its row, and least number of fits
 
 
 def evaluate(
-    fits: list[str],
+    fits: list[Path],
     *,
     domain: str = "95",
     n_points: int = 200,
@@ -147,7 +147,14 @@ def evaluate(
 
 
 def _ensemble(found: Sequence[Fit]) -> Fit:
-    response = make_ensemble([fit.response for fit in found])
+    """Put fits together, over the exposures that are central to all of them."""
+    if len(found) < FEWEST:
+        raise InputError(f"an ensemble needs at least {FEWEST} fits; got {len(found)}")
+    response = EnsembleResponse.of([fit.response for fit in found])
+    ends = np.array([fit.response.record.central for fit in found])
+    low, high = float(ends[:, 0].max()), float(ends[:, 1].min())
+    if low < high:
+        response = replace(response, record=replace(response.record, central=(low, high)))
     means = [fit.meta.get("data", {}).get("covariate_means", {}) for fit in found]
     shared = {name: float(np.mean([one[name] for one in means])) for name in means[0] if all(name in m for m in means)}
     meta = asdict(response.record) | {"data": {"covariate_means": shared}}
@@ -244,10 +251,12 @@ def _figure(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]], *, ense
     if len(pairs) > 1:
         told = "; ".join(sorted(f"{outcome} by {exposure}" for exposure, outcome in pairs))
         raise InputError(f"fits in one figure must be of the same exposure and outcome; got {told}")
+    titles = _titles([fit.name for fit in found])
+    drawn = [[replace(of_fit[0], label=title), *of_fit[1:]] for of_fit, title in zip(drawn, titles, strict=True)]
     record = found[0].response.record
     names = {"exposure": record.exposure, "outcome": record.outcome}
     if conditional:
-        return conditional_figure([of_fit[1:] for of_fit in drawn], titles=[fit.name for fit in found], **names)
+        return conditional_figure([of_fit[1:] for of_fit in drawn], titles=titles, **names)
     if ensemble:
         whole = drawn[-1][0]
         members = [fit.response.avg_iv_reg_function(whole.x).estimate for fit in found[:-1]]
@@ -256,6 +265,15 @@ def _figure(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]], *, ense
     if len(found) == 1 and histogram is not None:
         return response_figure(drawn[0][0], histogram=read_histogram(histogram), **names)
     return fits_figure([of_fit[0] for of_fit in drawn], **names)
+
+
+def _titles(names: Sequence[str]) -> list[str]:
+    """Return names of folders without the folder that all of them are in."""
+    paths = [PurePath(name) for name in names]
+    shared = 0
+    while all(len(path.parts) > shared + 1 for path in paths) and len({path.parts[shared] for path in paths}) == 1:
+        shared += 1
+    return [str(PurePath(*path.parts[shared:])) for path in paths]
 
 
 def _shown(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from deepmr.individual import DoseResponse, OutcomeType
 from deepmr.io.directories import atomic_directory, check_directory
 from deepmr.io.iv_data import MissingGenotypes
 from deepmr.io.iv_table import Separator
+from deepmr.io.metrics import check_loggers, send_metrics, training_log
 from deepmr.io.plink import SUFFIXES
 from deepmr.io.provenance import provenance
 from deepmr.io.responses import META, write_files
@@ -49,6 +50,8 @@ def fit(
     level: float = 0.95,
     seed: int = 0,
     figures: bool = True,
+    tensorboard: Path | None = None,
+    wandb: str | None = None,
     overwrite: bool = False,
 ) -> dict[str, object]:
     """Fit how an outcome responds to an exposure, by instruments, from a table of samples.
@@ -102,6 +105,10 @@ def fit(
         Of everything random.
     figures
         Draw figures.
+    tensorboard
+        Folder for event files of TensorBoard, where it is installed.
+    wandb
+        Project of Weights & Biases, or PROJECT:RUN, where it is installed.
     overwrite
         Replace a fit that is there.
 
@@ -119,6 +126,7 @@ def fit(
     used = {name: value for name, value in locals().items() if name != "overwrite" and value is not None}
     checks.level(level)
     check_directory(out, marker=META, overwrite=overwrite)
+    check_loggers(tensorboard=tensorboard, wandb=wandb)
     estimator = make_method(method, parse_options(options or []))
     columns = Columns(
         data=data,
@@ -141,11 +149,14 @@ def fit(
     record = provenance("iv fit", options=used, inputs=_inputs(columns), seed=seed)
     described = describe(samples)
     drawn = average_curve(response, level=level, seed=seed)
+    log = training_log(response)
     with atomic_directory(out) as folder:
-        write_files(response, folder, record, getattr(response, "log", None), data=described)
+        write_files(response, folder, record, log, data=described)
         curve_table(drawn).to_csv(folder / ESTIMATES, index=False)
         if figures:
             _draw(folder, drawn, response, samples, described["exposure_histogram"])
+    made, results = response.record, {**response.record.losses, **response.record.diagnostics}
+    send_metrics(log, run="fit", options=made.options, results=results, tensorboard=tensorboard, wandb=wandb)
     return _summary(response, samples, out, level=level)
 
 

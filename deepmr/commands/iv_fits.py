@@ -33,7 +33,7 @@ class Fit:
     meta: Mapping[str, Any]
 
 
-def find_fits(words: Sequence[str]) -> list[Path]:
+def find_fits(words: Sequence[Path]) -> list[Path]:
     """Return the folders of fits that words stand for, each once, in order.
 
     Parameters
@@ -46,8 +46,8 @@ def find_fits(words: Sequence[str]) -> list[Path]:
         When a word stands for no fit.
     """
     found: dict[Path, None] = {}
-    for word in words:
-        path = Path(word)
+    for path in words:
+        word = str(path)
         if any(mark in word for mark in _WILD) and not path.exists():
             below = Path(path.anchor)  # empty for a relative path
             matches = sorted(below.glob(str(path.relative_to(below)))) if path.anchor else sorted(Path().glob(word))
@@ -71,7 +71,7 @@ def find_fits(words: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def read_fits(words: Sequence[str]) -> list[Fit]:
+def read_fits(words: Sequence[Path]) -> list[Fit]:
     """Read the fits that words stand for.
 
     Parameters

@@ -23,14 +23,16 @@ def training_log(response: DoseResponse) -> pd.DataFrame | None:
 
     Parameters
     ----------
-    response : its `log` is a frame with these columns, or dataclasses with such fields.
+    response : its `log`, or what its `training_log()` returns, is a frame with these columns, or dataclasses with such
+        fields.
 
     Raises
     ------
     DeepMRError
         When the log has other columns.
     """
-    found = getattr(response, "log", None)
+    made = getattr(response, "training_log", None)
+    found = getattr(response, "log", None) if made is None else made()
     if found is None or len(found) == 0:
         return None
     frame = found if isinstance(found, pd.DataFrame) else _frame(found)

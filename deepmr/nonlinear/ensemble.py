@@ -1,42 +1,121 @@
-"""Several fitted responses as one: their mean, and how far they lie apart."""
+"""Ensembles of fitted responses: their middle as the estimate, their spread as the interval."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
-from deepmr import checks, inference
+from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import Curve, DoseResponse, FitRecord, State
+from deepmr.nonlinear import response_from_state
+
+Statistic = Literal["median", "mean"]
+
+
+def over_members(values: Float[np.ndarray, "members points"], *, level: float, statistic: Statistic = "mean") -> Curve:
+    """Return the middle of members with intervals for a further member.
+
+    Parameters
+    ----------
+    values : a row a member; a single member has no interval.
+    level : of the intervals.
+    statistic : which middle.
+
+    Notes
+    -----
+    A further member lies between the order statistics i and j of K exchangeable members with probability
+    (j - i) / (K + 1), whatever their distribution, so a bound is the quantile at rank p (K + 1). Where K is too small
+    for the level, bounds are the t quantile of K - 1 degrees of freedom times sd sqrt(1 + 1/K) from the estimate, right
+    for normal members. The interval is of what members differ by: samples, where members are bootstrap replicates, and
+    training. Bias that they share is not in it.
+    """
+    checks.level(level)
+    n = len(values)
+    estimate = np.median(values, axis=0) if statistic == "median" else values.mean(axis=0)
+    if n < 2:
+        return Curve(estimate=estimate, level=level)
+    se, tail = values.std(axis=0, ddof=1), (1 - level) / 2
+    if tail * (n + 1) >= 1:
+        low, high = np.quantile(values, [tail, 1 - tail], axis=0, method="weibull")
+    else:
+        half = stats.t.ppf(1 - tail, n - 1) * np.sqrt(1 + 1 / n) * se
+        low, high = estimate - half, estimate + half
+    return Curve(estimate=estimate, se=se, low=np.minimum(low, estimate), high=np.maximum(high, estimate), level=level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleResponse:
-    """The mean of responses, with intervals from how far they lie apart and from what each knows of its own error.
+    """Several fitted responses to one exposure as one.
 
     Attributes
     ----------
-    members : fitted responses, of one exposure, outcome and set of covariates.
-    record : of the ensemble.
-
-    Notes
-    -----
-    Where every member b has a standard error, that of the mean is the root of mean(se_b^2) + var(b): members are fits
-    to the same data, which differ by seed, split or method, so that their mean is no more certain than they are. Where
-    members have none, intervals are quantiles over them, which are those of the response for fits to bootstrap samples;
-    for fits to the same data they say how much the seed matters, and no more.
-
-    References
-    ----------
-    Chernozhukov et al. (2018) doi:10.1111/ectj.12097, section 3.4.
+    responses : the members, of any methods.
+    statistic : of the members, that is the estimate.
+    record : of the ensemble: the samples of the first member, the domain that all members share.
     """
 
     kind: ClassVar[str] = "ensemble"
 
-    members: tuple[DoseResponse, ...]
+    responses: tuple[DoseResponse, ...]
+    statistic: Statistic
     record: FitRecord
+
+    @classmethod
+    def of(cls, responses: Sequence[DoseResponse], *, statistic: Statistic = "median") -> "EnsembleResponse":
+        """Put responses together.
+
+        Parameters
+        ----------
+        responses : one or more, of the same exposure, outcome and covariates.
+        statistic : of the members, that is the estimate.
+
+        Raises
+        ------
+        InputError
+            When there is none, or they are of other variables, or have no exposure in common.
+        """
+        if not responses:
+            raise InputError("an ensemble needs a response; got none")
+        first = responses[0].record
+        for k, one in enumerate(responses):
+            for what in ("exposure", "outcome", "outcome_type", "covariates"):
+                got, needed = getattr(one.record, what), getattr(first, what)
+                if got != needed:
+                    raise InputError(
+                        f"responses of an ensemble must have the same {what}; number {k} has {got}, the first {needed}"
+                    )
+        low = max(one.record.domain[0] for one in responses)
+        high = min(one.record.domain[1] for one in responses)
+        if low >= high:
+            raise InputError("responses of an ensemble need exposures in common; their domains do not overlap")
+        record = replace(
+            first,
+            method="ensemble",
+            options={"statistic": statistic, "methods": sorted({one.record.method for one in responses})},
+            domain=(low, high),
+            losses={},
+            diagnostics={"n_members": float(len(responses))},
+            warnings=tuple(dict.fromkeys(line for one in responses for line in one.record.warnings)),
+        )
+        return cls(responses=tuple(responses), statistic=statistic, record=record)
+
+    def members(
+        self, x: Float[np.ndarray, "points"], covars: Float[np.ndarray, "points covariates"] | None = None
+    ) -> Float[np.ndarray, "members points"]:
+        """Return the curve of every member, on average over covariates where none are given.
+
+        Parameters
+        ----------
+        x : exposures.
+        covars : a row a point, or None.
+        """
+        if covars is None:
+            return np.stack([one.avg_iv_reg_function(x).estimate for one in self.responses])
+        return np.stack([one.iv_reg_function(x, covars).estimate for one in self.responses])
 
     def iv_reg_function(
         self,
@@ -50,7 +129,7 @@ class EnsembleResponse:
         Parameters
         ----------
         x : exposures.
-        covars : a row a point; needed where the members have covariates.
+        covars : a row a point; needed where the fits have covariates.
         level : of the intervals.
         """
         return self._curve(lambda one: one.iv_reg_function(x, covars), level)
@@ -94,67 +173,35 @@ class EnsembleResponse:
         return self._curve(lambda one: one.cate(x0, x1, covars), level)
 
     def _curve(self, of: Callable[[DoseResponse], Curve], level: float) -> Curve:
-        checks.level(level)
-        curves = [of(one) for one in self.members]
-        values = np.array([one.estimate for one in curves])
-        estimate, apart = values.mean(axis=0), values.var(axis=0, ddof=1)
-        own = [one.se for one in curves if one.se is not None]
-        if len(own) == len(curves):
-            se = np.sqrt(np.mean(np.square(own), axis=0) + apart)
-            low, high = inference.interval(estimate, se, level=level)
-        else:
-            se = np.sqrt(apart)
-            low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return Curve(estimate=estimate, se=se, low=low, high=high, level=level)
+        values = np.stack([of(one).estimate for one in self.responses])
+        return over_members(values, level=level, statistic=self.statistic)
 
     def state(self) -> State:
-        """Raise `InputError`: an ensemble is made again from its members' folders."""
-        raise InputError("an ensemble of fits is not written: read its members and make it again")
+        """Return all of it as arrays and plain values."""
+        states = [one.state() for one in self.responses]
+        arrays = {f"{k}/{name}": values for k, one in enumerate(states) for name, values in one.arrays.items()}
+        members = [{"kind": one.kind, "settings": dict(one.settings), "record": asdict(one.record)} for one in states]
+        return State(
+            kind=self.kind,
+            arrays=arrays,
+            settings={"statistic": self.statistic, "members": members},
+            record=self.record,
+        )
 
     @classmethod
     def from_state(
         cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any], record: FitRecord
     ) -> "EnsembleResponse":
-        """Raise `InputError`: see `state`."""
-        raise InputError("an ensemble of fits is not read: read its members and make it again")
+        """Make a response from what `state` returned."""
+        responses = []
+        for k, one in enumerate(settings["members"]):
+            prefix = f"{k}/"
+            own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+            responses.append(response_from_state(one["kind"], own, one["settings"], _record(one["record"])))
+        return cls(responses=tuple(responses), statistic=settings["statistic"], record=record)
 
 
-def make_ensemble(members: Sequence[DoseResponse]) -> EnsembleResponse:
-    """Make one response of several, over the exposures that all of them have seen.
-
-    Parameters
-    ----------
-    members : two or more, of one exposure, outcome and set of covariates.
-
-    Raises
-    ------
-    InputError
-        When there are fewer, they are of different variables, or their exposures have no range in common.
-    """
-    if len(members) < 2:
-        raise InputError(f"an ensemble needs at least 2 fits; got {len(members)}")
-    records = [one.record for one in members]
-    first = records[0]
-    for record in records[1:]:
-        for what in ("exposure", "outcome", "covariates", "outcome_type"):
-            if getattr(record, what) != getattr(first, what):
-                one, two = getattr(first, what), getattr(record, what)
-                raise InputError(f"fits of an ensemble must have the same {what}; got {one!r} and {two!r}")
-    made = replace(
-        first,
-        method="ensemble",
-        options={"members": ",".join(dict.fromkeys(record.method for record in records))},
-        domain=_shared([record.domain for record in records]),
-        central=_shared([record.central for record in records]),
-        diagnostics={"n_members": float(len(members))},
-        losses={},
-        warnings=tuple(dict.fromkeys(said for record in records for said in record.warnings)),
-    )
-    return EnsembleResponse(members=tuple(members), record=made)
-
-
-def _shared(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    low, high = max(one[0] for one in ranges), min(one[1] for one in ranges)
-    if not low < high:
-        raise InputError("the exposures of these fits have no range in common: an ensemble of them says nothing")
-    return low, high
+def _record(plain: Mapping[str, Any]) -> FitRecord:
+    """Make a record from its fields, which may have been through JSON."""
+    lists = ("instruments", "covariates", "domain", "central", "quartiles", "warnings")
+    return FitRecord(**{**plain, **{name: tuple(plain[name]) for name in lists}})

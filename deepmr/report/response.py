@@ -169,7 +169,8 @@ def _together(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> Fig
     for k, drawn in enumerate(fits):
         colour = CYCLE[k % len(CYCLE)] if named else CYCLE[0]
         label = words.shorten(drawn.label, 40) if named else f"{len(fits)} fits" if k == 0 else None
-        axes.plot(drawn.x, drawn.curve.estimate, color=colour, lw=0.9, alpha=0.75, label=label, gid="fit")
+        dash = ("-", "--")[k // len(CYCLE) % 2] if named else "-"
+        axes.plot(drawn.x, drawn.curve.estimate, color=colour, ls=dash, lw=0.9, alpha=0.75, label=label, gid="fit")
     known = next((drawn for drawn in fits if drawn.truth is not None), None)
     if known is not None and known.truth is not None:
         axes.plot(known.x, known.truth, color=INK, lw=1.3, ls="--", label="truth", gid="truth")
@@ -223,8 +224,9 @@ def _limits(curves: Sequence[DrawnCurve]) -> tuple[float, float]:
     bands = [band for c in curves for band in (c.curve, c.uniform) if band is not None]
     lows = [float(b.low.min()) for b in bands if b.low is not None]
     highs = [float(b.high.max()) for b in bands if b.high is not None]
-    widths = [float(np.median(b.high - b.low)) for b in bands if b.low is not None and b.high is not None]
-    reach = _REACH * max(high - low, *widths, 1e-12) if widths else 0.0
+    points = [c.curve for c in curves]
+    widths = [float(np.median(b.high - b.low)) for b in points if b.low is not None and b.high is not None]
+    reach = _REACH * max(high - low, *widths, 1e-12)
     start, stop = max(min([low, *lows]), low - reach), min(max([high, *highs]), high + reach)
     margin = 0.05 * (stop - start) or 1.0
     return start - margin, stop + margin
@@ -240,7 +242,7 @@ def _every(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
 
 
 def _title(text: str, n_panels: int) -> str:
-    width = 84 // min(n_panels, 3)
+    width = {1: 56, 2: 34}.get(n_panels, 22)
     return wrapped(words.shorten(text, 2 * width), width=width)
 
 

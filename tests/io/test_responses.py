@@ -15,8 +15,8 @@ from deepmr.nonlinear import fit_response, with_diagnostics
 @pytest.fixture(scope="module")
 def response():
     rng = np.random.default_rng(1)
-    n = 400
-    z, c, u = rng.integers(0, 3, (n, 4)).astype(float), rng.normal(size=(n, 1)), rng.normal(size=n)
+    n = 1000
+    z, c, u = rng.normal(size=(n, 4)), rng.normal(size=(n, 1)), rng.normal(size=n)
     x = z @ [0.5, 0.4, -0.5, 0.3] + 0.3 * c[:, 0] + u
     data = IVData(
         instruments=z,
