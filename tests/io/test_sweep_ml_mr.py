@@ -1,7 +1,9 @@
 """Configurations of ml-mr: sections and options under our names, a clear line for what has no counterpart."""
 
 import json
+import logging
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -15,6 +17,8 @@ class Network:
     """Options as a method with networks has them."""
 
     n_quantiles: int = 5
+    non_crossing: bool = False
+    density: Literal["mixture", "ridge"] = "mixture"
     exposure_hidden: tuple[int, ...] = (128, 64)
     exposure_epochs: int = 1000
     exposure_learning_rate: float = 1e-3
@@ -93,12 +97,8 @@ def test_it_is_read_as_ours(tmp_path, quantile_iv):
         ({"dataset": {"file": "d"}}, "dataset has no 'file'; did you mean 'filename'?"),
         ({"dataset": {"filename": "d", "sep": "|"}}, "sep must be a tab, comma, semicolon or blank; got '|'"),
         (
-            {"parameters": [{"name": "outcome_optimizer", "sampler": "literal", "value": "adam"}]},
-            "parameter outcome_optimizer has no counterpart: it was ignored there",
-        ),
-        (
-            {"parameters": [{"name": "nmqn", "sampler": "literal", "value": True}]},
-            "parameter nmqn has no counterpart among the options of quantile_iv.*; these are n_quantiles",
+            {"parameters": [{"name": "q_hat", "sampler": "literal", "value": True}]},
+            "parameter q_hat has no counterpart among the options of quantile_iv.*; these are n_quantiles",
         ),
         ({"parameters": {}}, "parameters must be a list of objects"),
     ],
@@ -111,10 +111,24 @@ def test_what_has_no_counterpart_is_said(tmp_path, quantile_iv, change, said):
 
 def test_a_model_whose_method_is_not_there_and_text_that_is_no_json(tmp_path, monkeypatch):
     monkeypatch.delitem(nonlinear.METHODS, "dfiv", raising=False)
-    monkeypatch.delitem(nonlinear.METHODS, "deep_feature_iv", raising=False)
     with pytest.raises(InputError, match="there is no method for model dfiv; there are sieve"):
         read_sweep_config(write(tmp_path, changed(sweep={"model": "dfiv"})))
     path = tmp_path / "sweep.json"
     path.write_text("{")
     with pytest.raises(InputError, match="not a JSON file"):
         read_sweep_config(path)
+
+
+def test_values_and_what_makes_no_difference_here(tmp_path, quantile_iv, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("deepmr"), "propagate", True)
+    parameters = [
+        {"name": "exposure_network_type", "sampler": "list", "values": ["mixture_density_net", "ridge"]},
+        {"name": "nmqn", "sampler": "literal", "value": True},
+        {"name": "nmqn_penalty_lambda", "sampler": "literal", "value": 1},
+    ]
+    config = read_sweep_config(write(tmp_path, changed(parameters=parameters)))
+    assert [(one.name, one.values) for one in config.parameters] == [
+        ("density", ("mixture", "ridge")),
+        ("non_crossing", (True,)),
+    ]
+    assert "nmqn_penalty_lambda is left out: quantiles that do not cross" in caplog.text
