@@ -16,7 +16,9 @@ from deepmr.io.metrics import check_loggers
 from deepmr.io.provenance import file_sha256
 from deepmr.io.sweep_config import SweepConfig, config_to_json, read_sweep_config, sweep_runs
 from deepmr.io.sweep_parameters import RESERVED
-from deepmr.io.sweep_study import STUDY, Study, create_study, open_study, retry_failed, runs_table
+from deepmr.io.sweep_runs import retry_failed
+from deepmr.io.sweep_study import STUDY, Study, create_study, open_study
+from deepmr.io.sweep_table import runs_table
 from deepmr.io.tables import write_table
 from deepmr.report.style import DPI
 from deepmr.report.sweep import sweep_figure
@@ -24,6 +26,7 @@ from deepmr.report.sweep import sweep_figure
 log = logging.getLogger(__name__)
 
 TABLE, FIGURE = "runs.tsv", "runs.png"
+NOT_TOLD = 2.0  # standard errors of the difference within which two runs count as alike
 SHOWN = 5  # best runs in the summary
 
 
@@ -38,8 +41,8 @@ def sweep(
 ) -> dict[str, object]:
     """Fit a method with many choices of its options, and compare the fits on held-out samples.
 
-    Makes a folder with an Optuna study (study.db), a fit a run (runs/0, runs/1, ..., which `deepmr iv evaluate` reads),
-    a table (runs.tsv) and a figure (runs.png). The same command again goes on with what is left after an interruption of
+    Makes a folder with an Optuna study (study.db), a fit a run (runs/0 and so on, which `deepmr iv evaluate` reads), a
+    table (runs.tsv) and a figure (runs.png). The same command again goes on with what is left after an interruption of
     whatever kind, and several commands at once share the runs among them.
 
     Parameters
@@ -152,6 +155,7 @@ def _write(path: Path) -> tuple[dict[str, object], bool]:
             "best_run": int(best["run"]),
             "best_parameters": chosen or "the defaults",
             config.metric: float(best["metric"]),
+            **_alike(done),
             "best_runs": _rows(done.head(SHOWN), names),
             "fit_all_samples": _command(config, chosen),
             "best_fit": str(folder / RUNS / str(best["run"])),
@@ -161,6 +165,14 @@ def _write(path: Path) -> tuple[dict[str, object], bool]:
             figure.savefig(temporary, format="png", dpi=DPI)
     files = [str(folder / name) for name in (STUDY, TABLE, *((FIGURE,) if len(done) else ()))]
     return {**summary, "files": files}, len(done) > 0
+
+
+def _alike(done: pd.DataFrame) -> dict[str, object]:
+    """Say how many runs cannot be told from the best one."""
+    if "above_best" not in done or len(done) < 2:
+        return {}
+    n = int((done["above_best"] <= NOT_TOLD * done["above_best_se"]).sum()) - 1
+    return {"not_told_from_the_best": f"{n} of {len(done) - 1} other runs, at two standard errors"}
 
 
 def _varied(config: SweepConfig, table: pd.DataFrame) -> list[str]:
@@ -187,8 +199,8 @@ def _rows(table: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     for _, row in table.iterrows():
         values = {name: "" if _missing(row[name]) else _value(row[name]) for name in names}
         found.append({"run": int(row["run"]), **values, "metric": float(row["metric"])})
-        if not _missing(row["metric_se"]):
-            found[-1]["se"] = float(row["metric_se"])
+        if "above_best" in row:
+            found[-1] |= {"above_best": float(row["above_best"]), "se": float(row["above_best_se"])}
     return found
 
 

@@ -24,7 +24,8 @@ from deepmr.io.provenance import provenance
 from deepmr.io.responses import write_files
 from deepmr.io.sweep_config import MOMENT, SweepConfig
 from deepmr.io.sweep_parameters import RESERVED
-from deepmr.io.sweep_study import STUDY, Study, TakenRun
+from deepmr.io.sweep_runs import TakenRun
+from deepmr.io.sweep_study import STUDY, Study
 from deepmr.nonlinear import fit_response
 from deepmr.nonlinear.validation import HeldOut, projected_moment, split_samples
 
@@ -153,8 +154,11 @@ def _fitted(folder: Path, study: Study, run: TakenRun, prepared: Prepared, logge
     metric = _metric(response, found, config.metric)
     losses = {name: float(value) for name, value in response.record.losses.items()}
     seconds = round(time.perf_counter() - start, 3)
+    shared = np.sqrt(len(moments))  # a mean over folds of squares is a square of all of them together
     result = {
         **found,
+        "moments": np.concatenate([one.moments / shared for one in moments]).tolist(),
+        "noise": float(np.mean([one.noise for one in moments])) / len(moments),
         "losses": losses,
         "warnings": len(response.record.warnings),
         "seconds": seconds,

@@ -18,17 +18,9 @@ from typing import Any
 from deepmr.commands.progress import meter
 from deepmr.commands.sweep_run import Loggers, complete_run, prepare
 from deepmr.errors import DeepMRError
-from deepmr.io.sweep_study import (
-    Study,
-    TakenRun,
-    count_runs,
-    fail_run,
-    finish_run,
-    open_runs,
-    open_study,
-    release_run,
-    take_run,
-)
+from deepmr.io.sweep_runs import TakenRun, fail_run, finish_run, open_runs, release_run, take_run
+from deepmr.io.sweep_study import Study, open_study
+from deepmr.io.sweep_table import count_runs
 
 log = logging.getLogger(__name__)
 

@@ -23,16 +23,14 @@ def training_log(response: DoseResponse) -> pd.DataFrame | None:
 
     Parameters
     ----------
-    response : its `log`, or what its `training_log()` returns, is a frame with these columns, or dataclasses with such
-        fields.
+    response : any fitted one. One of networks has `logs`, dataclasses with these fields.
 
     Raises
     ------
     DeepMRError
-        When the log has other columns.
+        When the log has other fields.
     """
-    made = getattr(response, "training_log", None)
-    found = getattr(response, "log", None) if made is None else made()
+    found = getattr(response, "logs", None)
     if found is None or len(found) == 0:
         return None
     frame = found if isinstance(found, pd.DataFrame) else _frame(found)

@@ -1,5 +1,6 @@
 """Sweep configurations of ml-mr as ours: the same sections under other names."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -8,15 +9,16 @@ from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.nonlinear import METHODS, method_class
 
-# Names there -> names here. Of options the first that the method has counts; those without any say why.
+log = logging.getLogger(__name__)
+
 METHOD_NAMES = {
-    "quantile_iv": ("quantile_iv",),
-    "deep_iv": ("deep_iv",),
-    "dfiv": ("dfiv", "deep_feature_iv"),
-    "delivr": ("delivr",),
-    "2sls": ("tsls", "2sls"),
-    "doubly_ranked": ("doubly_ranked", "lace"),
-    "logistic_control_function": ("logistic_control_function",),
+    "quantile_iv": "quantile_iv",
+    "deep_iv": "deep_iv",
+    "dfiv": "dfiv",
+    "delivr": "delivr",
+    "2sls": "tsls",
+    "doubly_ranked": "doubly_ranked",
+    "logistic_control_function": "logistic_control_function",
 }
 SWEEP_NAMES = {"max_runs": "max_runs", "sweep_directory": "folder", "model": "method"}
 DATASET_NAMES = {
@@ -29,39 +31,32 @@ DATASET_NAMES = {
     "sampling_weights": "weight",
 }
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", " ": "blank"}
+# Options: the first name here that the method has counts; the name of ml-mr itself comes before them.
 _NETWORK = {  # of either stage, after exposure_ or outcome_
-    "hidden": ("hidden",),
-    "max_epochs": ("epochs", "max_epochs"),
-    "batch_size": ("batch_size",),
-    "learning_rate": ("learning_rate",),
-    "weight_decay": ("weight_decay",),
-    "add_input_batchnorm": ("input_batch_norm", "batch_norm"),
+    "max_epochs": "epochs",
+    "add_input_batchnorm": "input_batch_norm",
+    "batch_size": "batch_size",
+    "learning_rate": "learning_rate",
+    "weight_decay": "weight_decay",
+    "hidden": "hidden",
 }
 _OTHERS = {
-    "n_quantiles": ("n_quantiles",),
-    "q": ("n_quantiles", "n_strata"),
-    "nmqn": ("non_crossing", "nmqn"),
-    "nmqn_penalty_lambda": ("non_crossing_penalty", "nmqn_penalty"),
-    "activation": ("activation",),
-    "validation_proportion": ("validation_share", "validation_proportion", "validation"),
-    "exposure_network_type": ("density", "exposure_network", "network"),
-    "n_gaussians": ("n_gaussians", "n_components"),
-    "n_instrument_features": ("instrument_features", "n_instrument_features"),
-    "n_exposure_features": ("exposure_features", "n_exposure_features"),
-    "n_covariate_features": ("covariate_features", "n_covariate_features"),
-    "instrument_net_hidden": ("instrument_hidden",),
-    "exposure_net_hidden": ("exposure_hidden",),
-    "covariate_net_hidden": ("covariate_hidden",),
-    "n_strata": ("n_strata",),
-    "seed": ("seed",),
+    "nmqn": "non_crossing",
+    "n_gaussians": "n_components",
+    "exposure_network_type": "density",
+    "validation_proportion": "validation_share",
+    "max_epochs": "epochs",
+    "q": "n_strata",
 }
+_VALUES = {"density": {"mixture_density_net": "mixture", "gaussian_net": "gaussian"}}
 DROPPED = {
-    "exposure_optimizer": "it was ignored there: the optimiser was always Adam",
-    "outcome_optimizer": "it was ignored there: the optimiser was always Adam",
+    "exposure_optimizer": "there, too, the optimiser was always Adam",
+    "outcome_optimizer": "there, too, the optimiser was always Adam",
+    "nmqn_penalty_lambda": "quantiles that do not cross are so by construction here",
+    "resample": "bootstrap replicates are the option n_boot here",
     "fast": "runs of a sweep draw no figures",
     "accelerator": "runs of a sweep use CPUs",
-    "resample": "bootstrap members are an option of the methods here",
-    "wandb_project": "pass --wandb to deepmr iv sweep",
+    "wandb_project": "that is --wandb of deepmr iv sweep",
 }
 
 
@@ -86,8 +81,8 @@ def translate_ml_mr(content: Mapping[str, Any], *, where: str) -> dict[str, Any]
         raise InputError(
             f"{where}: model must be one of {', '.join(METHOD_NAMES)}; got {said!r}{checks.meant(said, METHOD_NAMES)}"
         )
-    method = next((one for one in METHOD_NAMES[said] if one in METHODS), None)
-    if method is None:
+    method = METHOD_NAMES[said]
+    if method not in METHODS:
         raise InputError(f"{where}: there is no method for model {said}; there are {', '.join(METHODS)}")
     found: dict[str, Any] = {"sweep": {"max_runs": 10_000, **sweep, "method": method}}
     for theirs, ours in (("dataset", "dataset"), ("stage2_dataset", "outcome_dataset")):
@@ -96,7 +91,25 @@ def translate_ml_mr(content: Mapping[str, Any], *, where: str) -> dict[str, Any]
     parameters = content.get("parameters", [])
     if not (isinstance(parameters, list) and all(isinstance(one, dict) for one in parameters)):
         raise InputError(f"{where}: parameters must be a list of objects, one a parameter")
-    found["parameters"] = [{**one, "name": _option(str(one.get("name")), method, where)} for one in parameters]
+    found["parameters"] = [_parameter(one, method, where) for one in _kept(parameters, where)]
+    return found
+
+
+def _kept(parameters: list[dict[str, Any]], where: str) -> list[dict[str, Any]]:
+    """Leave out what makes no difference here, and say so."""
+    for one in parameters:
+        if one.get("name") in DROPPED:
+            log.warning("%s: parameter %s is left out: %s", where, one["name"], DROPPED[one["name"]])
+    return [one for one in parameters if one.get("name") not in DROPPED]
+
+
+def _parameter(section: Mapping[str, Any], method: str, where: str) -> dict[str, Any]:
+    found = {**section, "name": _option(str(section.get("name")), method, where)}
+    values = _VALUES.get(found["name"], {})
+    if isinstance(found.get("values"), list):
+        found["values"] = [values.get(one, one) if isinstance(one, str) else one for one in found["values"]]
+    if isinstance(found.get("value"), str):
+        found["value"] = values.get(found["value"], found["value"])
     return found
 
 
@@ -125,12 +138,10 @@ def _dataset(section: Any, what: str) -> dict[str, Any]:
 def _option(name: str, method: str, where: str) -> str:
     """Return what an option of ml-mr is called here."""
     known = [field.name for field in fields(method_class(method))]
-    if name in DROPPED:
-        raise InputError(f"{where}: parameter {name} has no counterpart: {DROPPED[name]}; take it out")
     stage, _, rest = name.partition("_")
-    candidates = [name, *_OTHERS.get(name, ())]
+    candidates = [name, *([_OTHERS[name]] if name in _OTHERS else [])]
     if stage in ("exposure", "outcome") and rest in _NETWORK:
-        candidates += [f"{stage}_{one}" for one in _NETWORK[rest]] + list(_NETWORK[rest])
+        candidates += [f"{stage}_{_NETWORK[rest]}", _NETWORK[rest]]
     found = next((one for one in candidates if one in (*known, "seed")), None)
     if found is None:
         raise InputError(

@@ -41,13 +41,15 @@ class ProjectedMoment:
     value : mean square, in the squared unit of the outcome; below 0 by chance where there is nothing.
     se : standard error of it, on the long side where there is nothing.
     n : samples.
-    n_functions : of instruments and covariates.
+    moments : means of residual times function, a number a function of instruments and covariates.
+    noise : variance of each of these, on average.
     """
 
     value: float
     se: float
     n: int
-    n_functions: int
+    moments: Float[np.ndarray, "functions"]
+    noise: float
 
 
 def split_samples(
@@ -164,8 +166,9 @@ def projected_moment(response: DoseResponse, held_out: HeldOut) -> ProjectedMome
     between responses. A cross-fitted regression in folds has the same expectation and is noisier. In two samples, one
     with the exposure and one with the outcome, w r is the difference of the means of w y and w h. The standard error
     has the variance of the linear and of the quadratic part. It does not need the method's own loss, so responses of
-    any two methods compare; differences much below the standard error may be chance, although responses share most of
-    it. A validation loss E[(y - h)^2] is no substitute: with confounding it is least for a biased response.
+    any two methods compare; the standard error is mostly of what responses have in common, and `difference_error` is
+    that of the difference between two. A validation loss E[(y - h)^2] is no substitute: with confounding it is least
+    for a biased response.
 
     References
     ----------
@@ -192,8 +195,27 @@ def projected_moment(response: DoseResponse, held_out: HeldOut) -> ProjectedMome
         value=float(mean @ mean) - own,
         se=float(np.sqrt(variance)),
         n=sum(map(len, held_out.samples)),
-        n_functions=size,
+        moments=mean,
+        noise=own / size,
     )
+
+
+def difference_error(
+    moments: Float[np.ndarray, "functions"], others: Float[np.ndarray, "functions"], noise: float
+) -> float:
+    """Return the standard error of the difference between the projected moments of two responses, same samples.
+
+    Parameters
+    ----------
+    moments, others : of the two, as in `ProjectedMoment`.
+    noise : of either.
+
+    Notes
+    -----
+    The noise in outcomes is the same in both and nearly cancels: with d the difference of the moments, that of their
+    squares is d'(2 m + d) and its standard error 2 |d| sqrt(noise), which is taken to be equal in all directions.
+    """
+    return 2 * float(np.linalg.norm(moments - others)) * float(np.sqrt(noise))
 
 
 def _errors(response: DoseResponse, held_out: HeldOut) -> list[Float[np.ndarray, "_"]]:

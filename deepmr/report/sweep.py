@@ -1,10 +1,8 @@
 """The runs of a sweep: what they are compared by, against each parameter."""
 
-import math
-
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -15,6 +13,8 @@ from deepmr.report.style import CYCLE, GRID, INK, MUTED, VERMILLION, panel_grid,
 MAX_PANELS = 12  # most parameters that one figure shows
 WIDE = 20.0  # a range of positive values from this ratio on is drawn on a log axis
 FAR = 6.0  # runs worse than so many times the spread of the better half are drawn at the edge
+TOLD = 2.0  # standard errors of the difference from which on a run is worse than the best
+PALE = 0.35
 _JITTER = 0.18
 
 
@@ -24,7 +24,8 @@ def sweep_figure(runs: pd.DataFrame, parameters: list[str], *, metric: str) -> F
 
     Parameters
     ----------
-    runs : a row a finished run: the parameters, `metric`, and where they have it `metric_se`.
+    runs : a row a finished run: the parameters, `metric`, and where they have them `above_best`, by how much the run is
+        worse than the best, and `above_best_se`.
     parameters : columns; those with one value are left out, and the first twelve of the others are drawn.
     metric : its name, for the axes.
 
@@ -35,8 +36,8 @@ def sweep_figure(runs: pd.DataFrame, parameters: list[str], *, metric: str) -> F
 
     Notes
     -----
-    The grey band is one standard error about the best run. Runs far worse than the better half are triangles at the
-    upper edge. Where there are several methods, colours tell them apart.
+    Runs that are worse than the best by more than two standard errors of the difference are pale. Those far worse than
+    the better half are triangles at the upper edge. Where there are several methods, colours tell them apart.
     """
     runs = runs[runs["metric"].notna()].reset_index(drop=True)
     if runs.empty:
@@ -45,13 +46,13 @@ def sweep_figure(runs: pd.DataFrame, parameters: list[str], *, metric: str) -> F
     shown = varied or ["run"]
     values = runs["metric"].to_numpy(float)
     top = _top(values)
+    worse = _worse(runs)
     figure, panels = panel_grid(len(shown), columns=3, height=2.6)
     best = int(np.argmin(values))
     methods = list(dict.fromkeys(runs["method"])) if "method" in runs else []
     colours = [CYCLE[methods.index(one) % len(CYCLE)] for one in runs["method"]] if methods else [CYCLE[0]] * len(runs)
     for k, (axes, name) in enumerate(zip(panels, shown, strict=True)):
-        _band(axes, runs, best)
-        _points(axes, runs, name, values, top, colours, best)
+        _points(axes, runs[name], values, top, colours, worse, best)
         axes.set_xlabel(wrapped(name, width=28))
         axes.set_ylabel(metric.replace("_", " ") if k % 3 == 0 else "")
         axes.grid(axis="y", color=GRID)
@@ -63,6 +64,10 @@ def sweep_figure(runs: pd.DataFrame, parameters: list[str], *, metric: str) -> F
         for one in methods:
             panels[0].plot([], [], "o", ms=4, color=CYCLE[methods.index(one) % len(CYCLE)], label=one)
     panels[0].plot([], [], "o", ms=7, mfc="none", mec=VERMILLION, mew=1.4, label=f"best: run {runs['run'][best]}")
+    if worse.any():
+        panels[0].plot([], [], "o", ms=4, mew=0, color=MUTED, alpha=PALE, label="worse, by two standard errors")
+    if (values > top).any():
+        panels[0].plot([], [], "^", ms=4, mew=0, color=MUTED, alpha=PALE, label="far worse")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return settle(figure)
 
@@ -73,28 +78,25 @@ def _top(values: Float[np.ndarray, "runs"]) -> float:
     return float(min(values.max(), low + FAR * max(middle - low, 1e-300))) if middle > low else float(values.max())
 
 
-def _band(axes: Axes, runs: pd.DataFrame, best: int) -> None:
-    error = runs["metric_se"][best] if "metric_se" in runs else None
-    if error is not None and math.isfinite(float(error)):
-        value = float(runs["metric"][best])
-        axes.axhspan(value - float(error), value + float(error), color=GRID, lw=0, zorder=0, gid="band")
+def _worse(runs: pd.DataFrame) -> Bool[np.ndarray, "runs"]:
+    if "above_best" not in runs:
+        return np.zeros(len(runs), dtype=bool)
+    return (runs["above_best"] > TOLD * runs["above_best_se"]).to_numpy(bool)
 
 
 def _points(
     axes: Axes,
-    runs: pd.DataFrame,
-    name: str,
+    column: pd.Series,
     values: Float[np.ndarray, "runs"],
     top: float,
     colours: list[str],
+    worse: Bool[np.ndarray, "runs"],
     best: int,
 ) -> None:
-    at = _abscissa(axes, runs[name])
+    at = _abscissa(axes, column)
     for k in np.flatnonzero(np.isfinite(at)):
-        far = values[k] > top
-        axes.plot(
-            at[k], min(values[k], top), "^" if far else "o", ms=3.5, color=colours[k], alpha=0.75, mew=0, gid="run"
-        )
+        marker, alpha = "^" if values[k] > top else "o", PALE if worse[k] else 0.9
+        axes.plot(at[k], min(values[k], top), marker, ms=3.5, color=colours[k], alpha=alpha, mew=0, gid="run")
     if np.isfinite(at[best]):
         axes.plot(at[best], values[best], "o", ms=7, mfc="none", mec=VERMILLION, mew=1.4, zorder=4, gid="best")
 

@@ -24,7 +24,9 @@ from deepmr.errors import DeepMRError, InputError
 from deepmr.io.iv_data import read_iv_data
 from deepmr.io.responses import read_meta, read_response
 from deepmr.io.sweep_config import read_sweep_config, sweep_runs
-from deepmr.io.sweep_study import create_study, finish_run, open_runs, open_study, runs_table, take_run
+from deepmr.io.sweep_runs import finish_run, open_runs, take_run
+from deepmr.io.sweep_study import create_study, open_study
+from deepmr.io.sweep_table import runs_table
 from deepmr.nonlinear import fit_response
 from deepmr.nonlinear.validation import projected_moment, split_samples
 
@@ -95,6 +97,9 @@ def test_runs_are_the_fits_that_the_api_makes(folder, in_process):
         np.testing.assert_array_equal(saved.avg_iv_reg_function(x).estimate, here.avg_iv_reg_function(x).estimate)
         assert runs["metric"][run] == projected_moment(here, held).value
     assert runs["metric"][0] > runs["metric"][1]  # a line does not fit
+    assert runs["above_best"].min() == runs["above_best_se"].min() == 0
+    assert runs["above_best_se"][0] < 0.9 * runs["metric_se"][0]
+    assert found["not_told_from_the_best"].endswith("of 2 other runs, at two standard errors")
     meta = read_meta(folder / "s_sweep" / "runs" / "1")
     assert meta["provenance"]["sweep"] == {
         "run": 1,
@@ -220,7 +225,8 @@ def test_a_run_that_others_have_or_that_is_over_is_not_taken(folder):
     study = open_study(config.folder / "study.db")
     first = open_runs(study)[0]
     code = (
-        "import sys\nfrom pathlib import Path\nfrom deepmr.io.sweep_study import open_study, take_run\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from deepmr.io.sweep_runs import take_run\nfrom deepmr.io.sweep_study import open_study\n"
         f"study = open_study(Path({str(config.folder / 'study.db')!r}))\n"
         f"print([take_run(study, n, n + 1) is not None for n in range(3)], flush=True)\n"
         "sys.stdin.read()\n"
@@ -257,7 +263,7 @@ def test_random_and_adaptive_sweeps_have_so_many_runs_and_are_seeded(folder, in_
     parameters = parameter("n_functions", sampler="integer", low=2, high=12, log=True) + parameter(
         "modification", sampler="list", values=["none", "auto"]
     )
-    for sampler, n in (("random", 6), ("tpe", 12)):  # the first ten of an adaptive sweep are random
+    for sampler, n in (("random", 3), ("tpe", 12)):  # the first ten of an adaptive sweep are random
         tried = []
         for name in ("one", "two"):
             path = write(folder, f'max_runs = {n}\nsampler = "{sampler}"\nfolder = "{sampler}{name}"', parameters)
@@ -265,7 +271,7 @@ def test_random_and_adaptive_sweeps_have_so_many_runs_and_are_seeded(folder, in_
             runs = pd.read_csv(folder / f"{sampler}{name}" / "runs.tsv", sep="\t")
             tried.append(runs[["n_functions", "modification"]])
         pd.testing.assert_frame_equal(*tried)
-        assert len(set(tried[0]["n_functions"])) > 3
+        assert len(set(tried[0]["n_functions"])) >= 3
 
 
 def test_a_loss_as_metric(folder, in_process):
@@ -273,7 +279,7 @@ def test_a_loss_as_metric(folder, in_process):
     assert sweep(path)["best_run"] == 0
     assert {"metric", "projected_moment"} <= set(table(folder))
     path = write(folder, 'metric = "nothing"\nfolder = "n"', FUNCTIONS)
-    with pytest.raises(DeepMRError, match="the fit has no 'nothing' to be compared by; it has effective_dimension"):
+    with pytest.raises(DeepMRError, match=r"the fit has no 'nothing' to be compared by; it has effective_dimension"):
         sweep(path)
 
 
@@ -281,7 +287,7 @@ def test_metrics_go_where_they_are_wanted(folder, in_process):
     pytest.importorskip("tensorboard")
     sweep(write(folder, "", FUNCTIONS), tensorboard=folder / "tb")
     assert sorted(p.name for p in (folder / "tb").iterdir()) == ["0", "1", "2"]
-    with pytest.raises(InputError, match="--wandb needs wandb|PROJECT"):
+    with pytest.raises(InputError, match=r"PROJECT or PROJECT:RUN"):
         sweep(folder / "s_sweep" / "study.db", wandb=":")
 
 

@@ -31,7 +31,7 @@ LOG = (
 @dataclass(frozen=True)
 class Response:
     record: object = None
-    log: object = LOG
+    logs: object = LOG
 
     def iv_reg_function(self):
         raise NotImplementedError
@@ -42,11 +42,11 @@ class Response:
 def test_a_log_is_a_frame_whichever_way_it_is_held():
     frame = training_log(Response())
     assert list(frame.columns) == ["stage", "member", "epoch", "training_loss", "validation_loss"]
-    pd.testing.assert_frame_equal(training_log(Response(log=frame)), frame)
-    assert training_log(Response(log=None)) is None
-    assert training_log(Response(log=())) is None
+    pd.testing.assert_frame_equal(training_log(Response(logs=frame)), frame)
+    assert training_log(Response(logs=None)) is None
+    assert training_log(Response(logs=())) is None
     with pytest.raises(DeepMRError, match="needs stage"):
-        training_log(Response(log=frame.drop(columns="stage")))
+        training_log(Response(logs=frame.drop(columns="stage")))
 
 
 def test_members_are_told_apart_where_there_are_several():

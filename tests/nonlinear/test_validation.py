@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepmr.individual import Curve, IVData, record_of
-from deepmr.nonlinear.validation import HeldOut, hold_out, projected_moment, split_samples
+from deepmr.nonlinear.validation import HeldOut, difference_error, hold_out, projected_moment, split_samples
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def test_by_the_sum_over_pairs():
     r = (data.outcome - truth(data.exposure, None)) * weighted.scaled_weights
     slow = sum(r[i] * r[j] * functions[i] @ functions[j] for i in range(40) for j in range(40) if i != j) / 40**2
     assert found.value == pytest.approx(slow, rel=1e-10)
-    assert (found.n, found.n_functions) == (40, 3)
+    assert (found.n, len(found.moments)) == (40, 3)
+    assert found.noise == pytest.approx(np.mean((r[:, None] * functions) ** 2) / 40)
 
 
 def test_by_the_sum_over_pairs_of_clusters():
@@ -133,6 +134,21 @@ def test_unbiased_at_the_truth_with_an_honest_error():
     z = np.array([one.value / one.se for one in found])
     assert abs(z.mean()) < 0.4
     assert 0.5 < z.std() < 1.2  # on the long side where nothing is left
+
+
+def test_differences_have_a_smaller_error_and_an_honest_one():
+    z, smaller = [], []
+    for seed in range(60):
+        _, _, held = split(quadratic(3000, seed=seed))
+        other = Given(lambda x, c: truth(x, c) + 0.05 * (x - 2.1))
+        a, b = projected_moment(Given(truth), held), projected_moment(other, held)
+        error = difference_error(b.moments, a.moments, a.noise)
+        truly = 0.05**2 * np.mean((held.samples[0].instruments.sum(axis=1) * 0.35 - 2.1) ** 2)
+        z.append((b.value - a.value - truly) / error)
+        smaller.append(error < 0.8 * a.se)
+    assert abs(np.mean(z)) < 0.4
+    assert 0.7 < np.std(z) < 1.3
+    assert np.mean(smaller) > 0.9
 
 
 def test_two_samples_without_a_common_sample():
