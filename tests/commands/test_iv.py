@@ -227,7 +227,7 @@ class Trained:
         rows = {"stage": "outcome", "member": 0, "epoch": [1, 2], "training_loss": [2.0, 1.0], "validation_loss": 3.0}
 
         class Logged:
-            training_log = staticmethod(lambda: pd.DataFrame(rows))
+            logs = pd.DataFrame(rows)
 
             def __getattr__(self, name):
                 return getattr(response, name)
@@ -383,6 +383,8 @@ def test_types_and_meanings_are_written_for_users():
     assert type_text(float | None) == "float | none"
     assert type_text(bool) == "true | false"
     doc = "Do it.\n\nAttributes\n----------\na, b : of two\n    lines.\nc : one.\n\nNotes\n-----\nd : no."
+    long = "Attributes\n----------\na, b,\nc : of three\n    lines.\n"
+    assert attribute_meanings(long) == dict.fromkeys("abc", "of three lines.")
     assert attribute_meanings(doc) == {"a": "of two lines.", "b": "of two lines.", "c": "one."}
 
 
