@@ -15,6 +15,8 @@ from deepmr.errors import InputError
 from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
+    "quantile_iv": "deepmr.nonlinear.networks.quantile_iv:QuantileIV",
+    "delivr": "deepmr.nonlinear.networks.delivr:Delivr",
     "sieve": "deepmr.nonlinear.sieve:Sieve",
     "tsls": "deepmr.nonlinear.tsls:TwoStage",
     "liml": "deepmr.nonlinear.tsls:Liml",
@@ -23,6 +25,8 @@ METHODS = {
 }
 
 RESPONSES = {
+    "network": "deepmr.nonlinear.networks.response:NetworkResponse",
+    "ensemble": "deepmr.nonlinear.ensemble:EnsembleResponse",
     "linear": "deepmr.nonlinear.linear:LinearResponse",
     "strata": "deepmr.nonlinear.lace:StrataResponse",
 }
