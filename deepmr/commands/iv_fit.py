@@ -18,7 +18,7 @@ from deepmr.io.metrics import check_loggers, send_metrics, training_log
 from deepmr.io.plink import SUFFIXES
 from deepmr.io.provenance import provenance
 from deepmr.io.responses import META, write_files
-from deepmr.nonlinear import make_method
+from deepmr.nonlinear import fit_response, make_method
 from deepmr.nonlinear.accuracy import uniform_band
 from deepmr.nonlinear.exposure_fit import predict_exposure
 from deepmr.report.first_stage import first_stage_figure
@@ -128,7 +128,8 @@ def fit(
     checks.level(level)
     check_directory(out, marker=META, overwrite=overwrite)
     check_loggers(tensorboard=tensorboard, wandb=wandb)
-    estimator = make_method(method, parse_options(options or []))
+    chosen = parse_options(options or [])
+    make_method(method, chosen)  # a wrong option is told before a long table is read
     columns = Columns(
         data=data,
         exposure=exposure,
@@ -146,7 +147,9 @@ def fit(
         outcome_genotypes=outcome_genotypes,
     )
     samples = read_samples(columns)
-    response = estimator.fit(samples.first.data, outcome_data=samples.outcome_data, seed=seed)
+    response = fit_response(
+        samples.first.data, method=method, options=chosen, outcome_data=samples.outcome_data, seed=seed
+    )
     record = provenance("iv fit", options=used, inputs=_inputs(columns), seed=seed)
     described = describe(samples)
     drawn = average_curve(response, level=level, seed=seed)
