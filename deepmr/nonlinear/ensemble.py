@@ -39,7 +39,7 @@ def over_members(values: Float[np.ndarray, "members points"], *, level: float, s
     if n < 2:
         return Curve(estimate=estimate, level=level)
     se, tail = values.std(axis=0, ddof=1), (1 - level) / 2
-    if tail * (n + 1) >= 1:
+    if tail * (n + 1) >= 1 - 1e-9:
         low, high = np.quantile(values, [tail, 1 - tail], axis=0, method="weibull")
     else:
         half = stats.t.ppf(1 - tail, n - 1) * np.sqrt(1 + 1 / n) * se

@@ -50,7 +50,7 @@ class Delivr:
     activation: Activation = "GELU"
     outcome_hidden: tuple[int, ...] = (64, 32)
     outcome_epochs: int = 100
-    outcome_batch_size: int | None = 512
+    outcome_batch_size: int | None = None
     outcome_learning_rate: float = 3e-3
     outcome_weight_decay: float = 1e-4
     outcome_batch_norm: bool = False

@@ -31,7 +31,8 @@ class QuantileIV:
     activation : of every hidden layer.
     exposure_hidden, outcome_hidden : units of each hidden layer.
     exposure_epochs, outcome_epochs : most passes over the samples.
-    exposure_batch_size, outcome_batch_size : samples a step; None for all.
+    exposure_batch_size, outcome_batch_size : samples a step, up to all of them; None for sixteen steps an epoch or
+        more, of 32 to 512 samples.
     exposure_learning_rate, outcome_learning_rate, exposure_weight_decay, outcome_weight_decay : of Adam.
     exposure_batch_norm, outcome_batch_norm : after every hidden layer.
     exposure_input_batch_norm, outcome_input_batch_norm : of inputs, which are standardised in any case.
@@ -65,8 +66,8 @@ class QuantileIV:
     outcome_hidden: tuple[int, ...] = (64, 32)
     exposure_epochs: int = 100
     outcome_epochs: int = 100
-    exposure_batch_size: int | None = 512
-    outcome_batch_size: int | None = 512
+    exposure_batch_size: int | None = None
+    outcome_batch_size: int | None = None
     exposure_learning_rate: float = 1e-3
     outcome_learning_rate: float = 3e-3
     exposure_weight_decay: float = 1e-4

@@ -1,7 +1,7 @@
 """The two stages of estimators with networks: what instruments say of the exposure, then outcome networks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,8 @@ def fit_exposure(
     def trained_on(split: Split) -> Trained:
         seeds = member_seeds(len(split), seed=seed, stage=_EXPOSURE)
         fresh = Stack.fresh(architecture, seeds)
-        return train(fresh, objective, split=split, schedule=stage.schedule, seeds=seeds, stage="exposure")
+        schedule = _sized(stage.schedule, split)
+        return train(fresh, objective, split=split, schedule=schedule, seeds=seeds, stage="exposure")
 
     if first is second and plan.n_folds > 1:
         split, folds = fold_replicates(first, n_replicates=plan.n_replicates, n_folds=plan.n_folds, seed=seed)
@@ -239,8 +240,16 @@ def fit_outcome(
     stack = Stack.fresh(architecture, seeds)
     if linear_start:
         stack.parameters[:, -architecture.parameter_sizes()[-2] - 1 :] = 0  # the last layer: nothing is added yet
-    trained = train(stack, objective, split=split, schedule=stage.schedule, seeds=seeds, stage="outcome")
+    schedule = _sized(stage.schedule, split)
+    trained = train(stack, objective, split=split, schedule=schedule, seeds=seeds, stage="outcome")
     return Responded(trained, linear.numpy())
+
+
+def _sized(schedule: Schedule, split: Split) -> Schedule:
+    """Choose the samples of a step where they are not said: sixteen steps an epoch or more, of 32 to 512 samples."""
+    if schedule.batch_size is not None:
+        return schedule
+    return replace(schedule, batch_size=max(32, min(512, split.training.shape[1] // 16)))
 
 
 def _outcomes(second: IVData, scaling: Scaling) -> Tensor:

@@ -48,9 +48,9 @@ def test_noiseless_linear_data_give_the_slope(non_crossing):
 
 
 def test_confounding_is_taken_away_and_a_curve_found():
-    data = sample(n=3000)
+    data = sample(n=3000, noise=0.5)
     data = replace(data, outcome=data.outcome + data.exposure**2)
-    response = QuantileIV(**{**FAST, "outcome_epochs": 80}).fit(data)
+    response = QuantileIV(**{**FAST, "outcome_epochs": 80, "exposure_epochs": 80}).fit(data)
     x = np.linspace(-2, 2, 9)
     assert np.sqrt(np.mean((response.avg_iv_reg_function(x).estimate - x - x**2) ** 2)) < 0.35
 
@@ -167,6 +167,8 @@ def test_options_come_as_text_and_bad_ones_are_told():
     assert (made.outcome_hidden, made.exposure_batch_size, made.n_boot) == ((8, 4), None, 3)
     with pytest.raises(InputError, match="did you mean 'n_quantiles'"):
         make_method("quantile_iv", {"n_quantile": 3})
+    with pytest.raises(InputError, match="activation must be one of GELU"):
+        make_method("quantile_iv", {"activation": "gelu"})
     for options, words in (
         ({"n_quantiles": 0}, "n_quantiles must be at least 1"),
         ({"n_boot": 0}, "n_boot must be at least 1"),
