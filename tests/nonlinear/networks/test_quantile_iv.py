@@ -56,7 +56,7 @@ def test_confounding_is_taken_away_and_a_curve_found():
 
 
 def test_effects_vary_with_covariates():
-    response = QuantileIV(**FAST).fit(sample(covariates=1))
+    response = QuantileIV(**{**FAST, "outcome_hidden": (64, 32)}).fit(sample(covariates=1))
     ends = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
     effects = response.cate(*ends, np.array([[-1.0], [1.0]])).estimate / 2
     assert effects == pytest.approx([0.0, 2.0], abs=0.4)
