@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/iv_networks.py [--members 50] [--fits 5] [--samples 10000]
 
-First the exposure network of Quantile IV (20 inputs, 128 and 64 units, 5 quantiles), as many epochs for all: plain torch
-(layers of `torch.nn`, `torch.optim.Adam`, minibatches by index, no data loader) one network after the other, and the same
-networks as a stack. Three plain networks are timed and scaled to all members. Then whole fits with early stopping:
-one as it comes, and bagged replicates, of which `--fits` are timed and scaled to fifty.
+First the exposure network of Quantile IV (20 inputs, 128 and 64 units, 5 quantiles), as many epochs for all: in plain
+torch (layers of `torch.nn`, `torch.optim.Adam`, minibatches by index, no data loader) one network after the other, and
+the same networks as a stack. Three plain networks are timed and scaled to all members. Then whole fits with early
+stopping: one as it comes, and bagged replicates, of which `--fits` are timed and scaled to fifty.
 """
 
 import argparse
