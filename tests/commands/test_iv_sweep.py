@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import sqlite3
@@ -436,3 +437,16 @@ def test_interrupted_from_the_keyboard_and_a_run_that_kills_its_process(folder):
     runs = pd.read_csv(folder / "deadly" / "runs.tsv", sep="\t")
     assert list(runs["status"]) == ["failed", "finished"]
     assert "its process was ended 3 times" in runs["reason"][0]
+
+
+def test_the_configurations_of_the_page_are_read(tmp_path):
+    page = (ROOT / "docs" / "iv_sweep.md").read_text()
+    found = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(found) == 2
+    sizes = []
+    for text in found:
+        (tmp_path / "s.toml").write_text(text)
+        if "quantile_iv" in text and "quantile_iv" not in nonlinear.METHODS:
+            continue
+        sizes.append(len(sweep_runs(read_sweep_config(tmp_path / "s.toml"))))
+    assert sizes == [15, 40][: len(sizes)]
