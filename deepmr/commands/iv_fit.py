@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from deepmr import checks
+from deepmr.commands.iv_fits import domain_of
 from deepmr.commands.iv_samples import Columns, Samples, describe, parse_options, read_samples, sample_rows, say_counts
 from deepmr.individual import DoseResponse, OutcomeType
 from deepmr.io.directories import atomic_directory, check_directory
@@ -19,7 +20,7 @@ from deepmr.io.provenance import provenance
 from deepmr.io.responses import META, write_files
 from deepmr.nonlinear import make_method
 from deepmr.nonlinear.accuracy import uniform_band
-from deepmr.nonlinear.linear_stage import predict_exposure
+from deepmr.nonlinear.exposure_fit import predict_exposure
 from deepmr.report.first_stage import first_stage_figure
 from deepmr.report.response import DrawnCurve, Histogram, response_figure
 from deepmr.report.style import DPI
@@ -171,7 +172,7 @@ def average_curve(response: DoseResponse, *, level: float, seed: int = 0, n_poin
     n_points : evenly spaced.
     """
     record = response.record
-    x = np.linspace(*record.central, n_points)
+    x = np.linspace(*domain_of(record, "95"), n_points)
     return DrawnCurve(
         label=f"{record.exposure} → {record.outcome}: {record.method}",
         x=x,

@@ -1,5 +1,6 @@
 """Fits on disk as `deepmr iv evaluate` names them: folders and patterns, points to evaluate them at, conditions."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ def find_fits(words: Sequence[Path]) -> list[Path]:
         word = str(path)
         if any(mark in word for mark in _WILD) and not path.exists():
             below = Path(path.anchor)  # empty for a relative path
-            matches = sorted(below.glob(str(path.relative_to(below)))) if path.anchor else sorted(Path().glob(word))
+            found_here = below.glob(str(path.relative_to(below))) if path.anchor else Path().glob(word)
+            matches = sorted(found_here, key=_by_number)
             matches = [one.parent if one.name == META else one for one in matches]
             fits = [one for one in matches if (one / META).is_file()]
             if not fits:
@@ -58,7 +60,7 @@ def find_fits(words: Sequence[Path]) -> list[Path]:
         elif (path / META).is_file():
             fits = [path]
         elif path.is_dir():
-            fits = sorted(one.parent for one in path.glob(f"*/{META}"))
+            fits = sorted((one.parent for one in path.glob(f"*/{META}")), key=_by_number)
             if not fits:
                 raise InputError(f"{path}: not a fit of deepmr iv, nor a folder of fits: there is no {META}")
         elif path.name == META and path.is_file():
@@ -69,6 +71,11 @@ def find_fits(words: Sequence[Path]) -> list[Path]:
     if not found:
         raise InputError("needed at least one fit; got none")
     return list(found)
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Order runs/2 before runs/10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
 def read_fits(words: Sequence[Path]) -> list[Fit]:
@@ -104,7 +111,8 @@ def domain_of(record: FitRecord, text: str) -> tuple[float, float]:
     Parameters
     ----------
     record : of the fit.
-    text : "95" for the central 95 % of its exposures, "full" for all of them, "a,b" for a range.
+    text : "95" for the central 95 % of its exposures (all of them where those are one value), "full" for all of them,
+        "a,b" for a range.
 
     Raises
     ------
@@ -112,7 +120,7 @@ def domain_of(record: FitRecord, text: str) -> tuple[float, float]:
         When it is none of these, or the range is empty.
     """
     if text == "95":
-        return record.central
+        return record.central if record.central[0] < record.central[1] else record.domain
     if text == "full":
         return record.domain
     if "," not in text:

@@ -41,7 +41,7 @@ def methods(name: str | None = None) -> dict[str, object]:
             "option": field.name,
             "type": type_text(hints[field.name]),
             "default": _value_text(field.default if field.default is not MISSING else None),
-            "meaning": meanings.get(field.name, ""),
+            "meaning": _resolved(meanings.get(field.name, ""), field.name),
         }
         for field in fields(chosen)
     ]
@@ -58,7 +58,8 @@ def attribute_meanings(doc: str) -> dict[str, str]:
     section = re.search(r"^Attributes\n-+\n(.*?)(?=^\w[\w ]*\n-{3,}$|\Z)", doc, re.M | re.S)
     found: dict[str, str] = {}
     names: list[str] = []
-    for line in section[1].splitlines() if section else ():
+    text = re.sub(r"^(\w[\w, ]*,)\n", r"\1 ", section[1], flags=re.M) if section else ""  # names over several lines
+    for line in text.splitlines():
         head = re.fullmatch(r"(\w[\w, ]*?) *: *(.*)", line)
         if head is not None:
             names = [name.strip() for name in head[1].split(",")]
@@ -66,6 +67,15 @@ def attribute_meanings(doc: str) -> dict[str, str]:
         elif line.strip():
             found |= {name: f"{found[name]} {line.strip()}" for name in names}
     return found
+
+
+def _resolved(meaning: str, option: str) -> str:
+    """Return a meaning, or for "as in `Other`" that of the option of the same name of the method with that class."""
+    reference = re.fullmatch(r"as in `(\w+)`\.", meaning)
+    other = next((key for key, target in METHODS.items() if reference and target.endswith(f":{reference[1]}")), None)
+    if other is None:
+        return meaning
+    return attribute_meanings(inspect.getdoc(method_class(other)) or "").get(option, meaning)
 
 
 def type_text(hint: Any) -> str:

@@ -172,7 +172,8 @@ def describe(samples: Samples) -> dict[str, Any]:
         described |= {"missing_outcome_data": dict(second.counts.missing)}
     exposure = samples.first.data.exposure
     if exposure is not None:
-        counts, edges = np.histogram(exposure, bins=BINS, range=tuple(np.quantile(exposure, [0.025, 0.975])))
+        low, high = np.quantile(exposure, [0.025, 0.975])
+        counts, edges = np.histogram(exposure, bins=BINS, range=(low, high) if low < high else None)
         described["exposure_histogram"] = {"edges": edges.tolist(), "counts": counts.tolist()}
     return described
 

@@ -15,10 +15,14 @@ from deepmr.errors import InputError
 from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
+    "quantile_iv": "deepmr.nonlinear.networks.quantile_iv:QuantileIV",
+    "delivr": "deepmr.nonlinear.networks.delivr:Delivr",
     "sieve": "deepmr.nonlinear.sieve:Sieve",
 }
 
 RESPONSES = {
+    "network": "deepmr.nonlinear.networks.response:NetworkResponse",
+    "ensemble": "deepmr.nonlinear.ensemble:EnsembleResponse",
     "linear": "deepmr.nonlinear.linear:LinearResponse",
 }
 

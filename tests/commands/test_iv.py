@@ -185,6 +185,16 @@ def test_a_function_in_a_file_is_the_truth(fitted, tmp_path):
     assert pd.read_csv(tmp_path / "0.csv").equals(pd.read_csv(tmp_path / "1.csv"))
 
 
+def test_an_exposure_that_few_have(folder):
+    """Of a rare yes, the central 95 % are one value: the curve is over all."""
+    table = simulate(3).assign(x=lambda t: (t["x"] > t["x"].quantile(0.99)).astype(int))
+    table.to_csv(folder / "rare.tsv", sep="\t", index=False)
+    fit(data=folder / "rare.tsv", exposure="x", outcome="y", instruments=["v*"], out=folder / "rare")
+    curve = pd.read_csv(folder / "rare" / "causal_estimates.csv")
+    assert curve["x"].iloc[[0, -1]].tolist() == [0, 1]
+    assert np.isfinite(curve.to_numpy()).all()
+
+
 def test_a_flow_runs_fits_and_evaluates_them(folder):
     """Paths of a flow, those of fits too, are relative to its file."""
     flow = folder / "flow.toml"
@@ -217,7 +227,7 @@ class Trained:
         rows = {"stage": "outcome", "member": 0, "epoch": [1, 2], "training_loss": [2.0, 1.0], "validation_loss": 3.0}
 
         class Logged:
-            training_log = staticmethod(lambda: pd.DataFrame(rows))
+            logs = pd.DataFrame(rows)
 
             def __getattr__(self, name):
                 return getattr(response, name)
@@ -341,6 +351,14 @@ def test_words_of_the_command_line(fitted):
     ]  # fmt: skip
 
 
+def test_runs_come_in_the_order_of_their_numbers(tmp_path):
+    for name in ("10", "9", "a2", "a10"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / META).touch()
+    for word in (tmp_path, tmp_path / "*", tmp_path / "*" / META):
+        assert [p.name for p in find_fits([word])] == ["9", "10", "a2", "a10"]
+
+
 def test_titles_leave_out_the_folder_that_all_share():
     assert _titles(["/a/b/s0", "/a/b/s1/x"]) == ["s0", "s1/x"]
     assert _titles(["a/b"]) == ["b"]
@@ -365,6 +383,8 @@ def test_types_and_meanings_are_written_for_users():
     assert type_text(float | None) == "float | none"
     assert type_text(bool) == "true | false"
     doc = "Do it.\n\nAttributes\n----------\na, b : of two\n    lines.\nc : one.\n\nNotes\n-----\nd : no."
+    long = "Attributes\n----------\na, b,\nc : of three\n    lines.\n"
+    assert attribute_meanings(long) == dict.fromkeys("abc", "of three lines.")
     assert attribute_meanings(doc) == {"a": "of two lines.", "b": "of two lines.", "c": "one."}
 
 

@@ -26,10 +26,10 @@ def test_the_example_of_the_page(tmp_path, monkeypatch, capsys):
         said.append(capsys.readouterr().out)
     assert "81 samples lack a value" in said[0]
     both = pd.read_csv(io.StringIO(said[2])).set_index("file")
-    assert both["ate"].round(1).to_dict() == pytest.approx({"fits/same_curve": 0.9, "fits/sieve": 1.0}, abs=0.11)
+    assert both["ate"].to_dict() == pytest.approx({"fits/same_curve": 0.93, "fits/sieve": 0.92}, abs=0.1)
     assert both["modification"].to_dict() == {"fits/same_curve": "none", "fits/sieve": "auto"}
     given = pd.read_csv(io.StringIO(said[3]))["ate"].tolist()
-    assert given == pytest.approx([0.98, 0.74, 1.23], abs=0.06)
+    assert given == pytest.approx([0.92, 0.68, 1.18], abs=0.12)
     assert (tmp_path / "by_sex.png").is_file()
     names: dict = {}
     exec(python, names)

@@ -1,13 +1,15 @@
 """Fitted responses as folders: what was written predicts the same, to the last digit; damage is said."""
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from deepmr import nonlinear
 from deepmr.errors import InputError
-from deepmr.individual import IVData
+from deepmr.individual import FitRecord, IVData, State
 from deepmr.io.responses import ARRAYS, META, TRAINING, read_meta, read_response, write_response
 from deepmr.nonlinear import fit_response, with_diagnostics
 
@@ -64,6 +66,56 @@ def test_a_response_comes_back_as_it_was(response, tmp_path):
     write_response(again, folder, {})
     same(response, read_response(folder))
     assert not (folder / TRAINING).exists()
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Keeps what it is given."""
+
+    arrays: dict
+    settings: dict
+    record: FitRecord
+
+    def ate(self):
+        raise NotImplementedError
+
+    iv_reg_function = avg_iv_reg_function = cate = ate
+
+    def state(self):
+        return State(kind="toy", arrays=self.arrays, settings=self.settings, record=self.record)
+
+    @classmethod
+    def from_state(cls, arrays, settings, record):
+        return cls(arrays, settings, record)
+
+
+def test_arrays_of_every_kind_come_back_in_their_order(response, tmp_path, monkeypatch):
+    monkeypatch.setitem(nonlinear.RESPONSES, "toy", f"{__name__}:Toy")
+    monkeypatch.setattr(nonlinear, "_load", lambda _: Toy)
+    square = np.arange(6.0).reshape(2, 3)
+    arrays = {
+        "number": np.array(2.5),
+        "none": np.empty((0, 2), dtype=int),
+        "rows": square,
+        "columns": np.asfortranarray(square),
+        "strided": np.arange(20.0).reshape(4, 5)[::2, ::2],
+        "0/cube": np.asfortranarray(np.arange(24, dtype=np.float32).reshape(2, 3, 4)),
+        "flags": np.array([True, False]),
+        "small": np.array([1, 2], dtype=np.int32),
+    }
+    settings = {"name": "a", "hidden": (3, 2), "rate": 0.1, "none": None}
+    write_response(Toy(arrays, settings, response.record), tmp_path / "toy", {})
+    again = read_response(tmp_path / "toy")
+    for name, values in arrays.items():
+        found = again.arrays[name]
+        assert found.dtype == values.dtype
+        assert found.shape == values.shape
+        assert np.array_equal(found, values)
+        if name != "strided":
+            assert found.flags.c_contiguous == values.flags.c_contiguous
+            assert found.flags.f_contiguous == values.flags.f_contiguous
+        assert found.flags.writeable
+    assert again.settings == settings | {"hidden": [3, 2]}
 
 
 def test_written_whole_or_not_at_all(response, tmp_path, monkeypatch):

@@ -1,11 +1,11 @@
-"""The linear first stage against least squares."""
+"""The exposure predicted, against least squares."""
 
 import numpy as np
 import pytest
 
 from deepmr.errors import InputError
 from deepmr.individual import IVData
-from deepmr.nonlinear import linear_stage
+from deepmr.nonlinear import exposure_fit
 
 
 def samples(n=200, **changes):
@@ -29,11 +29,11 @@ def test_predictions_are_those_of_weighted_least_squares(monkeypatch):
     design = np.hstack([np.ones((len(data), 1)), data.instruments, data.covariates])
     root = np.sqrt(data.weights)
     expected = design @ np.linalg.lstsq(design * root[:, None], data.exposure * root, rcond=None)[0]
-    assert np.allclose(linear_stage.predict_exposure(data), expected, atol=1e-8)
-    monkeypatch.setattr(linear_stage, "_BLOCK", 64)
-    assert np.allclose(linear_stage.predict_exposure(data), expected, atol=1e-8)
+    assert np.allclose(exposure_fit.predict_exposure(data), expected, atol=1e-8)
+    monkeypatch.setattr(exposure_fit, "_BLOCK", 64)
+    assert np.allclose(exposure_fit.predict_exposure(data), expected, atol=1e-8)
 
 
 def test_a_sample_without_exposure_has_no_first_stage():
     with pytest.raises(InputError, match="needs the exposure"):
-        linear_stage.predict_exposure(samples(exposure=None))
+        exposure_fit.predict_exposure(samples(exposure=None))
