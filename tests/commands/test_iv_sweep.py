@@ -90,13 +90,13 @@ def test_runs_are_the_fits_that_the_api_makes(folder, in_process):
     assert found["best_run"] == best["run"]
     assert found["best_parameters"] == {"n_functions": best["n_functions"], "n_folds": 2}
     data = read_iv_data(folder / "d.tsv", exposure="x", outcome="y", instruments=["v{1..5}"]).data
-    fitted, _, held = next(split_samples(data, n_folds=4, seed=3))
+    split = next(split_samples(data, n_folds=4, seed=3))
     for run, n_functions in enumerate([2, 3, 6]):
-        here = fit_response(fitted, options={"n_functions": n_functions, "n_folds": 2}, seed=3)
+        here = fit_response(split.fitted, options={"n_functions": n_functions, "n_folds": 2}, seed=3)
         saved = read_response(folder / "s_sweep" / "runs" / str(run))
         x = np.linspace(-1, 4, 9)
         np.testing.assert_array_equal(saved.avg_iv_reg_function(x).estimate, here.avg_iv_reg_function(x).estimate)
-        assert runs["metric"][run] == projected_moment(here, held).value
+        assert runs["metric"][run] == projected_moment(here, split.held_out).value
     assert runs["metric"][0] > runs["metric"][1]  # a line does not fit
     assert runs["above_best"].min() == runs["above_best_se"].min() == 0
     assert runs["above_best_se"][0] < 0.9 * runs["metric_se"][0]
@@ -117,6 +117,12 @@ def test_the_command_of_the_best_choice_fits_all_samples(folder, in_process):
     meta = read_meta(folder / "s_sweep" / "best")
     assert meta["n"] == 600
     assert meta["options"]["n_functions"] == found["best_parameters"]["n_functions"]
+
+
+def test_in_processes_of_their_own(folder):
+    found = sweep(write(folder, "", FUNCTIONS), n_workers=2)
+    assert found["runs"] == {"finished": 3}
+    assert sweep(folder / "s_sweep")["best_run"] == found["best_run"]  # the folder stands for its study
 
 
 def test_cross_validation_fits_all_samples(folder, in_process):
