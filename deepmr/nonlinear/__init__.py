@@ -16,10 +16,12 @@ from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
+    "dfiv": "deepmr.nonlinear.networks.deep_features:DeepFeatureIV",
 }
 
 RESPONSES = {
     "linear": "deepmr.nonlinear.linear:LinearResponse",
+    "features": "deepmr.nonlinear.networks.feature_response:FeatureResponse",
 }
 
 

@@ -1,0 +1,315 @@
+"""What deep features are learned from, and the response that is linear in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from deepmr.errors import InputError
+from deepmr.individual import IVData
+from deepmr.nonlinear.conformal import hold_out
+from deepmr.nonlinear.feature_solve import Columns, solve_features
+from deepmr.nonlinear.first_stage import FoldedFit, blocks, fit_folds, make_folds
+from deepmr.nonlinear.networks.feature_response import Basis, covariate_functions, make_basis, products
+from deepmr.nonlinear.networks.feature_training import Features, Roles, Rows, Sample, instrument_features
+from deepmr.nonlinear.networks.stack import Stack
+from deepmr.nonlinear.smoothing import Group, Smoothed
+
+_RIDGE = 1e-4  # of the last regression on features of instruments, when they no longer learn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Centres and spreads that samples are standardised by."""
+
+    instrument_centre: Float[np.ndarray, "instruments"]
+    instrument_spread: Float[np.ndarray, "instruments"]
+    covariate_centre: Float[np.ndarray, "covariates"]
+    covariate_spread: Float[np.ndarray, "covariates"]
+    exposure_centre: float
+    exposure_spread: float
+    outcome_centre: float
+    outcome_spread: float
+
+
+def make_frame(first: IVData, second: IVData) -> Frame:
+    """Take the means and standard deviations of all variables.
+
+    Parameters
+    ----------
+    first, second : samples of the two stages.
+    """
+    assert first.exposure is not None
+    assert second.outcome is not None
+    for name, column in zip(second.covariate_names, second.covariates.T, strict=True):
+        if np.ptp(column) == 0:
+            raise InputError(f"covariate {name} must vary; all {len(column)} samples have {column[0]:g}")
+    spread = first.instruments.std(axis=0)
+    return Frame(
+        instrument_centre=first.instruments.mean(axis=0),
+        instrument_spread=np.where(spread > 0, spread, 1.0),
+        covariate_centre=second.covariates.mean(axis=0),
+        covariate_spread=second.covariates.std(axis=0),
+        exposure_centre=float(first.exposure.mean()),
+        exposure_spread=float(first.exposure.std()),
+        outcome_centre=float(second.outcome.mean()),
+        outcome_spread=float(second.outcome.std()),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """Who learns from which samples.
+
+    Attributes
+    ----------
+    folds : of the first sample, a member a fold, which does not learn from it; None where there are two samples.
+    roles : the samples of every member.
+    """
+
+    folds: Int[np.ndarray, "samples"] | None
+    roles: Roles
+
+
+def make_deal(first: IVData, second: IVData, *, share: float, seed: int) -> Deal:
+    """Deal samples to the stages of each member and to validation, whole clusters where there are any.
+
+    Parameters
+    ----------
+    first, second : samples of the two stages; the same for one sample, which then is dealt to two halves.
+    share : of the second stage's samples, for validation.
+    seed : of the deal.
+    """
+    held = hold_out(second, share=share, seed=seed)
+    if first is second:
+        folds = make_folds(len(first), seed=seed + 1, n_folds=2, clusters=first.clusters)
+        of = [[(folds != k) & ~held for k in (0, 1)], [(folds == k) & ~held for k in (0, 1)]]
+        of.append([(folds == k) & held for k in (0, 1)])
+    else:
+        folds, of = None, [[np.ones(len(first), dtype=bool)], [~held], [held]]
+    if not all(chosen.any() for chosen in of[2]):
+        raise InputError(f"validation needs more samples than a share of {share:g} of {len(second)}")
+    roles = Roles(_rows(first, of[0]), _rows(second, of[1]), _rows(second, of[2]))
+    return Deal(folds=folds, roles=roles)
+
+
+def _rows(data: IVData, chosen: Sequence[np.ndarray]) -> Rows:
+    parts, weights = [np.flatnonzero(one) for one in chosen], data.scaled_weights
+    longest = max(len(one) for one in parts)
+    index = np.array([np.resize(one, longest) for one in parts])
+    real = np.array([np.arange(longest) < len(one) for one in parts])
+    return Rows(torch.from_numpy(index), torch.from_numpy((weights[index] * real).astype(np.float32)))
+
+
+def standardised_samples(first: IVData, second: IVData, frame: Frame, deal: Deal) -> tuple[Sample, Sample]:
+    """Return tensors of the samples of both stages, standardised.
+
+    Parameters
+    ----------
+    first, second : samples of the two stages, the same where there is one.
+    frame : what they are standardised by.
+    deal : whose folds the scores of members are apart from.
+    """
+    assert first.exposure is not None
+    folds = np.arange(len(first)) % 2 if deal.folds is None else deal.folds
+    fit = fit_folds(
+        lambda rows: _score_columns(first, frame, rows),
+        ((first.exposure - frame.exposure_centre) / frame.exposure_spread)[:, None],
+        folds=folds,
+        weights=first.scaled_weights,
+        groups=_score_groups(first),
+    )
+    one = _sample(first, frame, fit, whole=deal.folds is None)
+    return one, one if second is first else _sample(second, frame, fit, whole=True)
+
+
+def _score_columns(data: IVData, frame: Frame, rows: slice) -> Float[np.ndarray, "_ columns"]:
+    covariates = (data.covariates[rows] - frame.covariate_centre) / frame.covariate_spread
+    instruments = (data.instruments[rows] - frame.instrument_centre) / frame.instrument_spread
+    return np.hstack([np.ones((len(instruments), 1)), covariates, instruments])
+
+
+def _score_groups(data: IVData) -> tuple[Group, ...]:
+    n_free, n_instruments = 1 + data.covariates.shape[1], data.instruments.shape[1]
+    if n_instruments == 1:
+        return ()
+    return (Group(columns=n_free + np.arange(n_instruments), weights=np.ones(n_instruments)),)
+
+
+def _sample(data: IVData, frame: Frame, fit: FoldedFit, *, whole: bool) -> Sample:
+    coefficients = fit.whole if whole else fit.without[:, :, 0].T
+    scores = np.empty((coefficients.shape[1], len(data)))
+    for rows in blocks(len(data)):
+        scores[:, rows] = (_score_columns(data, frame, rows) @ coefficients).T
+    scores /= np.maximum(scores.std(axis=1, keepdims=True), 1e-12)
+
+    def tensor(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+    nothing = np.empty(0)
+    exposure, outcome = (nothing if one is None else one for one in (data.exposure, data.outcome))
+    return Sample(
+        instruments=tensor((data.instruments - frame.instrument_centre) / frame.instrument_spread),
+        covariates=tensor((data.covariates - frame.covariate_centre) / frame.covariate_spread),
+        scores=tensor(scores),
+        exposure=tensor((exposure - frame.exposure_centre) / frame.exposure_spread),
+        outcome=tensor((outcome - frame.outcome_centre) / frame.outcome_spread),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolvedResponse:
+    """The response, features and all; see `FeatureResponse`."""
+
+    exposure: Basis
+    covariates: Basis | None
+    pairs: Int[np.ndarray, "terms two"]
+    smoothed: Smoothed
+    covariance: Float[np.ndarray, "terms terms"]
+    mean_functions: Float[np.ndarray, "functions"]
+
+
+def solve_response(
+    first: IVData, second: IVData, *, frame: Frame, deal: Deal, samples: tuple[Sample, Sample], features: Features
+) -> SolvedResponse:
+    """Fit the response to all samples in features that no longer learn.
+
+    Parameters
+    ----------
+    first, second : samples of the two stages, the same where there is one.
+    frame, deal, samples : that the features were learned with.
+    features : the networks.
+    """
+    assert first.exposure is not None
+    assert second.outcome is not None
+    exposure, curved = make_basis(
+        features.exposure,
+        first.exposure[:, None],
+        centre=np.array([frame.exposure_centre]),
+        spread=np.array([frame.exposure_spread]),
+        weights=first.scaled_weights,
+    )
+    covariates = None
+    if features.covariate is not None:
+        covariates, _ = make_basis(
+            features.covariate,
+            second.covariates,
+            centre=frame.covariate_centre,
+            spread=frame.covariate_spread,
+            weights=second.scaled_weights,
+        )
+    pairs, groups = choose_pairs(curved, second.covariates.shape[1], covariates)
+    seen = exposure(first.exposure[:, None])
+    expected = expected_functions(features, samples, deal, first, seen)
+
+    def columns(data: IVData, of_exposure: np.ndarray) -> np.ndarray:
+        with_one = np.hstack([np.ones((len(data), 1)), of_exposure])
+        return products(with_one, covariate_functions(covariates, data.covariates), pairs)
+
+    def parts(data: IVData, of: np.ndarray, own: np.ndarray | None) -> Columns:
+        return Columns(
+            expected=columns(data, of),
+            seen=None if own is None else columns(data, own),
+            weights=data.scaled_weights,
+            clusters=data.clusters,
+        )
+
+    if first is second:
+        solved = solve_features(parts(first, expected[0], seen), second.outcome, groups)
+    else:
+        both = parts(second, expected[1], None), parts(first, expected[0], seen)
+        solved = solve_features(both[0], second.outcome, groups, first=both[1])
+    functions = covariate_functions(covariates, second.covariates)
+    return SolvedResponse(
+        exposure=exposure,
+        covariates=covariates,
+        pairs=pairs,
+        smoothed=solved.smoothed,
+        covariance=solved.covariance,
+        mean_functions=np.average(functions, axis=0, weights=second.scaled_weights),
+    )
+
+
+def choose_pairs(
+    curved: Float[np.ndarray, "features"], n_covariates: int, covariates: Basis | None
+) -> tuple[Int[np.ndarray, "terms two"], list[Group]]:
+    """Choose which functions are multiplied, and which coefficients shrink together.
+
+    Parameters
+    ----------
+    curved : of the learned features of the exposure, relative.
+    n_covariates : how many.
+    covariates : their functions, or None.
+    """
+    linear = list(range(1, 1 + n_covariates))
+    learned = list(
+        range(1 + n_covariates, 1 + n_covariates + (0 if covariates is None else covariates.transform.shape[1]))
+    )
+    features = list(range(2, 2 + len(curved)))
+    parts: list[tuple[int, int]] = [(0, 0), (1, 0), *((0, c) for c in linear)]
+    groups = []
+    for of_exposure, of_covariates in (
+        (features, [0]),
+        ([0], learned),
+        ([1], linear),
+        ([1], learned),
+        (features, learned),
+    ):
+        added = [(e, c) for e in of_exposure for c in of_covariates]
+        if added:
+            weights = np.array([curved[e - 2] if e > 1 else 1.0 for e, _ in added])
+            groups.append(Group(columns=len(parts) + np.arange(len(added)), weights=weights))
+            parts += added
+    return np.array(parts), groups
+
+
+def expected_functions(
+    features: Features,
+    samples: tuple[Sample, Sample],
+    deal: Deal,
+    first: IVData,
+    seen: Float[np.ndarray, "samples functions"],
+) -> list[np.ndarray]:
+    """Return what instruments and covariates say of functions of the exposure, in the samples of both stages.
+
+    Parameters
+    ----------
+    features : the networks.
+    samples, deal : that they were learned with.
+    first : the sample of the first stage.
+    seen : its functions.
+
+    Notes
+    -----
+    The regression on learned features is fitted by the samples whose fold the features were not meant for, all of
+    them, those of validation with the others.
+    """
+    n_members = len(features.instrument)
+    found = [np.zeros((len(sample), seen.shape[1])) for sample in samples[: 3 - n_members]]
+    for k in range(n_members):
+        one = features.instrument.take(torch.tensor([k]))
+        designs = [_design(one, sample, k) for sample in samples[: len(found)]]
+        learns = np.ones(len(first), dtype=bool) if deal.folds is None else deal.folds != k
+        weights = (first.scaled_weights * learns / (first.scaled_weights @ learns))[:, None]
+        scale = np.sqrt((weights * designs[0] ** 2).sum(axis=0))
+        design = designs[0] / np.where(scale > 0, scale, 1.0)
+        gram = (design * weights).T @ design + _RIDGE * np.eye(design.shape[1])
+        coefficients = np.linalg.solve(gram, (design * weights).T @ seen)
+        for place, design in zip(found, designs, strict=True):
+            mine = slice(None) if deal.folds is None else deal.folds == k
+            place[mine] = (design / np.where(scale > 0, scale, 1.0))[mine] @ coefficients
+    return found
+
+
+def _design(member: Stack, sample: Sample, k: int) -> Float[np.ndarray, "rows columns"]:
+    """Return 1, score, covariates and features of one member, the last centred."""
+    parts = []
+    alone = Sample(sample.instruments, sample.covariates, sample.scores[k : k + 1], sample.exposure, sample.outcome)
+    with torch.no_grad():
+        for rows in blocks(len(sample)):
+            index = torch.arange(rows.start, rows.stop)[None]
+            parts.append(instrument_features(member, alone, index)[0].numpy().astype(float))
+    one = np.ones((len(sample), 1))
+    return np.hstack([one, sample.scores[k].numpy()[:, None], sample.covariates.numpy(), np.vstack(parts)])
