@@ -16,6 +16,7 @@ from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
+    "deep_iv": "deepmr.nonlinear.networks.deep_iv:DeepIV",
     "dfiv": "deepmr.nonlinear.networks.deep_features:DeepFeatureIV",
 }
 
