@@ -26,6 +26,7 @@ from deepmr.nonlinear.sieve import choose_terms, covariate_basis
 Response = Literal["network", "splines"]
 _STAGE = 40
 _RARE = 1e-6
+_STEPS, _FEWEST = 16, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ class DeepIV:
         split = split_members(second, n_members=self.n_boot, seed=seed, share=self.validation_share)
         drawn = split if first is second else split_members(first, n_members=self.n_boot, seed=seed + 1)
         stage = fit_densities(
-            first, second, self._density_options(), weights=_sample_weights(drawn, len(first)), seed=seed
+            first, second, self._density_options(len(first)), weights=_sample_weights(drawn, len(first)), seed=seed
         )
         if self.stage2 == "splines":
             return self._splines(first, second, stage, seed)
@@ -120,7 +121,7 @@ class DeepIV:
                 f"n_boot must be 1 with stage2 splines, whose intervals are in closed form; got {self.n_boot}"
             )
 
-    def _density_options(self) -> DensityOptions:
+    def _density_options(self, n: int) -> DensityOptions:
         return DensityOptions(
             density=self.density,
             n_components=self.n_components,
@@ -129,7 +130,7 @@ class DeepIV:
             activation=self.activation,
             schedule=Schedule(
                 epochs=self.exposure_epochs,
-                batch_size=self.exposure_batch_size,
+                batch_size=_batch_size(self.exposure_batch_size, n),
                 learning_rate=self.exposure_learning_rate,
                 weight_decay=self.exposure_weight_decay,
                 patience=self.patience,
@@ -179,6 +180,35 @@ class DeepIV:
             ),
         )
 
+    def _train_outcome(
+        self, second: IVData, stage: DensityStage, split: Split, scaling: "Scaling", seed: int
+    ) -> Trained:
+        assert second.outcome is not None
+        binary = second.outcome_type == "binary"
+        of_outcome = second.outcome if binary else (second.outcome - scaling.outcome[0]) / scaling.outcome[1]
+        nodes = [(one.values - scaling.exposure[0]) / scaling.exposure[1] for one in stage.second]
+        covariates = (second.covariates - scaling.covariate_centre) / scaling.covariate_spread
+        objective = OutcomeStage(
+            nodes=_tensor(np.array(nodes)),
+            shares=_tensor(np.array([one.weights for one in stage.second])),
+            covariates=_tensor(covariates),
+            outcome=_tensor(of_outcome),
+            binary=binary,
+        )
+        made = Architecture(
+            n_inputs=1 + covariates.shape[1], n_outputs=1, hidden=self.outcome_hidden, activation=self.activation
+        )
+        seeds = member_seeds(self.n_boot, seed=seed, stage=_STAGE)
+        schedule = Schedule(
+            epochs=self.outcome_epochs,
+            batch_size=_batch_size(self.outcome_batch_size, len(second)),
+            learning_rate=self.outcome_learning_rate,
+            weight_decay=self.outcome_weight_decay,
+            patience=self.patience,
+            averaging=self.averaging,
+        )
+        return train(Stack.fresh(made, seeds), objective, split=split, schedule=schedule, seeds=seeds, stage="outcome")
+
     def _record(
         self,
         first: IVData,
@@ -210,6 +240,25 @@ def _sample_weights(split: Split, n: int) -> Float[np.ndarray, "members samples"
     ):
         np.add.at(found, (member, rows.numpy()), weights.numpy())
     return found
+
+
+def _batch_size(most: int, n: int) -> int:
+    """Return the samples a step, so few that an epoch of a small sample has several steps."""
+    return max(2, min(most, max(_FEWEST, n // _STEPS)))
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Means and standard deviations: of exposure and outcome as pairs, of covariates as rows."""
+
+    exposure: tuple[float, float]
+    outcome: tuple[float, float]
+    covariate_centre: np.ndarray
+    covariate_spread: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
