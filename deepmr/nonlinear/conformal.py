@@ -1,4 +1,4 @@
-"""Bands that hold outcomes of new samples, by split conformal prediction: not to be taken for a band of the response."""
+"""Bands that hold outcomes of new samples, by split conformal prediction: never a band of the response."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -269,7 +269,7 @@ def _columns(
 
 
 def _factor(size: Float[np.ndarray, "samples"], weights: Float[np.ndarray, "samples"], level: float) -> float:
-    """Return the least size that the share `level` of samples, the new one among them as if it were largest, is within."""
+    """Return the least size that a share `level` of samples is within, with the new one counted as the largest."""
     order = np.argsort(size)
     new = float(np.sum(weights**2) / np.sum(weights))  # mean weight of a sample of the weighted population
     reached = np.cumsum(weights[order]) / (weights.sum() + new)

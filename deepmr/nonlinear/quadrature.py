@@ -36,8 +36,8 @@ def mixture_nodes(
 
     Notes
     -----
-    With m nodes, expectations of polynomials up to degree 2 m - 1 are exact. Each component is replaced by Gauss-Hermite
-    nodes first; the Stieltjes procedure over all of them gives the recurrence of the polynomials that are orthogonal
+    With m nodes, expectations of polynomials up to degree 2 m - 1 are exact. Gauss-Hermite nodes replace each component
+    first; the Stieltjes procedure over all of them gives the recurrence of the polynomials that are orthogonal
     under the mixture, and the eigenvalues of its Jacobi matrix are the nodes (Golub & Welsch).
 
     References

@@ -1,4 +1,4 @@
-"""Densities of the exposure given instruments and covariates: what a network's outputs stand for, and its likelihood."""
+"""Densities of the exposure given instruments: what a network's outputs stand for, and their likelihood."""
 
 import math
 from dataclasses import dataclass

@@ -109,7 +109,7 @@ class FeatureResponse:
     ----------
     exposure : 1 apart, the exposure and its features.
     covariates : covariates and their features, or None where there are no covariates.
-    pairs : a column's number of a function of the exposure and of one of the covariates, counted from 1 on the constant.
+    pairs : of each column, the number of a function of the exposure and of one of the covariates; 0 is the constant.
     coefficients : a number a column.
     covariance : of the coefficients, the features being given.
     mean_functions : of the covariates' functions over the sample, the constant first.

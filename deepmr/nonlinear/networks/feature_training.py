@@ -1,4 +1,4 @@
-"""Training of deep features: networks of instruments, of covariates and of the exposure in turns, stages on samples apart."""
+"""Training of deep features: networks of instruments, covariates and exposure in turns, stages on samples apart."""
 
 import math
 from collections.abc import Iterator

@@ -71,7 +71,8 @@ def test_no_member_predicts_a_sample_that_it_learns_from():
         for rows in (roles.first, roles.second, roles.validation):
             parts.append(set(rows.index[k][rows.weights[k] > 0].tolist()))
         clusters = [{row // 4 for row in part} for part in parts]
-        assert not (clusters[0] & clusters[1] or clusters[0] & clusters[2] or clusters[1] & clusters[2])
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            assert not clusters[a] & clusters[b]
     first, second = ({*roles.first.index[k].tolist()} for k in (0, 1))
     assert not first & second
 
