@@ -15,12 +15,16 @@ from deepmr.errors import InputError
 from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
+    "quantile_iv": "deepmr.nonlinear.networks.quantile_iv:QuantileIV",
+    "delivr": "deepmr.nonlinear.networks.delivr:Delivr",
     "sieve": "deepmr.nonlinear.sieve:Sieve",
     "deep_iv": "deepmr.nonlinear.networks.deep_iv:DeepIV",
     "dfiv": "deepmr.nonlinear.networks.deep_features:DeepFeatureIV",
 }
 
 RESPONSES = {
+    "network": "deepmr.nonlinear.networks.response:NetworkResponse",
+    "ensemble": "deepmr.nonlinear.ensemble:EnsembleResponse",
     "linear": "deepmr.nonlinear.linear:LinearResponse",
     "features": "deepmr.nonlinear.networks.feature_response:FeatureResponse",
 }

@@ -112,7 +112,7 @@ class Stack:
         training : whether batch norms use the batch, and remember it; otherwise what they remember.
         """
         made, n_norms = self.architecture, len(self.architecture.normalised)
-        parts = self.parameters.split(made.parameter_sizes(), dim=1)
+        parts = torch.split(self.parameters, made.parameter_sizes(), dim=1)
         norms, layers = parts[:n_norms], parts[n_norms:]
         h = x.expand(len(self), -1, -1) if x.ndim == 2 else x
         used = 0

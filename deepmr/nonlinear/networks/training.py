@@ -1,13 +1,13 @@
 """Training of many small networks side by side: Adam on minibatches, every member stopped by its own validation loss.
 
-To train something, give `train` a fresh `Stack`, a `Split` (`members.split_members`) and an objective: a function of the
-stack and of a `Batch` that returns a loss a member. For a regression of `y` on `x`, both tensors of all samples:
+To train something, give `train` a fresh `Stack`, a `Split` (of `members.py`) and an objective: a function of the stack
+and of a `Batch` that returns a loss a member. For a regression of `y` on `x`, both tensors of all samples:
 
     def objective(stack: Stack, batch: Batch) -> Tensor:
         predicted = stack(x[batch.rows], training=batch.training)  # (members, rows, outputs)
         return weighted_mean((predicted[..., 0] - y[batch.rows]) ** 2, batch.weights)
 
-Members that have stopped leave the stack, so an objective with tensors of its own a member picks them by `batch.members`:
+Members that have stopped leave the stack, so an objective with a tensor of each member's own picks from it by
 `own[batch.members[:, None], batch.rows]`. Everything random comes from a generator a member, so a member is the same in
 any company. For loops of another shape, `minibatches` and `EarlyStopping` stand alone.
 """
@@ -38,6 +38,7 @@ class Schedule:
     learning_rate, weight_decay : of Adam.
     patience : epochs without a better validation loss after which a member stops.
     averaging : decay a step of a running average of the weights, which is what is validated and kept; 0 for none.
+        Networks with batch norm have none: what their norms remember is of the weights as they are.
     """
 
     epochs: int = 1000
@@ -99,7 +100,7 @@ class Trained:
     ----------
     stack : every member with its best weights.
     losses : (members,), best validation losses.
-    epochs : (members,), the epochs they were reached in, from 1.
+    epochs : (members,), the epochs they were reached in; 0 where the start was best.
     logs : of every member and epoch.
     """
 
@@ -164,7 +165,9 @@ def validate(stack: Stack, objective: Objective, split: Split, members: Tensor) 
     total, weight = torch.zeros(len(stack)), torch.zeros(len(stack))
     with torch.no_grad():
         for rows, weights in zip(
-            split.validation.split(width, dim=1), split.validation_weights.split(width, dim=1), strict=True
+            torch.split(split.validation, width, dim=1),
+            torch.split(split.validation_weights, width, dim=1),
+            strict=True,
         ):
             mass = weights.sum(dim=1)
             total += mass * objective(stack, Batch(members, rows, weights, False))
@@ -228,6 +231,7 @@ def train(
     members = torch.arange(len(stack))
     live, drawn, logs = _learner(stack, members, schedule), generators(seeds), []
     kept = EarlyStopping(stack, patience=schedule.patience)
+    kept.update(members, validate(live.stack, objective, split, members), live.stack, 0)
     for epoch in range(1, schedule.epochs + 1):
         losses = torch.zeros(len(members))
         steps = 0
@@ -298,5 +302,7 @@ def _learner(stack: Stack, members: Tensor, schedule: Schedule) -> _Learner:
     optimizer = torch.optim.Adam(
         [own.parameters], lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
     )
-    average = own.parameters.detach().clone() if schedule.averaging > 0 else None
+    average = None
+    if schedule.averaging > 0 and not own.architecture.normalised:
+        average = own.parameters.detach().clone()
     return _Learner(own, optimizer, average, schedule)
