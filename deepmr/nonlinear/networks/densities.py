@@ -2,13 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from deepmr import checks
 
 Density = Literal["mixture", "gaussian", "ridge"]
 _LEAST = 1e-3  # least standard deviation of a component, in those of the exposure
@@ -37,7 +35,6 @@ def n_outputs(density: Density, n_components: int) -> int:
     density : its kind.
     n_components : of a mixture.
     """
-    checks.one_of("density", density, get_args(Density))
     return 3 * n_components if density == "mixture" else 2
 
 

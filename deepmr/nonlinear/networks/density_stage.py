@@ -195,9 +195,7 @@ def _deal(first: IVData, scaling: Scaling, plan: Plan, *, seed: int, one_sample:
     )
 
 
-def _train(
-    members: _Members, sample: _Sample, density: Density, n_components: int, stage: Stage, seed: int
-) -> Trained:
+def _train(members: _Members, sample: _Sample, density: Density, n_components: int, stage: Stage, seed: int) -> Trained:
     made = Architecture(
         n_inputs=sample.inputs.shape[1] + 1,
         n_outputs=n_outputs(density, n_components),
