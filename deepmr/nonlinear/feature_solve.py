@@ -73,8 +73,7 @@ def solve_features(
     ----------
     Inoue & Solon (2010) doi:10.1162/REST_a_00011.
     """
-    one = first is None
-    solved = _one_sample(columns, outcome, groups) if one else _two_samples(columns, outcome, groups, first)
+    solved = _one_sample(columns, outcome, groups) if first is None else _two_samples(columns, outcome, groups, first)
     if not (np.isfinite(solved.smoothed.coefficients).all() and np.isfinite(solved.covariance).all()):
         size = len(solved.smoothed.coefficients)
         raise InputError(f"the equations of {size} coefficients have no finite solution; fewer features may help")

@@ -7,8 +7,9 @@ import numpy as np
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import IVData, record_of, two_samples
-from deepmr.nonlinear.networks.feature_fit import make_deal, make_frame, solve_response, standardised_samples
+from deepmr.nonlinear.networks.feature_fit import solve_response
 from deepmr.nonlinear.networks.feature_response import FeatureResponse
+from deepmr.nonlinear.networks.feature_samples import make_deal, make_frame, standardised_samples
 from deepmr.nonlinear.networks.feature_training import Features, Turns, train_features
 from deepmr.nonlinear.networks.members import member_seeds
 from deepmr.nonlinear.networks.stack import Activation, Architecture, Stack
@@ -117,6 +118,7 @@ class DeepFeatureIV:
                 },
                 warnings=(_GIVEN,),
             ),
+            logs=trained.logs,
         )
 
     def _check(self) -> None:

@@ -1,16 +1,18 @@
 """Responses that are linear in learned features of exposure and covariates."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
 from deepmr.individual import Curve, FitRecord, State
 from deepmr.nonlinear.linear import band, covariates_of, pointwise
 from deepmr.nonlinear.networks.stack import Stack
+from deepmr.nonlinear.networks.training import TrainingLog
 
 _DISTINCT = 1e-6  # least variance of a direction of features, relative to the largest, that is one of its own
 _GRID = 301  # points that curvature is measured at
@@ -114,6 +116,7 @@ class FeatureResponse:
     covariance : of the coefficients, the features being given.
     mean_functions : of the covariates' functions over the sample, the constant first.
     record : what it was made of.
+    logs : losses of the training; not in a file.
     """
 
     kind: ClassVar[str] = "features"
@@ -125,6 +128,7 @@ class FeatureResponse:
     covariance: Float[np.ndarray, "terms terms"]
     mean_functions: Float[np.ndarray, "functions"]
     record: FitRecord
+    logs: tuple[TrainingLog, ...] = ()
 
     def iv_reg_function(
         self,
@@ -211,6 +215,11 @@ class FeatureResponse:
     def _curve(self, design: Float[np.ndarray, "points terms"], level: float) -> Curve:
         return pointwise(design, self.coefficients, self.covariance, level=level)
 
+    def training_log(self) -> pd.DataFrame:
+        """Return a row an epoch; none where the response comes from a file."""
+        columns = ["stage", "member", "epoch", "training_loss", "validation_loss"]
+        return pd.DataFrame([asdict(row) for row in self.logs], columns=columns)
+
     def state(self) -> State:
         """Return all of it as arrays and plain values."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
@@ -240,7 +249,10 @@ class FeatureResponse:
         return cls(
             exposure=bases["exposure"],
             covariates=bases.get("covariates"),
-            **{name: arrays[name] for name in _ARRAYS},
+            pairs=arrays["pairs"],
+            coefficients=arrays["coefficients"],
+            covariance=arrays["covariance"],
+            mean_functions=arrays["mean_functions"],
             record=record,
         )
 

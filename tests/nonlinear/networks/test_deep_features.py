@@ -9,7 +9,7 @@ from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.nonlinear import make_method, response_from_state
 from deepmr.nonlinear.networks.deep_features import DeepFeatureIV
-from deepmr.nonlinear.networks.feature_fit import make_deal, make_frame, standardised_samples
+from deepmr.nonlinear.networks.feature_samples import make_deal, make_frame, standardised_samples
 
 QUICK = {"epochs": 4, "instrument_hidden": (16,), "exposure_hidden": (8,), "covariate_hidden": (8,)}
 
@@ -90,6 +90,7 @@ def test_scores_are_of_the_other_half():
 @pytest.mark.parametrize("n_covariates", [0, 2])
 def test_reloaded_response_is_identical(n_covariates):
     response = fit(samples(n_covariates=n_covariates))
+    assert response.training_log().epoch.tolist() == [1, 2, 3, 4]
     state = response.state()
     again = response_from_state(state.kind, state.arrays, state.settings, state.record)
     covars = np.linspace(-1, 1, 5 * n_covariates).reshape(5, n_covariates) if n_covariates else None
