@@ -29,7 +29,7 @@ def over_members(values: Float[np.ndarray, "members points"], *, level: float, s
     -----
     A further member lies between the order statistics i and j of K exchangeable members with probability
     (j - i) / (K + 1), whatever their distribution, so a bound is the quantile at rank p (K + 1). Where K is too small
-    for the level, bounds are the t quantile of K - 1 degrees of freedom times sd sqrt(1 + 1/K) about the estimate, right
+    for the level, bounds are the t quantile of K - 1 degrees of freedom times sd sqrt(1 + 1/K) from the estimate, right
     for normal members. The interval is of what members differ by: samples, where members are bootstrap replicates, and
     training. Bias that they share is not in it.
     """

@@ -44,11 +44,6 @@ class Plan:
         checks.at_least("n_boot", self.n_replicates, 1)
         checks.at_least("n_folds", self.n_folds, 1)
 
-    @property
-    def exposure_folds(self) -> int:
-        """Folds of the exposure networks: two in a replicate, which cost what one network of all samples does."""
-        return min(self.n_folds, 2) if self.n_replicates > 1 else self.n_folds
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -147,8 +142,8 @@ def fit_exposure(
         fresh = Stack.fresh(architecture, seeds)
         return train(fresh, objective, split=split, schedule=stage.schedule, seeds=seeds, stage="exposure")
 
-    if first is second and plan.exposure_folds > 1:
-        split, folds = fold_replicates(first, n_replicates=plan.n_replicates, n_folds=plan.exposure_folds, seed=seed)
+    if first is second and plan.n_folds > 1:
+        split, folds = fold_replicates(first, n_replicates=plan.n_replicates, n_folds=plan.n_folds, seed=seed)
         trained = trained_on(split)
         return Exposed(_out_of_fold(trained.stack, z, torch.from_numpy(folds)), trained)
     drawn = seed if first is second else seed + 1  # samples of their own have weights of their own
@@ -234,17 +229,10 @@ def fit_outcome(
     def objective(stack: Stack, batch: Batch) -> Tensor:
         where = batch.members[:, None]
         x = own[where, batch.rows]
-        given = covariates[batch.rows].unsqueeze(2).expand(-1, -1, x.shape[2], -1)
-        values = predict(
-            stack,
-            linear[batch.members],
-            x.flatten(1),
-            given.flatten(1, 2),
-            binary=binary,
-            training=batch.training,
-        )
+        given, lines = covariates[batch.rows], linear[batch.members]
+        values = predict(stack, lines, x, given, binary=binary, training=batch.training)
         share = shares if shares.ndim == 1 else shares[where, batch.rows]
-        mean = (values.view_as(x) * share).sum(dim=2)
+        mean = values @ share if share.ndim == 1 else (values * share).sum(dim=2)
         return weighted_mean(_row_losses(mean, y[batch.rows], binary=binary), batch.weights)
 
     seeds = member_seeds(len(split), seed=seed, stage=_OUTCOME)
