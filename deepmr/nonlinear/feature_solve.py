@@ -1,13 +1,16 @@
 """The second stage for any columns: coefficients by two-stage least squares, shrunk by groups, with robust errors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from deepmr.errors import InputError
+from deepmr.nonlinear.averaging import average_precisions
 from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
+
+_BIAS_SHARE = 0.5  # of the expected squared bias of shrinkage in intervals, as in `second_stage`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +37,27 @@ class SolvedFeatures:
 
     Attributes
     ----------
-    smoothed : the coefficients.
-    covariance : robust, by cluster where there are clusters, with the expected squared bias of shrinkage.
+    coefficients : averaged over how much they may be shrunk.
+    covariance : robust, by cluster where there are clusters, with what shrinkage may take away.
+    smoothed : the fit at the most likely shrinkage.
     """
 
-    smoothed: Smoothed
+    coefficients: Float[np.ndarray, "terms"]
     covariance: Float[np.ndarray, "terms terms"]
+    smoothed: Smoothed
+
+
+@dataclass(frozen=True, slots=True)
+class _Equations:
+    """G b = g, with what they shrink by."""
+
+    gram: Float[np.ndarray, "terms terms"]
+    moment: Float[np.ndarray, "terms"]
+    groups: Sequence[Group]
+    variance: float  # of the outcome
+
+    def smooth(self, residual: Callable[[Float[np.ndarray, "terms"]], float]) -> Smoothed:
+        return smooth(self.gram, self.moment, self.groups, residual=residual, variance=self.variance)
 
 
 def solve_features(
@@ -55,7 +73,7 @@ def solve_features(
     ----------
     columns : of the samples with the outcome.
     outcome : of these.
-    groups : coefficients that shrink towards 0, each group as the marginal likelihood asks for.
+    groups : coefficients that shrink towards 0, each group averaged over how much (`averaging`).
     first : columns of the samples with the exposure, where those are others; then P'(y - P b) = 0 is solved.
 
     Raises
@@ -74,8 +92,8 @@ def solve_features(
     Inoue & Solon (2010) doi:10.1162/REST_a_00011.
     """
     solved = _one_sample(columns, outcome, groups) if first is None else _two_samples(columns, outcome, groups, first)
-    if not (np.isfinite(solved.smoothed.coefficients).all() and np.isfinite(solved.covariance).all()):
-        size = len(solved.smoothed.coefficients)
+    if not (np.isfinite(solved.coefficients).all() and np.isfinite(solved.covariance).all()):
+        size = len(solved.coefficients)
         raise InputError(f"the equations of {size} coefficients have no finite solution; fewer features may help")
     return solved
 
@@ -85,15 +103,12 @@ def _one_sample(columns: Columns, outcome: Float[np.ndarray, "samples"], groups:
     seen, weighted = columns.seen, columns.expected * columns.weights[:, None]
     project = np.linalg.lstsq(weighted.T @ columns.expected, weighted.T @ seen, rcond=1e-10)[0]
     gram = (weighted.T @ seen).T @ project
-    found = smooth(
-        (gram + gram.T) / 2,
-        project.T @ (weighted.T @ outcome),
-        groups,
-        residual=_Residual(seen, outcome, columns.weights),
-        variance=_variance(outcome, columns.weights),
+    equations = _Equations(
+        (gram + gram.T) / 2, project.T @ (weighted.T @ outcome), groups, _variance(outcome, columns.weights)
     )
+    found = equations.smooth(_residual(seen, outcome, columns.weights))
     errors = (outcome - seen @ found.coefficients) * columns.weights
-    return _solved(found, _meat((columns.expected @ project) * errors[:, None], columns.clusters))
+    return _solved(equations, found, _meat((columns.expected @ project) * errors[:, None], columns.clusters))
 
 
 def _two_samples(
@@ -101,36 +116,29 @@ def _two_samples(
 ) -> SolvedFeatures:
     assert first.seen is not None
     expected, weighted = columns.expected, columns.expected * columns.weights[:, None]
-    found = smooth(
-        weighted.T @ expected,
-        weighted.T @ outcome,
-        groups,
-        residual=_Residual(expected, outcome, columns.weights),
-        variance=_variance(outcome, columns.weights),
-    )
+    equations = _Equations(weighted.T @ expected, weighted.T @ outcome, groups, _variance(outcome, columns.weights))
+    found = equations.smooth(_residual(expected, outcome, columns.weights))
     b = found.coefficients
     meat = _meat(expected * ((outcome - expected @ b) * columns.weights)[:, None], columns.clusters)
     missed = ((first.seen - first.expected) @ b) * first.weights * (len(outcome) / len(first.seen))
-    return _solved(found, meat + _meat(first.expected * missed[:, None], first.clusters))
+    return _solved(equations, found, meat + _meat(first.expected * missed[:, None], first.clusters))
 
 
-class _Residual:
-    """Mean squared error of coefficients, from sums made once."""
+def _residual(
+    columns: Float[np.ndarray, "samples terms"],
+    outcome: Float[np.ndarray, "samples"],
+    weights: Float[np.ndarray, "samples"],
+) -> Callable[[Float[np.ndarray, "terms"]], float]:
+    """Return the mean squared error of coefficients, from sums made once."""
+    weighted = columns * weights[:, None]
+    gram, crossed = weighted.T @ columns, weighted.T @ outcome
+    total, n = float(weights @ outcome**2), float(weights.sum())
 
-    def __init__(
-        self,
-        columns: Float[np.ndarray, "samples terms"],
-        outcome: Float[np.ndarray, "samples"],
-        weights: Float[np.ndarray, "samples"],
-    ) -> None:
-        weighted = columns * weights[:, None]
-        self.gram, self.moment = weighted.T @ columns, weighted.T @ outcome
-        self.total, self.n = float(weights @ outcome**2), float(weights.sum())
+    def residual(coefficients: Float[np.ndarray, "terms"]) -> float:
+        left = total - 2 * float(coefficients @ crossed) + float(coefficients @ gram @ coefficients)
+        return max(left, 1e-12 * total) / n
 
-    def __call__(self, coefficients: Float[np.ndarray, "terms"]) -> float:
-        """Return it."""
-        left = self.total - 2 * float(coefficients @ self.moment) + float(coefficients @ self.gram @ coefficients)
-        return max(left, 1e-12 * self.total) / self.n
+    return residual
 
 
 def _variance(outcome: Float[np.ndarray, "samples"], weights: Float[np.ndarray, "samples"]) -> float:
@@ -148,7 +156,20 @@ def _meat(
     return sums.T @ sums * len(sums) / max(len(sums) - 1, 1)
 
 
-def _solved(found: Smoothed, meat: Float[np.ndarray, "terms terms"]) -> SolvedFeatures:
-    inner = found.inverse / found.variance
-    covariance = inner @ meat @ inner + found.inverse @ (found.penalty[:, None] * found.inverse)
-    return SolvedFeatures(smoothed=found, covariance=covariance)
+def _solved(equations: _Equations, found: Smoothed, meat: Float[np.ndarray, "terms terms"]) -> SolvedFeatures:
+    def covariance(
+        inverse: Float[np.ndarray, "terms terms"], penalty: Float[np.ndarray, "terms"]
+    ) -> Float[np.ndarray, "terms terms"]:
+        inner = inverse / found.variance
+        return inner @ meat @ inner + _BIAS_SHARE * inverse @ (penalty[:, None] * inverse)
+
+    averaged = average_precisions(
+        equations.gram,
+        equations.moment,
+        equations.groups,
+        found,
+        together=[[k] for k in range(len(equations.groups))],
+        spread=float(np.sqrt(equations.variance)),
+        covariance=covariance,
+    )
+    return SolvedFeatures(coefficients=averaged.coefficients, covariance=averaged.covariance, smoothed=found)

@@ -28,7 +28,7 @@ def test_coefficients_and_errors_are_those_of_two_stage_least_squares():
     b = np.linalg.solve(expected.T @ seen, expected.T @ y)
     bread = np.linalg.inv(expected.T @ expected)
     scores = expected * (y - seen @ b)[:, None]
-    assert solved.smoothed.coefficients == pytest.approx(b, rel=1e-6)
+    assert solved.coefficients == pytest.approx(b, rel=1e-6)
     assert solved.covariance == pytest.approx(bread @ scores.T @ scores @ bread, rel=1e-6)
 
 
@@ -42,7 +42,7 @@ def test_weights_are_copies_of_samples_and_clusters_sum_scores():
     repeated = solve_features(
         Columns(expected=expected[index], seen=seen[index], weights=np.ones(len(index)), clusters=index), y[index], ()
     )
-    assert weighted.smoothed.coefficients == pytest.approx(repeated.smoothed.coefficients, rel=1e-6)
+    assert weighted.coefficients == pytest.approx(repeated.coefficients, rel=1e-6)
     assert repeated.covariance == pytest.approx(weighted.covariance * 400 / 399, rel=1e-6)
 
 
@@ -59,7 +59,7 @@ def test_two_samples_have_the_error_of_both_stages():
             (),
             first=Columns(expected=expected, seen=seen, weights=np.ones(400)),
         )
-        found.append(solved.smoothed.coefficients[1])
+        found.append(solved.coefficients[1])
         se.append(np.sqrt(solved.covariance[1, 1]))
     assert np.mean(found) == pytest.approx(0.5, abs=0.03)
     assert np.mean(se) == pytest.approx(np.std(found), rel=0.15)
@@ -71,6 +71,6 @@ def test_noise_shrinks_to_nothing_and_signal_does_not():
     y = columns[:, 1:4] @ [1.0, -1.0, 0.5] + 0.5 * rng.normal(size=500)
     groups = [Group(columns=np.arange(1, 4), weights=np.ones(3)), Group(columns=np.arange(4, 13), weights=np.ones(9))]
     solved = solve_features(Columns(expected=columns, seen=columns, weights=np.ones(500)), y, groups)
-    b = solved.smoothed.coefficients
+    b = solved.coefficients
     assert b[1:4] == pytest.approx([1.0, -1.0, 0.5], abs=0.08)
     assert np.abs(b[4:]).max() < 0.04

@@ -47,10 +47,10 @@ class DeepFeatureIV:
     expected of it. Between two samples (`outcome_data`) the stages are apart as they are.
 
     The response is then fitted once more to all samples, P'(y - F b) = 0 with F products of functions of exposure and
-    covariates and P what is expected of them. Coefficients shrink by groups, straighter features less, as far as the
-    marginal likelihood asks for (`smoothing`). Their covariance is the robust sandwich with what shrinkage takes away
-    added. It takes the features as given: that they were learned from these outcomes is not in it, so intervals are
-    too short where the features do not hold the response.
+    covariates and P what is expected of them. Coefficients shrink by groups, straighter features less; fits are
+    averaged over how much (`averaging`). Their covariance is the robust sandwich with what shrinkage may take away. It
+    takes the features as given: that they were learned from these outcomes is not in it, so intervals are too short
+    where the features do not hold the response.
 
     References
     ----------
@@ -95,15 +95,15 @@ class DeepFeatureIV:
         samples = standardised_samples(first, second, frame, deal)
         fresh = self._fresh(first, n_members=len(deal.roles.first.index), seed=seed)
         trained = train_features(fresh, *samples, deal.roles, self._turns(), seed=seed)
-        solved = solve_response(first, second, frame=frame, deal=deal, samples=samples, features=trained.features)
-        variance, found = frame.outcome_spread**2, solved.smoothed
+        fitted = solve_response(first, second, frame=frame, deal=deal, samples=samples, features=trained.features)
+        variance, found = frame.outcome_spread**2, fitted.solved.smoothed
         return FeatureResponse(
-            exposure=solved.exposure,
-            covariates=solved.covariates,
-            pairs=solved.pairs,
-            coefficients=found.coefficients,
-            covariance=solved.covariance,
-            mean_functions=solved.mean_functions,
+            exposure=fitted.exposure,
+            covariates=fitted.covariates,
+            pairs=fitted.pairs,
+            coefficients=fitted.solved.coefficients,
+            covariance=fitted.solved.covariance,
+            mean_functions=fitted.mean_functions,
             record=record_of(
                 first,
                 second,

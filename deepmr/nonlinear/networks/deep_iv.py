@@ -4,12 +4,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import DoseResponse, IVData, record_of, two_samples
 from deepmr.nonlinear.basis import Terms, fit_splines
-from deepmr.nonlinear.feature_solve import Columns, solve_features
+from deepmr.nonlinear.first_stage import FirstStage
 from deepmr.nonlinear.linear import LinearResponse
 from deepmr.nonlinear.networks.densities import Density
 from deepmr.nonlinear.networks.density_stage import Densities, fit_densities
@@ -18,6 +19,7 @@ from deepmr.nonlinear.networks.response import NetworkResponse, Scaling, as_tens
 from deepmr.nonlinear.networks.stack import Activation
 from deepmr.nonlinear.networks.stages import Plan, Stage, fit_outcome, stage_of
 from deepmr.nonlinear.quadrature import Nodes
+from deepmr.nonlinear.second_stage import solve_second_stage
 from deepmr.nonlinear.sieve import choose_terms, covariate_basis
 
 SecondStage = Literal["network", "splines"]
@@ -41,7 +43,7 @@ class DeepIV:
     outcome_batch_size, exposure_learning_rate, outcome_learning_rate, exposure_weight_decay, outcome_weight_decay,
     exposure_batch_norm, outcome_batch_norm, exposure_input_batch_norm, outcome_input_batch_norm, exposure_patience,
     outcome_patience, averaging, linear_start, n_folds, validation_share, n_boot : as in `QuantileIV`; the exposure
-        always has two folds at least.
+        always has folds, two in replicates.
 
     Notes
     -----
@@ -158,34 +160,31 @@ class DeepIV:
         self, first: IVData, second: IVData, densities: Densities, scaling: Scaling, seed: int
     ) -> LinearResponse:
         assert first.exposure is not None
-        assert second.outcome is not None
         n_covariates = len(first.covariate_names)
         functions = fit_splines(first.exposure, n_functions=self.n_functions, weights=first.weights)
         covariates = covariate_basis(second, n_functions=self.covariate_functions, products=n_covariates <= _FULL)
         pairs, groups = choose_terms(functions, covariates, "auto", n_covariates)
         terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
 
-        def columns(data: IVData, nodes: Nodes, own: np.ndarray | None) -> Columns:
-            of_covariates = covariates(data.covariates)
-            expected = np.zeros((len(data), functions.size))
-            for values, shares in zip(nodes.values.T, nodes.weights.T, strict=True):
-                expected += shares[:, None] * functions(values * scaling.exposure[1] + scaling.exposure[0])
-            expected[:, 0] = 1.0
-            return Columns(
-                expected=terms.combine(expected, of_covariates),
-                seen=None if own is None else terms.combine(functions(own), of_covariates),
-                weights=data.scaled_weights,
-                clusters=data.clusters,
+        def expected(nodes: Nodes) -> Float[np.ndarray, "samples functions"]:
+            parts = zip(nodes.values.T, nodes.weights.T, strict=True)
+            return sum(
+                (w[:, None] * functions(v * scaling.exposure[1] + scaling.exposure[0]) for v, w in parts),
+                np.zeros((1, functions.size)),
             )
 
-        one_sample = densities.first is None
-        other = None if densities.first is None else columns(first, densities.first[0], first.exposure)
-        own = columns(second, densities.second[0], first.exposure if one_sample else None)
-        solved = solve_features(own, second.outcome, groups, first=other)
-        found = solved.smoothed
+        second_nodes = densities.second[0]
+        fitted = expected(second_nodes if densities.first is None else densities.first[0])
+        stage = FirstStage(
+            score=fitted[:, 1],
+            fitted=fitted,
+            second=None if densities.first is None else expected(second_nodes),
+            folds=np.zeros(len(first), dtype=int),
+        )
+        solved = solve_second_stage(first, second, terms=terms, groups=groups, stage=stage)
         return LinearResponse(
             terms=terms,
-            coefficients=found.coefficients,
+            coefficients=solved.coefficients,
             covariance=solved.covariance,
             mean_functions=np.average(covariates(second.covariates), axis=0, weights=second.scaled_weights),
             record=record_of(
@@ -196,8 +195,8 @@ class DeepIV:
                 seed=seed,
                 diagnostics={
                     "exposure_minus_log_density": densities.loss,
-                    "effective_dimension": float(found.effective.sum()),
-                    "residual_sd": float(np.sqrt(found.variance)),
+                    "effective_dimension": float(solved.smoothed.effective.sum()),
+                    "residual_sd": float(np.sqrt(solved.smoothed.variance)),
                 },
             ),
         )

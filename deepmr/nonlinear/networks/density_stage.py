@@ -162,7 +162,7 @@ def _deal(first: IVData, scaling: Scaling, plan: Plan, *, seed: int, one_sample:
     assert first.exposure is not None
     n_members, drawn = plan.n_replicates, seed if one_sample else seed + 1
     if one_sample:
-        n_folds = max(2, plan.exposure_folds)
+        n_folds = 2 if n_members > 1 else max(2, plan.n_folds)  # two cost what one network of all samples does
         split, folds = fold_replicates(first, n_replicates=n_members, n_folds=n_folds, seed=drawn)
     else:  # one network a replicate; its linear part is of the samples that it is not watched on
         n_folds = 1

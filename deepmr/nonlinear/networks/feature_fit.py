@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float, Int
 
 from deepmr.individual import IVData
-from deepmr.nonlinear.feature_solve import Columns, solve_features
+from deepmr.nonlinear.feature_solve import Columns, SolvedFeatures, solve_features
 from deepmr.nonlinear.first_stage import blocks
 from deepmr.nonlinear.networks.feature_response import Basis, covariate_functions, make_basis, products
 from deepmr.nonlinear.networks.feature_samples import Deal, Frame
 from deepmr.nonlinear.networks.feature_tensors import Sample, instrument_features
 from deepmr.nonlinear.networks.feature_training import Features
 from deepmr.nonlinear.networks.stack import Stack
-from deepmr.nonlinear.smoothing import Group, Smoothed
+from deepmr.nonlinear.smoothing import Group
 
 _RIDGE = 1e-4  # of the last regression on features of instruments, when they no longer learn
 
@@ -26,8 +26,7 @@ class SolvedResponse:
     exposure: Basis
     covariates: Basis | None
     pairs: Int[np.ndarray, "terms two"]
-    smoothed: Smoothed
-    covariance: Float[np.ndarray, "terms terms"]
+    solved: SolvedFeatures
     mean_functions: Float[np.ndarray, "functions"]
 
 
@@ -86,8 +85,7 @@ def solve_response(
         exposure=exposure,
         covariates=covariates,
         pairs=pairs,
-        smoothed=solved.smoothed,
-        covariance=solved.covariance,
+        solved=solved,
         mean_functions=np.average(functions, axis=0, weights=second.scaled_weights),
     )
 
