@@ -24,6 +24,8 @@ from deepmr.nonlinear.sieve import choose_terms, covariate_basis
 
 SecondStage = Literal["network", "splines"]
 _FULL = 3  # most covariates whose products are taken, as in the sieve
+_RICH, _PLAIN = 20, 12  # functions of each of few covariates, and of each of many
+_COLUMNS = 300  # of functions of many covariates, and their products with the exposure
 _STEPS, _FEWEST = 16, 64  # steps of an epoch, and samples of a step, that a small sample has at least
 
 
@@ -38,7 +40,8 @@ class DeepIV:
     n_components : of a mixture.
     n_nodes : values that stand for a sample's distribution.
     stage2 : the response: networks, or splines in closed form with intervals.
-    n_functions, covariate_functions : of splines, as in `Sieve`.
+    n_functions, covariate_functions : of splines, as in `Sieve`; by default 20 of each of up to three covariates, fewer
+        where there are more, or few samples.
     activation, exposure_hidden, outcome_hidden, exposure_epochs, outcome_epochs, exposure_batch_size,
     outcome_batch_size, exposure_learning_rate, outcome_learning_rate, exposure_weight_decay, outcome_weight_decay,
     exposure_batch_norm, outcome_batch_norm, exposure_input_batch_norm, outcome_input_batch_norm, exposure_patience,
@@ -70,7 +73,7 @@ class DeepIV:
     n_nodes: int = 5
     stage2: SecondStage = "network"
     n_functions: int = 20
-    covariate_functions: int = 20
+    covariate_functions: int | None = None
     activation: Activation = "GELU"
     exposure_hidden: tuple[int, ...] = (64, 32)
     outcome_hidden: tuple[int, ...] = (64, 32)
@@ -162,7 +165,8 @@ class DeepIV:
         assert first.exposure is not None
         n_covariates = len(first.covariate_names)
         functions = fit_splines(first.exposure, n_functions=self.n_functions, weights=first.weights)
-        covariates = covariate_basis(second, n_functions=self.covariate_functions, products=n_covariates <= _FULL)
+        most = self.covariate_functions or _covariate_functions(n_covariates, len(second))
+        covariates = covariate_basis(second, n_functions=most, products=n_covariates <= _FULL)
         pairs, groups = choose_terms(functions, covariates, "auto", n_covariates)
         terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
 
@@ -200,6 +204,13 @@ class DeepIV:
                 },
             ),
         )
+
+
+def _covariate_functions(n_covariates: int, n: int) -> int:
+    """Return how many functions of each covariate there are, so that all coefficients are not too many."""
+    if n_covariates <= _FULL:
+        return _RICH
+    return max(2, min(_PLAIN, min(_COLUMNS, n // 4) // (2 * n_covariates)))
 
 
 def _stepped(stage: Stage, n: int) -> Stage:

@@ -8,15 +8,13 @@ from jaxtyping import Float, Int
 
 from deepmr.individual import IVData
 from deepmr.nonlinear.feature_solve import Columns, SolvedFeatures, solve_features
-from deepmr.nonlinear.first_stage import blocks
+from deepmr.nonlinear.first_stage import blocks, fit_folds, make_folds, predict_folds
 from deepmr.nonlinear.networks.feature_response import Basis, covariate_functions, make_basis, products
 from deepmr.nonlinear.networks.feature_samples import Deal, Frame
 from deepmr.nonlinear.networks.feature_tensors import Sample, instrument_features
 from deepmr.nonlinear.networks.feature_training import Features
 from deepmr.nonlinear.networks.stack import Stack
 from deepmr.nonlinear.smoothing import Group
-
-_RIDGE = 1e-4  # of the last regression on features of instruments, when they no longer learn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,24 +139,24 @@ def expected_functions(
 
     Notes
     -----
-    The regression on learned features is fitted by the samples whose fold the features were not meant for, all of
-    them, those of validation with the others.
+    In one sample, features of instruments are used in the fold that they were not learned from, and the regression on
+    them is fitted there, each sample's by the others: the samples that networks learned from would have it rely on
+    features that fit noise.
     """
-    n_members = len(features.instrument)
-    found = [np.zeros((len(sample), seen.shape[1])) for sample in samples[: 3 - n_members]]
-    for k in range(n_members):
-        one = features.instrument.take(torch.tensor([k]))
-        designs = [_design(one, sample, k) for sample in samples[: len(found)]]
-        learns = np.ones(len(first), dtype=bool) if deal.folds is None else deal.folds != k
-        weights = (first.scaled_weights * learns / (first.scaled_weights @ learns))[:, None]
-        scale = np.sqrt((weights * designs[0] ** 2).sum(axis=0))
-        design = designs[0] / np.where(scale > 0, scale, 1.0)
-        gram = (design * weights).T @ design + _RIDGE * np.eye(design.shape[1])
-        coefficients = np.linalg.solve(gram, (design * weights).T @ seen)
-        for place, design in zip(found, designs, strict=True):
-            mine = slice(None) if deal.folds is None else deal.folds == k
-            place[mine] = (design / np.where(scale > 0, scale, 1.0))[mine] @ coefficients
-    return found
+    if deal.folds is None:
+        designs = [_design(features.instrument, sample, 0) for sample in samples]
+        folds = make_folds(len(first), seed=0, clusters=first.clusters)
+        fit = fit_folds(designs[0].__getitem__, seen, folds=folds, weights=first.scaled_weights)
+        return [predict_folds(fit, designs[k].__getitem__, None, len(designs[k])) for k in (0, 1)]
+    found = np.empty((len(first), seen.shape[1]))
+    for k in range(len(features.instrument)):
+        mine = np.flatnonzero(deal.folds == k)
+        own = first.take(mine)
+        design = _design(features.instrument.take(torch.tensor([k])), samples[0], k)[mine]
+        folds = make_folds(len(own), seed=k, clusters=own.clusters)
+        fit = fit_folds(design.__getitem__, seen[mine], folds=folds, weights=own.scaled_weights)
+        found[mine] = predict_folds(fit, design.__getitem__, folds, len(own))
+    return [found]
 
 
 def _design(member: Stack, sample: Sample, k: int) -> Float[np.ndarray, "rows columns"]:

@@ -123,6 +123,17 @@ def test_binary_outcome_is_a_probability():
     assert 0.05 < curve.estimate[2] - curve.estimate[1] < 0.2
 
 
+def test_many_useless_instruments_do_not_pull_towards_regression():
+    data = samples(1500, 4)
+    more = np.random.default_rng(4).normal(size=(1500, 200))
+    names = (*data.instrument_names, *(f"noise{k}" for k in range(200)))
+    data = replace(data, instruments=np.hstack([data.instruments, more]), instrument_names=names)
+    got = fit(data).ate(np.array([0.0]), np.array([1.0]))
+    assert got.low[0] < 0.5 < got.high[0]
+    assert got.estimate[0] > 0.35  # ordinary regression has about 0.2
+    assert got.se[0] < 0.15
+
+
 def test_two_samples_find_the_slope():
     first, second = replace(samples(3000, 6), outcome=None), replace(samples(3000, 7), exposure=None)
     got = fit(first, outcome_data=second).ate(np.array([0.0]), np.array([1.0]))
