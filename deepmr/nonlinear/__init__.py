@@ -20,6 +20,8 @@ METHODS = {
     "quantile_iv": "deepmr.nonlinear.networks.quantile_iv:QuantileIV",
     "delivr": "deepmr.nonlinear.networks.delivr:Delivr",
     "sieve": "deepmr.nonlinear.sieve:Sieve",
+    "deep_iv": "deepmr.nonlinear.networks.deep_iv:DeepIV",
+    "dfiv": "deepmr.nonlinear.networks.deep_features:DeepFeatureIV",
     "tsls": "deepmr.nonlinear.tsls:TwoStage",
     "liml": "deepmr.nonlinear.tsls:Liml",
     "doubly_ranked": "deepmr.nonlinear.lace:DoublyRanked",
@@ -30,6 +32,7 @@ RESPONSES = {
     "network": "deepmr.nonlinear.networks.response:NetworkResponse",
     "ensemble": "deepmr.nonlinear.ensemble:EnsembleResponse",
     "linear": "deepmr.nonlinear.linear:LinearResponse",
+    "features": "deepmr.nonlinear.networks.feature_response:FeatureResponse",
     "strata": "deepmr.nonlinear.lace:StrataResponse",
 }
 
