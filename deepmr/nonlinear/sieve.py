@@ -17,7 +17,8 @@ from deepmr.nonlinear.second_stage import solve_second_stage
 from deepmr.nonlinear.smoothing import Group
 
 Modification = Literal["auto", "none", "linear", "full"]
-_RICH, _PLAIN = 30, 12  # functions of each of few covariates, and of each of many
+_RICH, _PLAIN = 30, 12  # most functions of each of few covariates, and of each of many
+_TOTAL = 100  # most functions of many covariates together: the cost grows with the cube of their number
 _FULL = 3  # most covariates whose products are taken, where it is not said
 
 
@@ -28,7 +29,8 @@ class Sieve:
     Attributes
     ----------
     n_functions : functions of the exposure, the constant included; how many of them the data can use is learned.
-    covariate_functions : the same of every covariate; by default 30 for each of up to three, and 12 for each of more.
+    covariate_functions : the same of every covariate; by default 30 for each of up to three, and at most 12 for each
+        of more, about 100 together.
     modification : how the effect varies with covariates: not; linearly in the exposure ("linear"); or its curve, too,
         and by pairs of covariates ("full"). "auto" is full up to three covariates and linear beyond.
     n_folds : of the first stage.
@@ -70,7 +72,7 @@ class Sieve:
         assert first.exposure is not None
         functions = fit_splines(first.exposure, n_functions=self.n_functions, weights=first.weights)
         n_covariates = len(data.covariate_names)
-        most = self.covariate_functions or (_RICH if n_covariates <= _FULL else _PLAIN)
+        most = self.covariate_functions or functions_each(n_covariates)
         covariates = covariate_basis(second, n_functions=most, products=_full(self.modification, n_covariates))
         pairs, groups = choose_terms(functions, covariates, self.modification, n_covariates)
         terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
@@ -99,6 +101,16 @@ class Sieve:
                 },
             ),
         )
+
+
+def functions_each(n_covariates: int) -> int:
+    """Return how many functions of every covariate are enough, and not too many for all of them together.
+
+    Parameters
+    ----------
+    n_covariates : how many covariates there are.
+    """
+    return _RICH if n_covariates <= _FULL else max(2, min(_PLAIN, _TOTAL // n_covariates))
 
 
 def _full(modification: Modification, n_covariates: int) -> bool:
