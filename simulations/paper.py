@@ -57,7 +57,7 @@ def arms(n_rounds: int) -> dict[str, list[Round]]:
     pairs = replace(first, kinds=("both",))
     return {
         "main": rounds(n_rounds, first),
-        "null": rounds(5, replace(pairs, arm="null", changes=PRESETS["null"])),
+        "null": rounds(15, replace(pairs, arm="null", changes=PRESETS["null"])),
         "members": rounds(2, replace(pairs, arm="members", n_members=50)),
         "bootstrap": rounds(3, replace(pairs, arm="bootstrap", training={"resample": True})),
         "published_training": rounds(2, replace(pairs, arm="published_training", training=PUBLISHED_TRAINING)),
