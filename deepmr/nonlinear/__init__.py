@@ -16,6 +16,7 @@ from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
+    "control_function": "deepmr.nonlinear.control_function:ControlFunction",
 }
 
 RESPONSES = {

@@ -147,12 +147,14 @@ class FirstStage:
     fitted : expectation of every function, of the samples of the first stage; each from the fit without its fold.
     second : the same of the samples of the second stage, where they are others; None where there is one sample.
     folds : of the first stage's samples.
+    second_score : the score of the samples of the second stage, where they are others.
     """
 
     score: Float[np.ndarray, "samples"]
     fitted: Float[np.ndarray, "samples functions"]
     second: Float[np.ndarray, "others functions"] | None
     folds: Int[np.ndarray, "samples"]
+    second_score: Float[np.ndarray, "others"] | None = None
 
 
 def fit_first_stage(
@@ -217,7 +219,8 @@ def fit_first_stage(
     second = None
     if other is not None and second_score is not None:
         second = predict_folds(fit, wide(other, second_score), None, len(other))
-    return FirstStage(score=score, fitted=predict_folds(fit, wide(data, score), folds, n), second=second, folds=folds)
+    fitted = predict_folds(fit, wide(data, score), folds, n)
+    return FirstStage(score=score, fitted=fitted, second=second, folds=folds, second_score=second_score)
 
 
 def _score_columns(

@@ -68,7 +68,7 @@ class Sieve:
         assert first.exposure is not None
         functions = fit_splines(first.exposure, n_functions=self.n_functions, weights=first.weights)
         covariates = covariate_basis(
-            second, n_functions=self.covariate_functions, products=_full(self.modification, len(data.covariate_names))
+            second, n_functions=self.covariate_functions, products=modifies_fully(self.modification, len(data.covariate_names))
         )
         pairs, groups = choose_terms(functions, covariates, self.modification, len(data.covariate_names))
         terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
@@ -99,7 +99,14 @@ class Sieve:
         )
 
 
-def _full(modification: Modification, n_covariates: int) -> bool:
+def modifies_fully(modification: Modification, n_covariates: int) -> bool:
+    """Say whether the curve itself varies with covariates, and by pairs of them.
+
+    Parameters
+    ----------
+    modification : as in `Sieve`.
+    n_covariates : decides what "auto" means.
+    """
     return modification == "full" or (modification == "auto" and n_covariates <= _FULL)
 
 
@@ -138,7 +145,7 @@ def choose_terms(
     modification : as in `Sieve`.
     n_covariates : decides what "auto" means.
     """
-    full = _full(modification, n_covariates)
+    full = modifies_fully(modification, n_covariates)
     parts: list[tuple[int, int]] = [(k, 0) for k in range(functions.size)]
     groups = []
     smooth_part = functions.size - int((functions.roughness > 0).sum())

@@ -1,0 +1,174 @@
+"""A smooth response beside a smooth function of the first stage's residual: the fit that control functions share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from deepmr.individual import IVData
+from deepmr.nonlinear.basis import SplineBasis, Terms, fit_splines
+from deepmr.nonlinear.first_stage import blocks
+from deepmr.nonlinear.moments import Contributions, summed_squares
+from deepmr.nonlinear.residuals import Residuals
+from deepmr.nonlinear.smoothing import Group, Smoothed
+
+_ORDER = 2  # of the derivative that measures how rough the function of the residual is
+_RIDGE = 1e-4  # of the Gram matrix of first-stage columns, some of which say the same
+_SLOPE = 1e-4  # step of a derivative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlledDesign:
+    """Columns of the response and of the function of the residual, of the samples of the second stage.
+
+    Attributes
+    ----------
+    data : those samples.
+    terms : columns of the response.
+    splines : functions of the control, or None where the first stage leaves nothing to control for.
+    residuals : the first stage.
+    """
+
+    data: IVData
+    terms: Terms
+    splines: SplineBasis | None
+    residuals: Residuals
+
+    @property
+    def n_response(self) -> int:
+        """Number of columns of the response, which come first."""
+        return len(self.terms.pairs)
+
+    def __call__(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
+        """Evaluate every column for a block of samples; those of the control have mean 0 over the sample."""
+        assert self.data.exposure is not None
+        response = self.terms(self.data.exposure[rows], self.data.covariates[rows])
+        if self.splines is None:
+            return response
+        return np.hstack([response, self.splines(self.residuals.control[rows])[:, 1:]])
+
+    def confounding(self, coefficients: Float[np.ndarray, "terms"], rows: slice) -> Float[np.ndarray, "_"]:
+        """Return the function of the residual."""
+        if self.splines is None:
+            return np.zeros(len(self.residuals.control[rows]))
+        return self.splines(self.residuals.control[rows])[:, 1:] @ coefficients[self.n_response :]
+
+    def slope(self, coefficients: Float[np.ndarray, "terms"], rows: slice) -> Float[np.ndarray, "_"]:
+        """Return the derivative of that function with respect to the residual."""
+        values = self.residuals.control[rows]
+        if self.splines is None:
+            return np.zeros(len(values))
+        step = _SLOPE * max(float(self.residuals.control.std()), 1e-300)
+        change = (self.splines(values + step) - self.splines(values - step))[:, 1:] @ coefficients[self.n_response :]
+        return change / (2 * step) * self.residuals.slope[rows]
+
+
+def controlled_design(
+    data: IVData, *, terms: Terms, groups: Sequence[Group], residuals: Residuals, n_functions: int
+) -> tuple[ControlledDesign, list[Group]]:
+    """Put functions of the residual beside the columns of a response.
+
+    Parameters
+    ----------
+    data : samples of the second stage.
+    terms : columns of the response.
+    groups : of its coefficients; those of the control are added to them.
+    residuals : the first stage.
+    n_functions : of the control, the constant included.
+    """
+    if residuals.empty:
+        return ControlledDesign(data=data, terms=terms, splines=None, residuals=residuals), list(groups)
+    splines = fit_splines(residuals.control, n_functions=n_functions, order=_ORDER, weights=data.weights)
+    rough = splines.roughness[1:]
+    columns = len(terms.pairs) + np.flatnonzero(rough > 0)
+    added = [Group(columns=columns, weights=rough[rough > 0] / rough[rough > 0].min())] if len(columns) else []
+    return ControlledDesign(data=data, terms=terms, splines=splines, residuals=residuals), [*groups, *added]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controlled:
+    """Coefficients of a controlled fit and their errors.
+
+    Attributes
+    ----------
+    design : its columns; those of the response come first.
+    smoothed : the coefficients.
+    covariance : robust, with the first stage's error and the expected squared bias of smoothing.
+    contributions : of a block of samples to the error of the coefficients, a row a sample, where there is one sample.
+    """
+
+    design: ControlledDesign
+    smoothed: Smoothed
+    covariance: Float[np.ndarray, "terms terms"]
+    contributions: Contributions
+
+
+def with_errors(
+    first: IVData,
+    design: ControlledDesign,
+    smoothed: Smoothed,
+    *,
+    errors: Callable[[slice], Float[np.ndarray, "_"]],
+    sensitivity: Callable[[slice], Float[np.ndarray, "_"]],
+) -> Controlled:
+    """Add the errors of coefficients: robust, of both stages, and by cluster where there are clusters.
+
+    Parameters
+    ----------
+    first : samples of the first stage.
+    design : of the samples of the second.
+    smoothed : the coefficients.
+    errors : outcome minus its expectation, of a block of samples.
+    sensitivity : derivative of the expectation with respect to the linear predictor, of a block of samples.
+
+    Notes
+    -----
+    Moments of both stages are stacked: a prediction of the exposure that is off by d moves the residual by -d and the
+    equations of the second stage by sum_i D_i s_i g'(v_i) d_i, with D the columns and s the sensitivity.
+    """
+    data, residuals = design.data, design.residuals
+    weights, first_weights = data.scaled_weights, first.scaled_weights
+    one_sample = data is first
+    moved = _first_stage_effect(first, design, smoothed.coefficients, sensitivity)
+    inner = smoothed.inverse / smoothed.variance
+
+    def of_first(rows: slice) -> Float[np.ndarray, "_ terms"]:
+        scaled = residuals.first_residual[rows] * first_weights[rows]
+        return (residuals.first_columns(rows) * scaled[:, None]) @ moved
+
+    def of_second(rows: slice) -> Float[np.ndarray, "_ terms"]:
+        own = design(rows) * (errors(rows) * weights[rows])[:, None]
+        return own + of_first(rows) if one_sample else own
+
+    meat = summed_squares(of_second, len(data), clusters=data.clusters)
+    if not one_sample:
+        meat = meat + summed_squares(of_first, len(first), clusters=first.clusters)
+    bias = smoothed.inverse @ (smoothed.penalty[:, None] * smoothed.inverse)
+    return Controlled(
+        design=design,
+        smoothed=smoothed,
+        covariance=inner @ meat @ inner + bias,
+        contributions=lambda rows: of_second(rows) @ inner,
+    )
+
+
+def _first_stage_effect(
+    first: IVData,
+    design: ControlledDesign,
+    coefficients: Float[np.ndarray, "terms"],
+    sensitivity: Callable[[slice], Float[np.ndarray, "_"]],
+) -> Float[np.ndarray, "columns terms"]:
+    """Return how the second stage's equations move with the first stage's moments."""
+    data, residuals = design.data, design.residuals
+    weights, first_weights = data.scaled_weights, first.scaled_weights
+    width = residuals.columns(slice(0, 1)).shape[1]
+    cross, gram = np.zeros((width, len(coefficients))), np.zeros((width, width))
+    for rows in blocks(len(data)):
+        size = design.slope(coefficients, rows) * sensitivity(rows) * weights[rows]
+        cross += residuals.columns(rows).T @ (design(rows) * size[:, None])
+    for rows in blocks(len(first)):
+        columns = residuals.first_columns(rows)
+        gram += (columns * first_weights[rows, None]).T @ columns
+    scale = np.diagonal(gram)
+    return np.linalg.solve(gram + np.diag(np.where(scale > 0, _RIDGE * scale, 1.0)), cross)
