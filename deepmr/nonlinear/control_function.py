@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.individual import IVData, record_of, two_samples
-from deepmr.nonlinear.basis import CovariateBasis, Terms, fit_splines
+from deepmr.nonlinear.basis import Terms, fit_splines
 from deepmr.nonlinear.controlled import Controlled, ControlledDesign, controlled_design, with_errors
 from deepmr.nonlinear.first_stage import FirstStage, blocks, fit_first_stage
 from deepmr.nonlinear.linear import LinearResponse

@@ -130,7 +130,11 @@ def with_errors(
     data, residuals = design.data, design.residuals
     weights, first_weights = data.scaled_weights, first.scaled_weights
     one_sample = data is first
-    moved = _first_stage_effect(first, design, smoothed.coefficients, sensitivity)
+
+    def derivative(rows: slice) -> Float[np.ndarray, "_ terms"]:
+        return design(rows) * (design.slope(smoothed.coefficients, rows) * sensitivity(rows))[:, None]
+
+    moved = first_stage_effect(first, data, residuals, derivative)
     inner = smoothed.inverse / smoothed.variance
 
     def of_first(rows: slice) -> Float[np.ndarray, "_ terms"]:
@@ -153,22 +157,25 @@ def with_errors(
     )
 
 
-def _first_stage_effect(
-    first: IVData,
-    design: ControlledDesign,
-    coefficients: Float[np.ndarray, "terms"],
-    sensitivity: Callable[[slice], Float[np.ndarray, "_"]],
+def first_stage_effect(
+    first: IVData, data: IVData, residuals: Residuals, derivative: Contributions
 ) -> Float[np.ndarray, "columns terms"]:
-    """Return how the second stage's equations move with the first stage's moments."""
-    data, residuals = design.data, design.residuals
+    """Return how sums over the second sample move with the moments of the first stage.
+
+    Parameters
+    ----------
+    first, data : samples of the two stages.
+    residuals : the first stage.
+    derivative : of what is summed, with respect to the prediction of the exposure; of a block of samples.
+    """
     weights, first_weights = data.scaled_weights, first.scaled_weights
-    width = residuals.columns(slice(0, 1)).shape[1]
-    cross, gram = np.zeros((width, len(coefficients))), np.zeros((width, width))
+    cross, gram = np.zeros((0, 0)), np.zeros((0, 0))
     for rows in blocks(len(data)):
-        size = design.slope(coefficients, rows) * sensitivity(rows) * weights[rows]
-        cross += residuals.columns(rows).T @ (design(rows) * size[:, None])
+        part = residuals.columns(rows).T @ (derivative(rows) * weights[rows, None])
+        cross = part if not cross.size else cross + part
     for rows in blocks(len(first)):
         columns = residuals.first_columns(rows)
-        gram += (columns * first_weights[rows, None]).T @ columns
+        part = (columns * first_weights[rows, None]).T @ columns
+        gram = part if not gram.size else gram + part
     scale = np.diagonal(gram)
     return np.linalg.solve(gram + np.diag(np.where(scale > 0, _RIDGE * scale, 1.0)), cross)

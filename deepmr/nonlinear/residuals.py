@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.nonlinear.basis import FEW, CovariateBasis, SplineBasis, fit_splines
-from deepmr.nonlinear.first_stage import SCORE_FUNCTIONS, FirstStage, blocks, fit_folds, predict_folds
+from deepmr.nonlinear.first_stage import SCORE_FUNCTIONS, FirstStage, fit_folds, predict_folds
 from deepmr.nonlinear.smoothing import Group
 
 Control = Literal["rank", "residual"]
@@ -119,9 +119,7 @@ def _predictors(
         for k, column in enumerate(data.instruments.T):
             if np.ptp(column) > 0:
                 few = len(np.unique(column)) <= FEW
-                one = fit_splines(
-                    column, n_functions=SCORE_FUNCTIONS, order=2, weights=None if few else data.weights
-                )
+                one = fit_splines(column, n_functions=SCORE_FUNCTIONS, order=2, weights=None if few else data.weights)
                 bends.append((k, one))
     center, spread = data.instruments.mean(axis=0), data.instruments.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)

@@ -68,7 +68,9 @@ class Sieve:
         assert first.exposure is not None
         functions = fit_splines(first.exposure, n_functions=self.n_functions, weights=first.weights)
         covariates = covariate_basis(
-            second, n_functions=self.covariate_functions, products=modifies_fully(self.modification, len(data.covariate_names))
+            second,
+            n_functions=self.covariate_functions,
+            products=modifies_fully(self.modification, len(data.covariate_names)),
         )
         pairs, groups = choose_terms(functions, covariates, self.modification, len(data.covariate_names))
         terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
