@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from deepmr import checks
 from deepmr.individual import IVData, record_of, two_samples
-from deepmr.nonlinear.basis import Terms, fit_splines
-from deepmr.nonlinear.controlled import Controlled, ControlledDesign, controlled_design, with_errors
-from deepmr.nonlinear.first_stage import FirstStage, blocks, fit_first_stage
+from deepmr.nonlinear.comparison import compare_curves
+from deepmr.nonlinear.controlled import Controlled, ControlledDesign, Setting, set_up, with_errors
+from deepmr.nonlinear.first_stage import blocks
+from deepmr.nonlinear.gate import check_gate
 from deepmr.nonlinear.linear import LinearResponse
-from deepmr.nonlinear.residuals import Control, fit_residuals
-from deepmr.nonlinear.sieve import Modification, choose_terms, covariate_basis, modifies_fully
+from deepmr.nonlinear.residuals import Control
+from deepmr.nonlinear.sieve import Modification
 from deepmr.nonlinear.smoothing import Group, smooth
 
 
@@ -23,17 +23,35 @@ class ControlFunction:
 
     Attributes
     ----------
-    n_functions : functions of the exposure, and of the control; how many of them the data can use is learned.
+    n_functions : functions of the exposure, and of the residual; how many of them the data can use is learned.
     covariate_functions : the same of every covariate.
     modification : how the effect varies with covariates, as in `Sieve`.
-    control : what confounding is a function of: normal scores of the ranks of the first stage's residual, or itself.
+    control : what confounding is a function of: normal scores of the ranks of the residual ("rank"), or itself.
+    gate_pvalue : P value of the gate below which a warning says that the assumption fails.
     n_folds : of the first stage.
+
+    Notes
+    -----
+    E[outcome | exposure x, instruments, covariates c] = h(x, c) + g(v), with v the exposure minus its prediction from
+    instruments and covariates, every sample's prediction from the others. h has the columns and penalties of the
+    sieve, g is a penalised spline with mean 0 over the sample, so that h is E[outcome | do(x), c]; how smooth both are
+    is learned by marginal likelihood. The covariance is a sandwich of both stages' moments, by cluster where there are
+    clusters, with the expected squared bias of smoothing. Valid where v is independent of instruments and confounding
+    is a function of v alone: not where genetic effects vary between people. The gate (`gate`) tests this, and the
+    curve is compared with the sieve's (`comparison`); both are in the record. In two samples, the outcome's needs the
+    exposure, too, and there is no comparison. A binary outcome is a probability on its own scale.
+
+    References
+    ----------
+    Newey, Powell & Vella (1999) doi:10.1111/1468-0262.00037; Sulc, Sjaarda & Kutalik (2022)
+    doi:10.1016/j.xgen.2022.100124; Wood & Fasiolo (2017) doi:10.1111/biom.12666.
     """
 
     n_functions: int = 20
     covariate_functions: int = 20
     modification: Modification = "auto"
     control: Control = "rank"
+    gate_pvalue: float = 0.05
     n_folds: int = 5
 
     def fit(self, data: IVData, *, outcome_data: IVData | None = None, seed: int = 0) -> LinearResponse:
@@ -42,53 +60,82 @@ class ControlFunction:
         Parameters
         ----------
         data : of the first stage, and of the second where there is one sample.
-        outcome_data : of the second stage, where it is another sample; it needs the exposure, too.
-        seed : of the folds.
+        outcome_data : of the second stage, where it is another sample.
+        seed : of the folds, and of the draws that compare the curve with the sieve's.
         """
-        checks.at_least("n_functions", self.n_functions, 2)
-        checks.at_least("n_folds", self.n_folds, 2)
         first, second = two_samples(data, outcome_data)
-        setting = set_up(first, second, self, seed=seed)
+        setting = set_up(
+            first,
+            second,
+            n_functions=self.n_functions,
+            covariate_functions=self.covariate_functions,
+            modification=self.modification,
+            control=self.control,
+            n_folds=self.n_folds,
+            seed=seed,
+        )
         found = fit_controlled(first, setting.design, setting.groups)
-        return response_of(first, found, self, seed=seed)
+        return self._response(first, setting, found, seed)
 
+    def _response(self, first: IVData, setting: Setting, found: Controlled, seed: int) -> LinearResponse:
+        design, size = setting.design, setting.design.n_response
+        data, weights = design.data, design.data.scaled_weights
+        mean, spread = np.zeros(design.terms.covariates.size), 0.0
+        for rows in blocks(len(data)):
+            mean += weights[rows] @ design.terms.covariates(data.covariates[rows])
+            spread += float(weights[rows] @ design.confounding(found.smoothed.coefficients, rows) ** 2)
+        covariance = found.covariance[:size, :size].copy()
+        covariance[0, 0] += spread / len(data) ** 2  # the sample's mean of g is 0, the population's is near
+        diagnostics, warnings = self._checks(first, setting, found, seed)
+        counts = found.smoothed.effective
+        shared = len(setting.response_groups)
+        diagnostics |= {
+            "effective_dimension": float(counts[:shared].sum()),
+            "effective_dimension_control": float(counts[shared:].sum()),
+            "residual_sd": float(np.sqrt(found.smoothed.variance)),
+        }
+        return LinearResponse(
+            terms=design.terms,
+            coefficients=found.smoothed.coefficients[:size],
+            covariance=covariance,
+            mean_functions=mean / len(data),
+            record=record_of(
+                first,
+                data,
+                method="control_function",
+                options=asdict(self),
+                seed=seed,
+                diagnostics=diagnostics,
+                warnings=warnings,
+            ),
+        )
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What a controlled fit starts from.
-
-    Attributes
-    ----------
-    design : columns of the response and the control.
-    groups : of their coefficients.
-    stage : the first stage.
-    """
-
-    design: ControlledDesign
-    groups: Sequence[Group]
-    stage: FirstStage
-    n_shared: int
-
-
-def set_up(first, second, options, *, seed):
-    assert first.exposure is not None
-    functions = fit_splines(first.exposure, n_functions=options.n_functions, weights=first.weights)
-    n_covariates = len(first.covariate_names)
-    covariates = covariate_basis(
-        second,
-        n_functions=options.covariate_functions,
-        products=modifies_fully(options.modification, n_covariates),
-    )
-    pairs, groups = choose_terms(functions, covariates, options.modification, n_covariates)
-    terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
-    stage = fit_first_stage(
-        first, second, functions=functions, covariates=covariates, seed=seed, n_folds=options.n_folds
-    )
-    residuals = fit_residuals(first, second, stage=stage, covariates=covariates, control=options.control)
-    design, every = controlled_design(
-        second, terms=terms, groups=groups, residuals=residuals, n_functions=options.n_functions
-    )
-    return Setting(design=design, groups=every, stage=stage, n_shared=len(groups))
+    def _checks(
+        self, first: IVData, setting: Setting, found: Controlled, seed: int
+    ) -> tuple[dict[str, float], list[str]]:
+        """Return what gate and comparison say: numbers, and a sentence where the assumption fails."""
+        gate = check_gate(first, found, threshold=self.gate_pvalue)
+        numbers = {"gate_pvalue": gate.pvalue}
+        numbers |= {f"gate_{name}_pvalue": pvalue for name, pvalue in gate.pvalues.items()}
+        warnings = [] if gate.passed else [gate.verdict]
+        if setting.design.data is first:
+            compared = compare_curves(
+                first, found, stage=setting.stage, seed=seed
+            )
+            numbers |= {
+                "sieve_comparison_pvalue": compared.pvalue,
+                "sieve_comparison_difference": compared.difference,
+                "sieve_comparison_se": compared.se,
+                "sieve_comparison_at": compared.at,
+                "sieve_comparison_effect": compared.effect,
+                "sieve_comparison_effect_se": compared.effect_se,
+            }
+            if compared.pvalue < self.gate_pvalue:
+                warnings.append(
+                    f"the sieve draws another curve (P = {compared.pvalue:.2g}): at {first.exposure_name} "
+                    f"{compared.at:.3g} the control function differs by {compared.difference:.3g} (SE {compared.se:.2g})"
+                )
+        return numbers, warnings
 
 
 def fit_controlled(first: IVData, design: ControlledDesign, groups: Sequence[Group]) -> Controlled:
@@ -102,16 +149,16 @@ def fit_controlled(first: IVData, design: ControlledDesign, groups: Sequence[Gro
     """
     data, n = design.data, len(design.data)
     assert data.outcome is not None
-    weights = data.scaled_weights
-    center = float(np.average(data.outcome, weights=weights))
+    outcome, weights = data.outcome, data.scaled_weights
+    center = float(np.average(outcome, weights=weights))
     width = design(slice(0, 1)).shape[1]
     gram, moment, total = np.zeros((width, width)), np.zeros(width), 0.0
     for rows in blocks(n):
-        columns, outcome = design(rows), data.outcome[rows] - center
+        columns, centred = design(rows), outcome[rows] - center
         weighted = columns * weights[rows, None]
         gram += weighted.T @ columns
-        moment += weighted.T @ outcome
-        total += float((weights[rows] * outcome) @ outcome)
+        moment += weighted.T @ centred
+        total += float((weights[rows] * centred) @ centred)
 
     def residual(b: Float[np.ndarray, "terms"]) -> float:
         return max(total - 2 * float(b @ moment) + float(b @ gram @ b), 1e-12 * total) / n
@@ -120,31 +167,10 @@ def fit_controlled(first: IVData, design: ControlledDesign, groups: Sequence[Gro
     coefficients = found.coefficients.copy()
     coefficients[0] += center
     found = replace(found, coefficients=coefficients)
-    assert data.outcome is not None
-    outcome = data.outcome
     return with_errors(
         first,
         design,
         found,
-        errors=lambda rows: outcome[rows] - design(rows) @ found.coefficients,
+        errors=lambda rows: outcome[rows] - design(rows) @ coefficients,
         sensitivity=lambda rows: np.ones(len(outcome[rows])),
-    )
-
-
-def response_of(first: IVData, found: Controlled, options: ControlFunction, *, seed: int) -> LinearResponse:
-    design, size = found.design, found.design.n_response
-    data = design.data
-    weights = data.scaled_weights
-    mean, spread = np.zeros(design.terms.covariates.size), 0.0
-    for rows in blocks(len(data)):
-        mean += weights[rows] @ design.terms.covariates(data.covariates[rows])
-        spread += float(weights[rows] @ design.confounding(found.smoothed.coefficients, rows) ** 2)
-    covariance = found.covariance[:size, :size].copy()
-    covariance[0, 0] += spread / len(data) ** 2
-    return LinearResponse(
-        terms=design.terms,
-        coefficients=found.smoothed.coefficients[:size],
-        covariance=covariance,
-        mean_functions=mean / len(data),
-        record=record_of(first, data, method="control_function", options=asdict(options), seed=seed),
     )

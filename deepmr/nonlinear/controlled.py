@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from deepmr import checks
+from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.nonlinear.basis import SplineBasis, Terms, fit_splines
-from deepmr.nonlinear.first_stage import blocks
+from deepmr.nonlinear.first_stage import FirstStage, blocks, fit_first_stage
 from deepmr.nonlinear.moments import Contributions, summed_squares
-from deepmr.nonlinear.residuals import Residuals
+from deepmr.nonlinear.residuals import Control, Residuals, fit_residuals
+from deepmr.nonlinear.sieve import Modification, choose_terms, covariate_basis, modifies_fully
 from deepmr.nonlinear.smoothing import Group, Smoothed
 
 _ORDER = 2  # of the derivative that measures how rough the function of the residual is
@@ -64,26 +67,68 @@ class ControlledDesign:
         return change / (2 * step) * self.residuals.slope[rows]
 
 
-def controlled_design(
-    data: IVData, *, terms: Terms, groups: Sequence[Group], residuals: Residuals, n_functions: int
-) -> tuple[ControlledDesign, list[Group]]:
-    """Put functions of the residual beside the columns of a response.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a controlled fit starts from.
+
+    Attributes
+    ----------
+    design : columns of the response and of the control.
+    response_groups : coefficients of the response that shrink together.
+    groups : those, and the coefficients of the control.
+    stage : the first stage.
+    """
+
+    design: ControlledDesign
+    response_groups: Sequence[Group]
+    groups: Sequence[Group]
+    stage: FirstStage
+
+
+def set_up(
+    first: IVData,
+    second: IVData,
+    *,
+    n_functions: int,
+    covariate_functions: int,
+    modification: Modification,
+    control: Control,
+    n_folds: int,
+    seed: int,
+) -> Setting:
+    """Choose columns, and fit the first stage.
 
     Parameters
     ----------
-    data : samples of the second stage.
-    terms : columns of the response.
-    groups : of its coefficients; those of the control are added to them.
-    residuals : the first stage.
-    n_functions : of the control, the constant included.
+    first, second : samples of the two stages, the same where there is one sample.
+    n_functions, covariate_functions, modification, control, n_folds : as in `ControlFunction`.
+    seed : of the folds.
     """
-    if residuals.empty:
-        return ControlledDesign(data=data, terms=terms, splines=None, residuals=residuals), list(groups)
-    splines = fit_splines(residuals.control, n_functions=n_functions, order=_ORDER, weights=data.weights)
-    rough = splines.roughness[1:]
-    columns = len(terms.pairs) + np.flatnonzero(rough > 0)
-    added = [Group(columns=columns, weights=rough[rough > 0] / rough[rough > 0].min())] if len(columns) else []
-    return ControlledDesign(data=data, terms=terms, splines=splines, residuals=residuals), [*groups, *added]
+    assert first.exposure is not None
+    if second.exposure is None:
+        raise InputError("a control function needs the exposure in the outcome's sample, too; it has none")
+    checks.at_least("n_functions", n_functions, 2)
+    checks.at_least("covariate_functions", covariate_functions, 2)
+    checks.at_least("n_folds", n_folds, 2)
+    functions = fit_splines(first.exposure, n_functions=n_functions, weights=first.weights)
+    n_covariates = len(first.covariate_names)
+    covariates = covariate_basis(
+        second, n_functions=covariate_functions, products=modifies_fully(modification, n_covariates)
+    )
+    pairs, groups = choose_terms(functions, covariates, modification, n_covariates)
+    stage = fit_first_stage(first, second, functions=functions, covariates=covariates, seed=seed, n_folds=n_folds)
+    residuals = fit_residuals(first, second, stage=stage, covariates=covariates, control=control)
+    terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
+    splines, every = None, list(groups)
+    if not residuals.empty:
+        splines = fit_splines(residuals.control, n_functions=n_functions, order=_ORDER, weights=second.weights)
+        rough = splines.roughness[1:]
+        columns = np.flatnonzero(rough > 0)
+        if len(columns):
+            weights = rough[columns] / rough[columns].min()
+            every.append(Group(columns=len(pairs) + columns, weights=weights))
+    design = ControlledDesign(data=second, terms=terms, splines=splines, residuals=residuals)
+    return Setting(design=design, response_groups=groups, groups=every, stage=stage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +140,14 @@ class Controlled:
     design : its columns; those of the response come first.
     smoothed : the coefficients.
     covariance : robust, with the first stage's error and the expected squared bias of smoothing.
+    smoothing_bias : the last of these alone.
     contributions : of a block of samples to the error of the coefficients, a row a sample, where there is one sample.
     """
 
     design: ControlledDesign
     smoothed: Smoothed
     covariance: Float[np.ndarray, "terms terms"]
+    smoothing_bias: Float[np.ndarray, "terms terms"]
     contributions: Contributions
 
 
@@ -153,6 +200,7 @@ def with_errors(
         design=design,
         smoothed=smoothed,
         covariance=inner @ meat @ inner + bias,
+        smoothing_bias=bias,
         contributions=lambda rows: of_second(rows) @ inner,
     )
 

@@ -58,8 +58,8 @@ def check_gate(first: IVData, found: Controlled, *, threshold: float) -> Gate:
 
     Notes
     -----
-    Moments are sums of s f(v), with v the residual, s the prediction of the exposure or its square, and functions f: the
-    square (Breusch & Pagan, made robust as by Koenker); smoothed steps at quantiles, which agree where quantile
+    Moments are sums of s f(v), with v the residual, s the prediction of the exposure or its square, and functions f:
+    the square (Breusch & Pagan, made robust as by Koenker); smoothed steps at quantiles, which agree where quantile
     regressions have equal slopes; the third and fourth Hermite polynomial of the ranks' normal scores. The last set has
     s v and s v^2 times the residual of the outcome. From s and f their regression on functions of the covariates is
     taken, so that covariates may change the residual's distribution. Every set is a Wald test; that the prediction is
@@ -125,7 +125,7 @@ class _Tests:
         return _left(values, lambda rows: covariates(self.data.covariates[rows]), self.weights)
 
     def first_stage(self, functions: _Array, derivatives: _Array, sides: _Array) -> float:
-        """Return the P value of sum sides x functions = 0; an error of the prediction moves no moment to first order."""
+        """Return the P value of sum sides x functions = 0; errors of the prediction move no moment to first order."""
         expected = derivatives - self.without_covariates(derivatives)
         left = self.without_covariates(functions) - expected * self.v[:, None]
         base = np.hstack([sides * column[:, None] for column in left.T])

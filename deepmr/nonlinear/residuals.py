@@ -68,11 +68,10 @@ def fit_residuals(
     Raises
     ------
     InputError
-        When the second sample has no exposure, or instruments say nothing of it.
+        When instruments say nothing of the exposure.
     """
     assert first.exposure is not None
-    if second.exposure is None:
-        raise InputError("a control function needs the exposure in the outcome's sample, too; it has none")
+    assert second.exposure is not None
     columns, groups = _predictors(first, stage.score, covariates)
     weights = first.scaled_weights
     fit = fit_folds(
@@ -121,24 +120,16 @@ def _predictors(
                 few = len(np.unique(column)) <= FEW
                 one = fit_splines(column, n_functions=SCORE_FUNCTIONS, order=2, weights=None if few else data.weights)
                 bends.append((k, one))
-    center, spread = data.instruments.mean(axis=0), data.instruments.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
 
     def columns(sample: IVData, scores: Float[np.ndarray, "_"], rows: slice) -> Float[np.ndarray, "_ columns"]:
-        parts = [splines(scores[rows])]
-        if not single:
-            parts += [covariates(sample.covariates[rows])[:, 1:], (sample.instruments[rows] - center) / spread]
+        parts = [splines(scores[rows]), covariates(sample.covariates[rows])[:, 1:]]
         parts += [one(sample.instruments[rows, k])[:, 2:] for k, one in bends]
         return np.hstack(parts)
 
-    groups, start = [], splines.size
-    if not single:
-        sizes = [covariates.size - 1, data.instruments.shape[1]]
-        sizes += [one.size - 2 for _, one in bends]
-        for size in sizes:
-            if size > 0:
-                groups.append(Group(columns=np.arange(start, start + size), weights=np.ones(size)))
-            start += size
+    groups, start = [], splines.size + covariates.size - 1
+    for _, one in bends:
+        groups.append(Group(columns=np.arange(start, start + one.size - 2), weights=np.ones(one.size - 2)))
+        start += one.size - 2
     return columns, tuple(groups)
 
 
