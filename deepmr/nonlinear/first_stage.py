@@ -207,10 +207,7 @@ def fit_first_stage(
 
     def wide(sample: IVData, scores: Float[np.ndarray, "_"]) -> Callable[[slice], Float[np.ndarray, "_ columns"]]:
         def columns(rows: slice) -> Float[np.ndarray, "_ columns"]:
-            parts = [splines(scores[rows]), covariates(sample.covariates[rows])[:, 1:]]
-            if not alone:
-                parts.append((sample.instruments[rows] - center) / spread)
-            return np.hstack(parts)
+            return np.hstack([splines(scores[rows]), covariates(sample.covariates[rows])[:, 1:]])
 
         return columns
 
