@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr.individual import IVData, record_of, two_samples
-from deepmr.nonlinear.comparison import compare_curves
+from deepmr.nonlinear.sieve_comparison import compare_curves
 from deepmr.nonlinear.controlled import Controlled, ControlledDesign, Setting, set_up, with_errors
 from deepmr.nonlinear.first_stage import blocks
 from deepmr.nonlinear.gate import check_gate
@@ -38,7 +38,7 @@ class ControlFunction:
     is learned by marginal likelihood. The covariance is a sandwich of both stages' moments, by cluster where there are
     clusters, with the expected squared bias of smoothing. Valid where v is independent of instruments and confounding
     is a function of v alone: not where genetic effects vary between people. The gate (`gate`) tests this, and the
-    curve is compared with the sieve's (`comparison`); both are in the record. In two samples, the outcome's needs the
+    curve is compared with the sieve's (`sieve_comparison`); both are in the record. In two samples, the outcome's needs the
     exposure, too, and there is no comparison. A binary outcome is a probability on its own scale.
 
     References

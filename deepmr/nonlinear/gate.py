@@ -1,6 +1,6 @@
 """Whether a control function may be trusted: instruments must move everyone's exposure alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,12 @@ from deepmr import inference
 from deepmr.individual import IVData
 from deepmr.nonlinear.controlled import Controlled, first_stage_effect
 from deepmr.nonlinear.first_stage import blocks
-from deepmr.nonlinear.moments import summed_squares
+from deepmr.nonlinear.moments import left_over, summed_squares
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 _SOFT = 0.2  # standard deviations over which the step at a quantile is smoothed
 _SAME = 1e-8  # eigenvalue of a scaled covariance below which a moment repeats others
 _EACH = 100  # samples an instrument, below which instruments are not tested one by one
-_RIDGE = 1e-8  # of a Gram matrix
 _WORDS = {
     "variance": "the residual's variance changes with the predicted exposure",
     "quantile_slopes": "quantiles of the exposure have different slopes on its prediction",
@@ -122,7 +121,7 @@ class _Tests:
     def without_covariates(self, values: _Array) -> _Array:
         """Return what a regression on functions of the covariates leaves."""
         covariates = self.found.design.terms.covariates
-        return _left(values, lambda rows: covariates(self.data.covariates[rows]), self.weights)
+        return left_over(values, lambda rows: covariates(self.data.covariates[rows]), self.weights)
 
     def first_stage(self, functions: _Array, derivatives: _Array, sides: _Array) -> float:
         """Return the P value of sum sides x functions = 0; errors of the prediction move no moment to first order."""
@@ -138,7 +137,7 @@ class _Tests:
         """Return the P value of sum extra x residual of the outcome = 0, in the regression that it was left out of."""
         design, coefficients = self.found.design, self.found.smoothed.coefficients
         assert self.data.outcome is not None
-        left = _left(extra, design, self.weights, ridge=self.found.smoothed.penalty * self.found.smoothed.variance)
+        left = left_over(extra, design, self.weights, ridge=self.found.smoothed.penalty * self.found.smoothed.variance)
         errors, slope = np.empty(len(left)), np.empty(len(left))
         for rows in blocks(len(left)):
             errors[rows] = self.data.outcome[rows] - design(rows) @ coefficients
@@ -183,24 +182,3 @@ def wald(values: Float[np.ndarray, "moments"], covariance: Float[np.ndarray, "mo
 def _ranked(values: Float[np.ndarray, "samples"]) -> Float[np.ndarray, "samples"]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return ndtri((np.cumsum(counts) - counts / 2) / len(values))[inverse]
-
-
-def _left(
-    values: _Array,
-    columns: Callable[[slice], _Array],
-    weights: Float[np.ndarray, "samples"],
-    *,
-    ridge: Float[np.ndarray, "columns"] | float = 0.0,
-) -> _Array:
-    """Return what a weighted regression on columns leaves of values."""
-    gram, moment = np.zeros((0, 0)), np.zeros((0, 0))
-    for rows in blocks(len(values)):
-        weighted = columns(rows) * weights[rows, None]
-        one, two = weighted.T @ columns(rows), weighted.T @ values[rows]
-        gram, moment = (one, two) if not gram.size else (gram + one, moment + two)
-    gram = gram + np.diag(_RIDGE * np.diagonal(gram) + ridge)
-    coefficients = np.linalg.solve(gram, moment)
-    found = np.empty_like(values)
-    for rows in blocks(len(values)):
-        found[rows] = values[rows] - columns(rows) @ coefficients
-    return found

@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 
 from deepmr.nonlinear.first_stage import blocks
 
+_RIDGE = 1e-8  # of a Gram matrix, relative to its diagonal
+
 Contributions = Callable[[slice], Float[np.ndarray, "_ terms"]]
 
 
@@ -39,3 +41,32 @@ def summed_squares(
             sums = np.zeros((len(names), found.shape[1]))
         np.add.at(sums, number[rows], found)
     return sums.T @ sums * len(names) / max(len(names) - 1, 1)
+
+
+def left_over(
+    values: Float[np.ndarray, "samples _"],
+    columns: Contributions,
+    weights: Float[np.ndarray, "samples"],
+    *,
+    ridge: Float[np.ndarray, "columns"] | float = 0.0,
+) -> Float[np.ndarray, "samples _"]:
+    """Return what a weighted regression on columns leaves of values.
+
+    Parameters
+    ----------
+    values : a column each.
+    columns : of a block of samples.
+    weights : of the samples.
+    ridge : penalty of each column.
+    """
+    gram, moment = np.zeros((0, 0)), np.zeros((0, 0))
+    for rows in blocks(len(values)):
+        weighted = columns(rows) * weights[rows, None]
+        one, two = weighted.T @ columns(rows), weighted.T @ values[rows]
+        gram, moment = (one, two) if not gram.size else (gram + one, moment + two)
+    gram = gram + np.diag(_RIDGE * np.diagonal(gram) + ridge)
+    coefficients = np.linalg.solve(gram, moment)
+    found = np.empty_like(values)
+    for rows in blocks(len(values)):
+        found[rows] = values[rows] - columns(rows) @ coefficients
+    return found

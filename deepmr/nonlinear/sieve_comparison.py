@@ -13,6 +13,7 @@ from deepmr.nonlinear.smoothing import invert
 
 _POINTS = 20
 _DRAWS = 4000
+_TOLERANCE = 0.25  # share of the control function's variance that a difference does not count within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,10 @@ def compare_curves(data: IVData, found: Controlled, *, stage: FirstStage, seed: 
     After Hausman: where its assumption holds, the control function is the more precise of two consistent curves; the
     sieve is consistent either way. Here the sieve starts from the control function's curve b, as smooth as this is, so
     that shrinkage of its own is no part of the difference: d = (Psi'Psi + P)^-1 Psi'(y - B b), with Psi the expectation
-    of the columns B given instruments. Its covariance is the sandwich of both influences together. The P value is that
-    of the largest difference on a grid, in standard errors, among draws of a normal variable with that covariance.
+    of the columns B given instruments. Its covariance is the sandwich of both influences together, and a quarter of the
+    control function's own: where confounding is nearly linear in the residual both curves are nearly the same numbers,
+    and the little in which they differ is of the size of what either is biased by in a finite sample. The P value is
+    that of the largest difference on a grid, in standard errors, among draws of a normal variable with that covariance.
 
     References
     ----------
@@ -71,6 +74,7 @@ def compare_curves(data: IVData, found: Controlled, *, stage: FirstStage, seed: 
     covariance = summed_squares(
         lambda rows: sieve.contributions(rows) @ contrasts.T, len(data), clusters=data.clusters
     ) + moved @ found.smoothing_bias[:size, :size] @ moved.T
+    covariance += _TOLERANCE * contrasts @ found.covariance[:size, :size] @ contrasts.T
     difference = -contrasts @ sieve.move
     se = np.sqrt(np.maximum(np.diagonal(covariance), 1e-300))
     sizes = np.abs(difference / se)[:_POINTS]
