@@ -17,10 +17,15 @@ from deepmr.individual import DoseResponse, FitRecord, IVData
 METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
     "control_function": "deepmr.nonlinear.control_function:ControlFunction",
+    "tsls": "deepmr.nonlinear.tsls:TwoStage",
+    "liml": "deepmr.nonlinear.tsls:Liml",
+    "doubly_ranked": "deepmr.nonlinear.lace:DoublyRanked",
+    "residual_strata": "deepmr.nonlinear.lace:ResidualStrata",
 }
 
 RESPONSES = {
     "linear": "deepmr.nonlinear.linear:LinearResponse",
+    "strata": "deepmr.nonlinear.lace:StrataResponse",
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,6 +28,7 @@ class Group:
     weights: Float[np.ndarray, "columns"]
 
 
+@runtime_checkable
 class Residual(Protocol):
     """The variance of what coefficients leave of the outcome."""
 
