@@ -17,6 +17,7 @@ from deepmr.individual import DoseResponse, FitRecord, IVData
 METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
     "control_function": "deepmr.nonlinear.control_function:ControlFunction",
+    "auto": "deepmr.nonlinear.adaptive:Adaptive",
     "tsls": "deepmr.nonlinear.tsls:TwoStage",
     "liml": "deepmr.nonlinear.tsls:Liml",
     "doubly_ranked": "deepmr.nonlinear.lace:DoublyRanked",
