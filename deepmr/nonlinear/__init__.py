@@ -18,6 +18,7 @@ METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
     "control_function": "deepmr.nonlinear.control_function:ControlFunction",
     "auto": "deepmr.nonlinear.adaptive:Adaptive",
+    "logistic_control_function": "deepmr.nonlinear.logistic:LogisticControlFunction",
     "tsls": "deepmr.nonlinear.tsls:TwoStage",
     "liml": "deepmr.nonlinear.tsls:Liml",
     "doubly_ranked": "deepmr.nonlinear.lace:DoublyRanked",
@@ -26,6 +27,7 @@ METHODS = {
 
 RESPONSES = {
     "linear": "deepmr.nonlinear.linear:LinearResponse",
+    "logistic": "deepmr.nonlinear.logistic_response:LogisticResponse",
     "strata": "deepmr.nonlinear.lace:StrataResponse",
 }
 

@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr.individual import IVData, record_of, two_samples
-from deepmr.nonlinear.sieve_comparison import compare_curves
 from deepmr.nonlinear.controlled import Controlled, ControlledDesign, Setting, set_up, with_errors
 from deepmr.nonlinear.first_stage import blocks
 from deepmr.nonlinear.gate import check_gate
 from deepmr.nonlinear.linear import LinearResponse
 from deepmr.nonlinear.residuals import Control
 from deepmr.nonlinear.sieve import Modification
+from deepmr.nonlinear.sieve_comparison import compare_curves
 from deepmr.nonlinear.smoothing import Group, smooth
 
 
@@ -119,9 +119,7 @@ class ControlFunction:
         numbers |= {f"gate_{name}_pvalue": pvalue for name, pvalue in gate.pvalues.items()}
         warnings = [] if gate.passed else [gate.verdict]
         if setting.design.data is first:
-            compared = compare_curves(
-                first, found, stage=setting.stage, seed=seed
-            )
+            compared = compare_curves(first, found, stage=setting.stage, seed=seed)
             numbers |= {
                 "sieve_comparison_pvalue": compared.pvalue,
                 "sieve_comparison_difference": compared.difference,

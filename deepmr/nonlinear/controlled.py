@@ -20,6 +20,8 @@ _ORDER = 2  # of the derivative that measures how rough the function of the resi
 _RIDGE = 1e-4  # of the Gram matrix of first-stage columns, some of which say the same
 _SLOPE = 1e-4  # step of a derivative
 
+OfSamples = Callable[[slice], Float[np.ndarray, "_"]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlledDesign:
@@ -142,6 +144,8 @@ class Controlled:
     covariance : robust, with the first stage's error and the expected squared bias of smoothing.
     smoothing_bias : the last of these alone.
     contributions : of a block of samples to the error of the coefficients, a row a sample, where there is one sample.
+    errors : outcome minus its expectation, of a block of samples.
+    sensitivity : derivative of the expectation with respect to the linear predictor, of a block of samples.
     """
 
     design: ControlledDesign
@@ -149,6 +153,8 @@ class Controlled:
     covariance: Float[np.ndarray, "terms terms"]
     smoothing_bias: Float[np.ndarray, "terms terms"]
     contributions: Contributions
+    errors: OfSamples
+    sensitivity: OfSamples
 
 
 def with_errors(
@@ -156,8 +162,8 @@ def with_errors(
     design: ControlledDesign,
     smoothed: Smoothed,
     *,
-    errors: Callable[[slice], Float[np.ndarray, "_"]],
-    sensitivity: Callable[[slice], Float[np.ndarray, "_"]],
+    errors: OfSamples,
+    sensitivity: OfSamples,
 ) -> Controlled:
     """Add the errors of coefficients: robust, of both stages, and by cluster where there are clusters.
 
@@ -166,8 +172,7 @@ def with_errors(
     first : samples of the first stage.
     design : of the samples of the second.
     smoothed : the coefficients.
-    errors : outcome minus its expectation, of a block of samples.
-    sensitivity : derivative of the expectation with respect to the linear predictor, of a block of samples.
+    errors, sensitivity : as in `Controlled`.
 
     Notes
     -----
@@ -202,6 +207,8 @@ def with_errors(
         covariance=inner @ meat @ inner + bias,
         smoothing_bias=bias,
         contributions=lambda rows: of_second(rows) @ inner,
+        errors=errors,
+        sensitivity=sensitivity,
     )
 
 

@@ -135,14 +135,14 @@ class _Tests:
 
     def outcome(self, extra: _Array) -> float:
         """Return the P value of sum extra x residual of the outcome = 0, in the regression that it was left out of."""
-        design, coefficients = self.found.design, self.found.smoothed.coefficients
-        assert self.data.outcome is not None
-        left = left_over(extra, design, self.weights, ridge=self.found.smoothed.penalty * self.found.smoothed.variance)
-        errors, slope = np.empty(len(left)), np.empty(len(left))
-        for rows in blocks(len(left)):
-            errors[rows] = self.data.outcome[rows] - design(rows) @ coefficients
-            slope[rows] = design.slope(coefficients, rows)
-        return self._both_stages(left * errors[:, None], left * slope[:, None])
+        found, n = self.found, len(self.data)
+        errors, sensitivity, slope = np.empty(n), np.empty(n), np.empty(n)
+        for rows in blocks(n):
+            errors[rows], sensitivity[rows] = found.errors(rows), found.sensitivity(rows)
+            slope[rows] = found.design.slope(found.smoothed.coefficients, rows)
+        penalty = found.smoothed.penalty * found.smoothed.variance
+        left = left_over(extra, found.design, self.weights * sensitivity, ridge=penalty)
+        return self._both_stages(left * errors[:, None], left * (slope * sensitivity)[:, None])
 
     def _both_stages(self, base: _Array, change: _Array) -> float:
         """Return the P value of moments, given their derivatives by the prediction of the exposure."""

@@ -71,9 +71,10 @@ def compare_curves(data: IVData, found: Controlled, *, stage: FirstStage, seed: 
     contrasts = np.vstack([curve, ends[1:] - ends[:1]])
     size = found.design.n_response
     moved = contrasts @ sieve.inner @ sieve.cross
-    covariance = summed_squares(
-        lambda rows: sieve.contributions(rows) @ contrasts.T, len(data), clusters=data.clusters
-    ) + moved @ found.smoothing_bias[:size, :size] @ moved.T
+    covariance = (
+        summed_squares(lambda rows: sieve.contributions(rows) @ contrasts.T, len(data), clusters=data.clusters)
+        + moved @ found.smoothing_bias[:size, :size] @ moved.T
+    )
     covariance += _TOLERANCE * contrasts @ found.covariance[:size, :size] @ contrasts.T
     difference = -contrasts @ sieve.move
     se = np.sqrt(np.maximum(np.diagonal(covariance), 1e-300))
