@@ -34,7 +34,7 @@ class Adaptive:
     """
 
     n_functions: int = 20
-    covariate_functions: int = 20
+    covariate_functions: int | None = None
     modification: Modification = "auto"
     control: Control = "rank"
     gate_pvalue: float = 0.05
@@ -61,9 +61,12 @@ class Adaptive:
                 outcome_data,
                 seed,
                 numbers,
-                f"the sieve is used: instruments tell {dimensions} directions of the curve, {self.min_dimensions} are needed",
+                f"the sieve is used: instruments tell {dimensions} directions of the curve, of {self.min_dimensions} needed",
             )
         few = f"instruments tell {dimensions} of the {self.min_dimensions} directions of the curve that the sieve needs"
+        if dimensions == 0:
+            why = f"the sieve is used although {few}: too weak for a control function, too"
+            return self._sieve(data, outcome_data, seed, numbers, why)
         if second.exposure is None:
             why = f"the sieve is used although {few}: a control function needs the exposure in the outcome's sample"
             return self._sieve(data, outcome_data, seed, numbers, why)
@@ -96,7 +99,7 @@ class Adaptive:
     ) -> LinearResponse:
         sieve = Sieve(
             n_functions=self.n_functions,
-            covariate_functions=self.covariate_functions,
+            covariate_functions=self.covariate_functions or 20,
             modification=self.modification,
             n_folds=self.n_folds,
         )

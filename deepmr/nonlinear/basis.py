@@ -168,6 +168,12 @@ class CovariateBasis:
         """Number of columns, the constant included."""
         return 1 + sum(one.size - 1 for one in self.splines) + len(self.products)
 
+    @property
+    def roughness(self) -> Float[np.ndarray, "functions"]:
+        """Penalty of each column; 0 for the constant and straight ones, and the sum of both for a product."""
+        single = np.concatenate([np.zeros(1), *(one.roughness[1:] for one in self.splines)])
+        return np.concatenate([single, single[self.products[:, 0]] + single[self.products[:, 1]]])
+
     def __call__(self, covars: Float[np.ndarray, "points covariates"]) -> Float[np.ndarray, "points functions"]:
         """Evaluate every function."""
         parts = [one(column)[:, 1:] for one, column in zip(self.splines, covars.T, strict=True)]

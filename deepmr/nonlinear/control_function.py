@@ -11,10 +11,11 @@ from deepmr.nonlinear.controlled import Controlled, ControlledDesign, Setting, s
 from deepmr.nonlinear.first_stage import blocks
 from deepmr.nonlinear.gate import check_gate
 from deepmr.nonlinear.linear import LinearResponse
-from deepmr.nonlinear.residuals import Control
+from deepmr.nonlinear.residuals import Control, residual_strength
 from deepmr.nonlinear.sieve import Modification
 from deepmr.nonlinear.sieve_comparison import compare_curves
 from deepmr.nonlinear.smoothing import Group, smooth
+from deepmr.nonlinear.strength import WEAK_F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class ControlFunction:
     Attributes
     ----------
     n_functions : functions of the exposure, and of the residual; how many of them the data can use is learned.
-    covariate_functions : the same of every covariate.
+    covariate_functions : the same of every covariate; by default 30 for each of up to three, and 12 for each of more.
     modification : how the effect varies with covariates, as in `Sieve`.
     control : what confounding is a function of: normal scores of the ranks of the residual ("rank"), or itself.
     gate_pvalue : P value of the gate below which a warning says that the assumption fails.
@@ -48,7 +49,7 @@ class ControlFunction:
     """
 
     n_functions: int = 20
-    covariate_functions: int = 20
+    covariate_functions: int | None = None
     modification: Modification = "auto"
     control: Control = "rank"
     gate_pvalue: float = 0.05
@@ -114,10 +115,7 @@ class ControlFunction:
         self, first: IVData, setting: Setting, found: Controlled, seed: int
     ) -> tuple[dict[str, float], list[str]]:
         """Return what gate and comparison say: numbers, and a sentence where the assumption fails."""
-        gate = check_gate(first, found, threshold=self.gate_pvalue)
-        numbers = {"gate_pvalue": gate.pvalue}
-        numbers |= {f"gate_{name}_pvalue": pvalue for name, pvalue in gate.pvalues.items()}
-        warnings = [] if gate.passed else [gate.verdict]
+        numbers, warnings = check_first_stage(first, found, gate_pvalue=self.gate_pvalue)
         if setting.design.data is first:
             compared = compare_curves(first, found, stage=setting.stage, seed=seed)
             numbers |= {
@@ -134,6 +132,29 @@ class ControlFunction:
                     f"{compared.at:.3g} the control function differs by {compared.difference:.3g} (SE {compared.se:.2g})"
                 )
         return numbers, warnings
+
+
+def check_first_stage(first: IVData, found: Controlled, *, gate_pvalue: float) -> tuple[dict[str, float], list[str]]:
+    """Return what a record says of the first stage of a control function: its strength and the gate.
+
+    Parameters
+    ----------
+    first : samples of the first stage.
+    found : the fit.
+    gate_pvalue : P value below which the gate fails.
+    """
+    gate = check_gate(first, found, threshold=gate_pvalue)
+    design = found.design
+    strength = residual_strength(design.data, design.residuals, design.terms.covariates)
+    numbers = {"control_f_statistic": strength, "gate_pvalue": gate.pvalue}
+    numbers |= {f"gate_{name}_pvalue": pvalue for name, pvalue in gate.pvalues.items()}
+    warnings = [] if gate.passed else [gate.verdict]
+    if strength < WEAK_F:
+        warnings.append(
+            f"instruments hardly predict {first.exposure_name} (F = {strength:.2g}): the control function leans towards "
+            "an ordinary regression, and its intervals are too short"
+        )
+    return numbers, warnings
 
 
 def fit_controlled(first: IVData, design: ControlledDesign, groups: Sequence[Group]) -> Controlled:

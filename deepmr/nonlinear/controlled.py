@@ -18,6 +18,7 @@ from deepmr.nonlinear.smoothing import Group, Smoothed
 
 _ORDER = 2  # of the derivative that measures how rough the function of the residual is
 _RIDGE = 1e-4  # of the Gram matrix of first-stage columns, some of which say the same
+_RICH, _PLAIN, _FULL = 30, 12, 3  # functions of each covariate where these are few, of each of many; most that are few
 _SLOPE = 1e-4  # step of a derivative
 
 OfSamples = Callable[[slice], Float[np.ndarray, "_"]]
@@ -92,7 +93,7 @@ def set_up(
     second: IVData,
     *,
     n_functions: int,
-    covariate_functions: int,
+    covariate_functions: int | None,
     modification: Modification,
     control: Control,
     n_folds: int,
@@ -110,12 +111,14 @@ def set_up(
     if second.exposure is None:
         raise InputError("a control function needs the exposure in the outcome's sample, too; it has none")
     checks.at_least("n_functions", n_functions, 2)
-    checks.at_least("covariate_functions", covariate_functions, 2)
+    if covariate_functions is not None:
+        checks.at_least("covariate_functions", covariate_functions, 2)
     checks.at_least("n_folds", n_folds, 2)
     functions = fit_splines(first.exposure, n_functions=n_functions, weights=first.weights)
     n_covariates = len(first.covariate_names)
+    most = covariate_functions or (_RICH if n_covariates <= _FULL else _PLAIN)
     covariates = covariate_basis(
-        second, n_functions=covariate_functions, products=modifies_fully(modification, n_covariates)
+        second, n_functions=most, products=modifies_fully(modification, n_covariates)
     )
     pairs, groups = choose_terms(functions, covariates, modification, n_covariates)
     stage = fit_first_stage(first, second, functions=functions, covariates=covariates, seed=seed, n_folds=n_folds)

@@ -229,13 +229,33 @@ def _score_columns(
     return np.hstack(parts)
 
 
+def covariate_groups(covariates: CovariateBasis) -> list[Group]:
+    """Group the curved functions of each covariate, and the curved products, which shrink together.
+
+    Parameters
+    ----------
+    covariates : their functions, the first columns of a design.
+    """
+    rough, found, start = covariates.roughness, [], 1
+    for size in [*(one.size - 1 for one in covariates.splines), len(covariates.products)]:
+        columns = start + np.flatnonzero(rough[start : start + size] > 0)
+        if len(columns):
+            found.append(Group(columns=columns, weights=rough[columns] / rough[columns].min()))
+        start += size
+    return found
+
+
 def _score_groups(n_instruments: int, covariates: CovariateBasis) -> tuple[Group, ...]:
-    """Group the columns of a score: instruments, and products with the functions of covariates, shrink each by themselves."""
-    first = covariates.size
-    sizes = [n_instruments]
-    if first > 1 and n_instruments * (first - 1) <= _PRODUCTS:
-        sizes.append(n_instruments * (first - 1))
-    starts = np.cumsum([first, *sizes])
-    return tuple(
-        Group(columns=np.arange(a, b), weights=np.ones(b - a)) for a, b in zip(starts[:-1], starts[1:], strict=True)
-    )
+    """Group the columns of a score that shrink together: curved functions, instruments, and products of these."""
+    first, rest = covariates.size, covariates.size - 1
+    groups = covariate_groups(covariates)
+    groups.append(Group(columns=first + np.arange(n_instruments), weights=np.ones(n_instruments)))
+    if rest and n_instruments * rest <= _PRODUCTS:
+        rough = np.tile(covariates.roughness[1:], n_instruments)
+        start = first + n_instruments
+        straight, curved = np.flatnonzero(rough == 0), np.flatnonzero(rough > 0)
+        if len(straight):
+            groups.append(Group(columns=start + straight, weights=np.ones(len(straight))))
+        if len(curved):
+            groups.append(Group(columns=start + curved, weights=rough[curved] / rough[curved].min()))
+    return tuple(groups)

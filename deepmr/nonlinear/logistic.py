@@ -9,9 +9,9 @@ from scipy.special import expit
 
 from deepmr.errors import InputError
 from deepmr.individual import IVData, record_of, two_samples
+from deepmr.nonlinear.control_function import check_first_stage
 from deepmr.nonlinear.controlled import Controlled, ControlledDesign, Setting, set_up, with_errors
 from deepmr.nonlinear.first_stage import blocks
-from deepmr.nonlinear.gate import check_gate
 from deepmr.nonlinear.logistic_response import LogisticResponse
 from deepmr.nonlinear.residuals import Control
 from deepmr.nonlinear.sieve import Modification
@@ -20,7 +20,7 @@ from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
 _STEPS = 60
 _SETTLED = 15  # steps after which smoothness is kept as it is, so that the rest must converge
 _SAME = 1e-6  # change of the logit that ends the search
-_MOST = 30.0  # logit that only an outcome leads to that the exposure tells exactly
+_MOST = 300.0  # logit that only an outcome leads to that the exposure tells exactly
 _KEPT = 20_000  # samples, at most, that probabilities are averaged over
 
 
@@ -50,7 +50,7 @@ class LogisticControlFunction:
     """
 
     n_functions: int = 20
-    covariate_functions: int = 20
+    covariate_functions: int | None = None
     modification: Modification = "auto"
     control: Control = "rank"
     gate_pvalue: float = 0.05
@@ -91,7 +91,7 @@ class LogisticControlFunction:
 
     def _response(self, first: IVData, setting: Setting, found: Controlled, seed: int) -> LogisticResponse:
         design, data = setting.design, setting.design.data
-        gate = check_gate(first, found, threshold=self.gate_pvalue)
+        numbers, warnings = check_first_stage(first, found, gate_pvalue=self.gate_pvalue)
         shared, counts = len(setting.response_groups), found.smoothed.effective
         kept = _spread_sample(design, found)
         weights = data.scaled_weights[kept]
@@ -113,12 +113,11 @@ class LogisticControlFunction:
                 options=asdict(self),
                 seed=seed,
                 diagnostics={
-                    "gate_pvalue": gate.pvalue,
-                    **{f"gate_{name}_pvalue": pvalue for name, pvalue in gate.pvalues.items()},
+                    **numbers,
                     "effective_dimension": float(counts[:shared].sum()),
                     "effective_dimension_control": float(counts[shared:].sum()),
                 },
-                warnings=[] if gate.passed else [gate.verdict],
+                warnings=warnings,
             ),
         )
 
@@ -147,18 +146,19 @@ def fit_logistic(first: IVData, design: ControlledDesign, groups: Sequence[Group
     share = float(np.average(outcome, weights=weights))
     logits = np.full(n, np.log(share / (1 - share)))
     found: Smoothed | None = None
+    change = np.inf
     for step in range(_STEPS):
         keep = found.precisions if found is not None and step >= _SETTLED else None
         found = _step(design, groups, outcome, weights, logits, keep)
         moved = np.concatenate([design(rows) @ found.coefficients for rows in blocks(n)])
         change, logits = float(np.abs(moved - logits).max()), moved
-        if np.abs(logits).max() > _MOST:
-            raise InputError(
-                f"the exposure and covariates tell {data.outcome_name} exactly at some of their values: "
-                f"a logit of {np.abs(logits).max():.0f} is reached; control_function takes it"
-            )
-        if change < _SAME:
+        if change < _SAME or np.abs(logits).max() > _MOST:
             break
+    if change >= _SAME:
+        raise InputError(
+            f"the exposure and covariates tell {data.outcome_name} exactly at some of their values, where its logit has "
+            f"no end ({np.abs(logits).max():.0f} is reached); control_function takes it"
+        )
     assert found is not None
     probability = expit(logits)
     return with_errors(

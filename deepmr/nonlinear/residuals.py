@@ -11,12 +11,14 @@ from scipy.special import ndtri
 from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.nonlinear.basis import FEW, CovariateBasis, SplineBasis, fit_splines
-from deepmr.nonlinear.first_stage import SCORE_FUNCTIONS, FirstStage, fit_folds, predict_folds
+from deepmr.nonlinear.first_stage import SCORE_FUNCTIONS, FirstStage, covariate_groups, fit_folds, predict_folds
+from deepmr.nonlinear.moments import left_over, summed_squares
 from deepmr.nonlinear.smoothing import Group
 
 Control = Literal["rank", "residual"]
 _CURVED = 5  # up to so many instruments have splines of their own
-_NOTHING = 1e-6  # share of the exposure's spread below which a prediction of it, or what that leaves, is none
+_NOTHING = 1e-3  # share of the exposure's spread below which what is left of it counts as rounding
+_CONSTANT = 1e-9  # the same for a prediction
 _STEP = 0.1  # standard deviations over which the slope of the control is taken
 
 
@@ -56,7 +58,7 @@ def fit_residuals(
     Parameters
     ----------
     first, second : samples of the two stages, the same where there is one sample.
-    stage : the first stage; its score is made into a prediction by splines of it, and of the instruments if these are few.
+    stage : the first stage; its score is made into a prediction by splines of it, and of instruments if these are few.
     covariates : functions of the covariates.
     control : "rank" for normal scores of the residual's ranks, "residual" for itself.
 
@@ -87,7 +89,7 @@ def fit_residuals(
         assert stage.second_score is not None
         scores = stage.second_score
         score = predict_folds(fit, lambda rows: columns(second, scores, rows), None, len(second))[:, 0]
-    if np.std(score) <= _NOTHING * np.std(second.exposure):
+    if np.std(score) <= _CONSTANT * np.std(second.exposure):
         raise InputError(
             f"a control function needs instruments that predict {first.exposure_name}; "
             f"these {len(first.instrument_names)} leave all of it unexplained"
@@ -107,6 +109,26 @@ def fit_residuals(
     )
 
 
+def residual_strength(data: IVData, residuals: Residuals, covariates: CovariateBasis) -> float:
+    """Return the F statistic of the prediction given covariates; 0 where it points the wrong way.
+
+    Parameters
+    ----------
+    data : samples of the second stage.
+    residuals : the first stage.
+    covariates : functions of the covariates.
+    """
+    assert data.exposure is not None
+    weights = data.scaled_weights
+    both = np.column_stack([residuals.score, data.exposure])
+    score, seen = left_over(both, lambda rows: covariates(data.covariates[rows]), weights).T
+    square = max(float(weights @ score**2), 1e-300)
+    slope = float(weights @ (score * seen)) / square
+    errors = weights * score * (seen - slope * score)
+    meat = summed_squares(lambda rows: errors[rows, None], len(data), clusters=data.clusters)[0, 0]
+    return max(slope, 0.0) ** 2 * square**2 / max(float(meat), 1e-300)
+
+
 def _predictors(
     data: IVData, score: Float[np.ndarray, "samples"], covariates: CovariateBasis
 ) -> tuple[Callable[[IVData, Float[np.ndarray, "_"], slice], Float[np.ndarray, "_ columns"]], tuple[Group, ...]]:
@@ -122,14 +144,17 @@ def _predictors(
                 bends.append((k, one))
 
     def columns(sample: IVData, scores: Float[np.ndarray, "_"], rows: slice) -> Float[np.ndarray, "_ columns"]:
-        parts = [splines(scores[rows]), covariates(sample.covariates[rows])[:, 1:]]
+        parts = [covariates(sample.covariates[rows]), splines(scores[rows])[:, 1:]]
         parts += [one(sample.instruments[rows, k])[:, 2:] for k, one in bends]
         return np.hstack(parts)
 
-    groups, start = [], splines.size + covariates.size - 1
-    for _, one in bends:
-        groups.append(Group(columns=np.arange(start, start + one.size - 2), weights=np.ones(one.size - 2)))
-        start += one.size - 2
+    groups, start = covariate_groups(covariates), covariates.size
+    for one, skipped in [(splines, 1), *((one, 2) for _, one in bends)]:
+        rough = one.roughness[skipped:]
+        curved = np.flatnonzero(rough > 0)
+        if len(curved):
+            groups.append(Group(columns=start + curved, weights=rough[curved] / rough[curved].min()))
+        start += len(rough)
     return columns, tuple(groups)
 
 
