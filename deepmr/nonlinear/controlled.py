@@ -11,7 +11,7 @@ from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.nonlinear.basis import SplineBasis, Terms, fit_splines
 from deepmr.nonlinear.first_stage import FirstStage, blocks, fit_first_stage
-from deepmr.nonlinear.moments import Contributions, summed_squares
+from deepmr.nonlinear.moments import Contributions, remembered, summed_squares
 from deepmr.nonlinear.residuals import Control, Residuals, fit_residuals
 from deepmr.nonlinear.sieve import Modification, choose_terms, covariate_basis, modifies_fully
 from deepmr.nonlinear.smoothing import Group, Smoothed
@@ -34,12 +34,14 @@ class ControlledDesign:
     terms : columns of the response.
     splines : functions of the control, or None where the first stage leaves nothing to control for.
     residuals : the first stage.
+    columns : all of them, of a block of samples.
     """
 
     data: IVData
     terms: Terms
     splines: SplineBasis | None
     residuals: Residuals
+    columns: Contributions
 
     @property
     def n_response(self) -> int:
@@ -47,12 +49,8 @@ class ControlledDesign:
         return len(self.terms.pairs)
 
     def __call__(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
-        """Evaluate every column for a block of samples; those of the control have mean 0 over the sample."""
-        assert self.data.exposure is not None
-        response = self.terms(self.data.exposure[rows], self.data.covariates[rows])
-        if self.splines is None:
-            return response
-        return np.hstack([response, self.splines(self.residuals.control[rows])[:, 1:]])
+        """Return every column for a block of samples; those of the control have mean 0 over the sample."""
+        return self.columns(rows)
 
     def confounding(self, coefficients: Float[np.ndarray, "terms"], rows: slice) -> Float[np.ndarray, "_"]:
         """Return the function of the residual."""
@@ -117,9 +115,7 @@ def set_up(
     functions = fit_splines(first.exposure, n_functions=n_functions, weights=first.weights)
     n_covariates = len(first.covariate_names)
     most = covariate_functions or (_RICH if n_covariates <= _FULL else _PLAIN)
-    covariates = covariate_basis(
-        second, n_functions=most, products=modifies_fully(modification, n_covariates)
-    )
+    covariates = covariate_basis(second, n_functions=most, products=modifies_fully(modification, n_covariates))
     pairs, groups = choose_terms(functions, covariates, modification, n_covariates)
     stage = fit_first_stage(first, second, functions=functions, covariates=covariates, seed=seed, n_folds=n_folds)
     residuals = fit_residuals(first, second, stage=stage, covariates=covariates, control=control)
@@ -132,8 +128,25 @@ def set_up(
         if len(columns):
             weights = rough[columns] / rough[columns].min()
             every.append(Group(columns=len(pairs) + columns, weights=weights))
-    design = ControlledDesign(data=second, terms=terms, splines=splines, residuals=residuals)
+    design = ControlledDesign(
+        data=second,
+        terms=terms,
+        splines=splines,
+        residuals=residuals,
+        columns=remembered(_columns(second, terms, splines, residuals), len(second)),
+    )
     return Setting(design=design, response_groups=groups, groups=every, stage=stage)
+
+
+def _columns(data: IVData, terms: Terms, splines: SplineBasis | None, residuals: Residuals) -> Contributions:
+    def columns(rows: slice) -> Float[np.ndarray, "_ columns"]:
+        assert data.exposure is not None
+        response = terms(data.exposure[rows], data.covariates[rows])
+        if splines is None:
+            return response
+        return np.hstack([response, splines(residuals.control[rows])[:, 1:]])
+
+    return columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +159,8 @@ class Controlled:
     smoothed : the coefficients.
     covariance : robust, with the first stage's error and the expected squared bias of smoothing.
     smoothing_bias : the last of these alone.
-    contributions : of a block of samples to the error of the coefficients, a row a sample, where there is one sample.
+    moments : of both stages, of a block of samples; their sum is 0, and times `inner` the error of the coefficients.
+    inner : inverse of the derivative of their sum.
     errors : outcome minus its expectation, of a block of samples.
     sensitivity : derivative of the expectation with respect to the linear predictor, of a block of samples.
     """
@@ -155,7 +169,8 @@ class Controlled:
     smoothed: Smoothed
     covariance: Float[np.ndarray, "terms terms"]
     smoothing_bias: Float[np.ndarray, "terms terms"]
-    contributions: Contributions
+    moments: Contributions
+    inner: Float[np.ndarray, "terms terms"]
     errors: OfSamples
     sensitivity: OfSamples
 
@@ -209,7 +224,8 @@ def with_errors(
         smoothed=smoothed,
         covariance=inner @ meat @ inner + bias,
         smoothing_bias=bias,
-        contributions=lambda rows: of_second(rows) @ inner,
+        moments=of_second,
+        inner=inner,
         errors=errors,
         sensitivity=sensitivity,
     )

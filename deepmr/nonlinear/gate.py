@@ -11,7 +11,7 @@ from deepmr import inference
 from deepmr.individual import IVData
 from deepmr.nonlinear.controlled import Controlled, first_stage_effect
 from deepmr.nonlinear.first_stage import blocks
-from deepmr.nonlinear.moments import left_over, summed_squares
+from deepmr.nonlinear.moments import left_over, remembered, summed_squares
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 _SOFT = 0.2  # standard deviations over which the step at a quantile is smoothed
@@ -111,6 +111,8 @@ class _Tests:
     def __init__(self, first: IVData, found: Controlled) -> None:
         self.first, self.found = first, found
         self.data, self.weights = found.design.data, found.design.data.scaled_weights
+        covariates = found.design.terms.covariates
+        self.covariates = remembered(lambda rows: covariates(self.data.covariates[rows]), len(self.data))
         residual, score = found.design.residuals.residual, found.design.residuals.score
         self.spread = float(residual.std())
         self.v = (residual - np.average(residual, weights=self.weights)) / self.spread
@@ -120,8 +122,7 @@ class _Tests:
 
     def without_covariates(self, values: _Array) -> _Array:
         """Return what a regression on functions of the covariates leaves."""
-        covariates = self.found.design.terms.covariates
-        return left_over(values, lambda rows: covariates(self.data.covariates[rows]), self.weights)
+        return left_over(values, self.covariates, self.weights)
 
     def first_stage(self, functions: _Array, derivatives: _Array, sides: _Array) -> float:
         """Return the P value of sum sides x functions = 0; errors of the prediction move no moment to first order."""

@@ -7,9 +7,24 @@ from jaxtyping import Float, Int
 
 from deepmr.nonlinear.first_stage import blocks
 
+_REMEMBERED = 20_000_000  # numbers that are kept rather than evaluated again
 _RIDGE = 1e-8  # of a Gram matrix, relative to its diagonal
 
 Contributions = Callable[[slice], Float[np.ndarray, "_ terms"]]
+
+
+def remembered(columns: Contributions, n: int) -> Contributions:
+    """Return the same columns, evaluated once and kept where they are no more than some 160 MB.
+
+    Parameters
+    ----------
+    columns : of a block of samples.
+    n : how many samples there are.
+    """
+    if n * columns(slice(0, 1)).shape[1] > _REMEMBERED:
+        return columns
+    whole = columns(slice(0, n))
+    return lambda rows: whole[rows]
 
 
 def summed_squares(

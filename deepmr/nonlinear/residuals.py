@@ -12,7 +12,7 @@ from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.nonlinear.basis import FEW, CovariateBasis, SplineBasis, fit_splines
 from deepmr.nonlinear.first_stage import SCORE_FUNCTIONS, FirstStage, covariate_groups, fit_folds, predict_folds
-from deepmr.nonlinear.moments import left_over, summed_squares
+from deepmr.nonlinear.moments import Contributions, left_over, remembered, summed_squares
 from deepmr.nonlinear.smoothing import Group
 
 Control = Literal["rank", "residual"]
@@ -40,8 +40,8 @@ class Residuals:
     residual: Float[np.ndarray, "samples"]
     control: Float[np.ndarray, "samples"]
     slope: Float[np.ndarray, "samples"]
-    columns: Callable[[slice], Float[np.ndarray, "_ columns"]]
-    first_columns: Callable[[slice], Float[np.ndarray, "_ columns"]]
+    columns: Contributions
+    first_columns: Contributions
     first_residual: Float[np.ndarray, "others"]
 
     @property
@@ -76,19 +76,21 @@ def fit_residuals(
     assert second.exposure is not None
     columns, groups = _predictors(first, stage.score, covariates)
     weights = first.scaled_weights
+    of_first = remembered(lambda rows: columns(first, stage.score, rows), len(first))
     fit = fit_folds(
-        lambda rows: columns(first, stage.score, rows),
+        of_first,
         first.exposure[:, None],
         folds=stage.folds,
         weights=weights,
         groups=groups,
     )
-    score = predict_folds(fit, lambda rows: columns(first, stage.score, rows), stage.folds, len(first))[:, 0]
-    first_residual, scores = first.exposure - score, stage.score
+    score = predict_folds(fit, of_first, stage.folds, len(first))[:, 0]
+    first_residual, of_second = first.exposure - score, of_first
     if second is not first:
-        assert stage.second_score is not None
         scores = stage.second_score
-        score = predict_folds(fit, lambda rows: columns(second, scores, rows), None, len(second))[:, 0]
+        assert scores is not None
+        of_second = remembered(lambda rows: columns(second, scores, rows), len(second))
+        score = predict_folds(fit, of_second, None, len(second))[:, 0]
     if np.std(score) <= _CONSTANT * np.std(second.exposure):
         raise InputError(
             f"a control function needs instruments that predict {first.exposure_name}; "
@@ -103,8 +105,8 @@ def fit_residuals(
         residual=residual,
         control=found,
         slope=slope,
-        columns=lambda rows: columns(second, scores, rows),
-        first_columns=lambda rows: columns(first, stage.score, rows),
+        columns=of_second,
+        first_columns=of_first,
         first_residual=first_residual,
     )
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from deepmr.individual import IVData
 from deepmr.nonlinear.controlled import Controlled
 from deepmr.nonlinear.first_stage import FirstStage, blocks
-from deepmr.nonlinear.moments import summed_squares
+from deepmr.nonlinear.moments import remembered, summed_squares
 from deepmr.nonlinear.smoothing import invert
 
 _POINTS = 20
@@ -62,7 +62,8 @@ def compare_curves(data: IVData, found: Controlled, *, stage: FirstStage, seed: 
     assert data.exposure is not None
     sieve = _Sieve(data, found, stage)
     quartiles = np.quantile(data.exposure, [0.25, 0.75])
-    points = np.linspace(*np.quantile(data.exposure, [0.025, 0.975]), _POINTS)
+    low, high = np.quantile(data.exposure, [0.025, 0.975])
+    points = np.linspace(low, high, _POINTS)
     terms, weights = found.design.terms, data.scaled_weights
     mean = np.zeros(terms.covariates.size)
     for rows in blocks(len(data)):
@@ -72,7 +73,7 @@ def compare_curves(data: IVData, found: Controlled, *, stage: FirstStage, seed: 
     size = found.design.n_response
     moved = contrasts @ sieve.inner @ sieve.cross
     covariance = (
-        summed_squares(lambda rows: sieve.contributions(rows) @ contrasts.T, len(data), clusters=data.clusters)
+        summed_squares(lambda rows: sieve.contributions(rows, contrasts.T), len(data), clusters=data.clusters)
         + moved @ found.smoothing_bias[:size, :size] @ moved.T
     )
     covariance += _TOLERANCE * contrasts @ found.covariance[:size, :size] @ contrasts.T
@@ -107,6 +108,7 @@ class _Sieve:
         self.terms, self.weights = found.design.terms, data.scaled_weights
         width = len(self.terms.pairs)
         self.curve = found.smoothed.coefficients[:width]
+        self.expected = remembered(self._expected, len(data))
         self.cross, squares, moment = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width)
         for rows in blocks(len(data)):
             expected = self.expected(rows)
@@ -119,10 +121,9 @@ class _Sieve:
         self.move = self.inner @ moment
 
     def seen(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
-        assert self.data.exposure is not None
-        return self.terms(self.data.exposure[rows], self.data.covariates[rows])
+        return self.found.design(rows)[:, : len(self.curve)]
 
-    def expected(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
+    def _expected(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
         fitted = self.fitted[rows].copy()
         fitted[:, 0] = 1.0
         return self.terms.combine(fitted, self.terms.covariates(self.data.covariates[rows]))
@@ -131,6 +132,9 @@ class _Sieve:
         assert self.data.outcome is not None
         return self.data.outcome[rows] - self.seen(rows) @ self.curve
 
-    def contributions(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
-        own = self.expected(rows) * (self.errors(rows) * self.weights[rows])[:, None]
-        return (own - self.found.contributions(rows)[:, : len(self.curve)] @ self.cross.T) @ self.inner
+    def contributions(self, rows: slice, directions: Float[np.ndarray, "terms _"]) -> Float[np.ndarray, "_ directions"]:
+        """Return what samples contribute to the error of directions of the move."""
+        size = len(self.curve)
+        own = (self.expected(rows) * (self.errors(rows) * self.weights[rows])[:, None]) @ (self.inner @ directions)
+        curve = self.found.inner[:, :size] @ (self.cross.T @ (self.inner @ directions))
+        return own - self.found.moments(rows) @ curve
