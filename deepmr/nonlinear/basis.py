@@ -112,8 +112,8 @@ def _interpolation_sites(knots: Float[np.ndarray, "knots"]) -> Float[np.ndarray,
 
 
 def _orthonormal(
-    columns: Float[np.ndarray, "splines functions"], gram: Float[np.ndarray, "splines splines"]
-) -> Float[np.ndarray, "splines functions"]:
+    columns: Float[np.ndarray, "splines columns"], gram: Float[np.ndarray, "splines splines"]
+) -> Float[np.ndarray, "splines kept"]:
     """Make functions orthonormal over the sample, one after the other; what the sample cannot tell apart is left out."""
     kept: list[np.ndarray] = []
     for column in columns.T:

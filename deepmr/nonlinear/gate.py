@@ -177,7 +177,7 @@ def wald(values: Float[np.ndarray, "moments"], covariance: Float[np.ndarray, "mo
     sizes, vectors = np.linalg.eigh(covariance / root[:, None] / root)
     kept = sizes > _SAME * max(float(sizes.max()), 1e-300)
     along = vectors[:, kept].T @ (values / root)
-    return float(inference.chi2_tail(np.sum(along**2 / sizes[kept]), float(kept.sum())))
+    return float(inference.chi2_tail(np.array(np.sum(along**2 / sizes[kept])), float(kept.sum())))
 
 
 def _ranked(values: Float[np.ndarray, "samples"]) -> Float[np.ndarray, "samples"]:

@@ -156,7 +156,8 @@ class LogisticResponse:
         estimate, se = self._errors(at, n_points)
         inside = np.clip(estimate, _LEAST, 1 - _LEAST)
         low, high = inference.interval(logit(inside), se / (inside * (1 - inside)), level=level)
-        return Curve(estimate=estimate, se=se, low=expit(low), high=expit(high), level=level)
+        low, high = np.minimum(expit(low), estimate), np.maximum(expit(high), estimate)
+        return Curve(estimate=estimate, se=se, low=low, high=high, level=level)
 
     def _differences(self, before: _Parts, after: _Parts, n_points: int, level: float) -> Curve:
         checks.level(level)

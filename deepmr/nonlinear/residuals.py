@@ -18,6 +18,7 @@ from deepmr.nonlinear.smoothing import Group
 Control = Literal["rank", "residual"]
 _CURVED = 5  # up to so many instruments have splines of their own
 _NOTHING = 1e-3  # share of the exposure's spread below which what is left of it counts as rounding
+_SHRUNK = 2.0  # the same in samples: a ridge of one sample's worth leaves a sample's worth
 _CONSTANT = 1e-9  # the same for a prediction
 _STEP = 0.1  # standard deviations over which the slope of the control is taken
 
@@ -34,6 +35,7 @@ class Residuals:
     slope : derivative of the control with respect to the residual.
     columns : what the exposure was predicted by, of a block of samples.
     first_columns, first_residual : the same of the samples of the first stage.
+    empty : whether instruments leave nothing of the exposure, so that there is nothing to control for.
     """
 
     score: Float[np.ndarray, "samples"]
@@ -43,11 +45,7 @@ class Residuals:
     columns: Contributions
     first_columns: Contributions
     first_residual: Float[np.ndarray, "others"]
-
-    @property
-    def empty(self) -> bool:
-        """Whether instruments leave nothing of the exposure, so that there is nothing to control for."""
-        return bool(self.residual.std() <= _NOTHING * np.hypot(self.score.std(), self.residual.std()))
+    empty: bool
 
 
 def fit_residuals(
@@ -108,6 +106,7 @@ def fit_residuals(
         columns=of_second,
         first_columns=of_first,
         first_residual=first_residual,
+        empty=bool(residual.std() <= (_NOTHING + _SHRUNK / len(first)) * second.exposure.std()),
     )
 
 
