@@ -99,7 +99,7 @@ class Adaptive:
     ) -> LinearResponse:
         sieve = Sieve(
             n_functions=self.n_functions,
-            covariate_functions=self.covariate_functions or 20,
+            covariate_functions=self.covariate_functions,
             modification=self.modification,
             n_folds=self.n_folds,
         )

@@ -18,7 +18,6 @@ from deepmr.nonlinear.smoothing import Group, Smoothed
 
 _ORDER = 2  # of the derivative that measures how rough the function of the residual is
 _RIDGE = 1e-4  # of the Gram matrix of first-stage columns, some of which say the same
-_RICH, _PLAIN, _FULL = 30, 12, 3  # functions of each covariate where these are few, of each of many; most that are few
 _SLOPE = 1e-4  # step of a derivative
 
 OfSamples = Callable[[slice], Float[np.ndarray, "_"]]
@@ -114,8 +113,7 @@ def set_up(
     checks.at_least("n_folds", n_folds, 2)
     functions = fit_splines(first.exposure, n_functions=n_functions, weights=first.weights)
     n_covariates = len(first.covariate_names)
-    most = covariate_functions or (_RICH if n_covariates <= _FULL else _PLAIN)
-    covariates = covariate_basis(second, n_functions=most, products=modifies_fully(modification, n_covariates))
+    covariates = covariate_basis(second, n_functions=covariate_functions, products=modifies_fully(modification, n_covariates))
     pairs, groups = choose_terms(functions, covariates, modification, n_covariates)
     stage = fit_first_stage(first, second, functions=functions, covariates=covariates, seed=seed, n_folds=n_folds)
     residuals = fit_residuals(first, second, stage=stage, covariates=covariates, control=control)

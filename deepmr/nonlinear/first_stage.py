@@ -1,4 +1,4 @@
-"""The first stage: what instruments and covariates say of any function of the exposure, never of a sample's own value."""
+"""The first stage: what instruments and covariates say of functions of the exposure, never of a sample's own value."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -178,9 +178,10 @@ def fit_first_stage(
 
     Notes
     -----
-    First a score, the exposure regressed on instruments, functions of covariates and, if these are few, their products.
-    Then every function is regressed on splines of the score, the instruments and functions of the covariates. A sample's
-    own exposure is in neither fit, so many weak instruments cannot fit the noise.
+    First a score: the exposure regressed on instruments, functions of covariates and, if these are few, their products.
+    Then every function is regressed on splines of the score and functions of the covariates; beside these, instruments
+    would be the score again but for what differs between folds, which is noise. A sample's own exposure is in neither
+    fit, and curved functions shrink as the data ask for, so many weak instruments cannot fit the noise.
     """
     assert data.exposure is not None
     n, weights = len(data), data.scaled_weights
