@@ -39,8 +39,8 @@ class ControlFunction:
     is learned by marginal likelihood. The covariance is a sandwich of both stages' moments, by cluster where there are
     clusters, with the expected squared bias of smoothing. Valid where v is independent of instruments and confounding
     is a function of v alone: not where genetic effects vary between people. The gate (`gate`) tests this, and the
-    curve is compared with the sieve's (`sieve_comparison`); both are in the record. In two samples, the outcome's needs the
-    exposure, too, and there is no comparison. A binary outcome is a probability on its own scale.
+    curve is compared with the sieve's (`sieve_comparison`); both are in the record. In two samples, the outcome's
+    needs the exposure, too, and there is no comparison. A binary outcome is a probability on its own scale.
 
     References
     ----------
@@ -128,8 +128,8 @@ class ControlFunction:
             }
             if compared.pvalue < self.gate_pvalue:
                 warnings.append(
-                    f"the sieve draws another curve (P = {compared.pvalue:.2g}): at {first.exposure_name} "
-                    f"{compared.at:.3g} the control function differs by {compared.difference:.3g} (SE {compared.se:.2g})"
+                    f"the sieve draws another curve (P = {compared.pvalue:.2g}): at {first.exposure_name} {compared.at:.3g} "
+                    f"the control function differs by {compared.difference:.3g} (SE {compared.se:.2g})"
                 )
         return numbers, warnings
 
@@ -151,8 +151,8 @@ def check_first_stage(first: IVData, found: Controlled, *, gate_pvalue: float) -
     warnings = [] if gate.passed else [gate.verdict]
     if strength < WEAK_F:
         warnings.append(
-            f"instruments hardly predict {first.exposure_name} (F = {strength:.2g}): the control function leans towards "
-            "an ordinary regression, and its intervals are too short"
+            f"instruments hardly predict {first.exposure_name} (F = {strength:.2g}): the control function leans "
+            "towards an ordinary regression, and its intervals are too short"
         )
     return numbers, warnings
 

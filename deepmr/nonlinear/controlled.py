@@ -113,7 +113,8 @@ def set_up(
     checks.at_least("n_folds", n_folds, 2)
     functions = fit_splines(first.exposure, n_functions=n_functions, weights=first.weights)
     n_covariates = len(first.covariate_names)
-    covariates = covariate_basis(second, n_functions=covariate_functions, products=modifies_fully(modification, n_covariates))
+    full = modifies_fully(modification, n_covariates)
+    covariates = covariate_basis(second, n_functions=covariate_functions, products=full)
     pairs, groups = choose_terms(functions, covariates, modification, n_covariates)
     stage = fit_first_stage(first, second, functions=functions, covariates=covariates, seed=seed, n_folds=n_folds)
     residuals = fit_residuals(first, second, stage=stage, covariates=covariates, control=control)
@@ -155,6 +156,7 @@ class Controlled:
     ----------
     design : its columns; those of the response come first.
     smoothed : the coefficients.
+    meat : sum of squares of the moments of both stages.
     covariance : robust, with the first stage's error and the expected squared bias of smoothing.
     smoothing_bias : the last of these alone.
     moments : of both stages, of a block of samples; their sum is 0, and times `inner` the error of the coefficients.
@@ -165,6 +167,7 @@ class Controlled:
 
     design: ControlledDesign
     smoothed: Smoothed
+    meat: Float[np.ndarray, "terms terms"]
     covariance: Float[np.ndarray, "terms terms"]
     smoothing_bias: Float[np.ndarray, "terms terms"]
     moments: Contributions
@@ -220,6 +223,7 @@ def with_errors(
     return Controlled(
         design=design,
         smoothed=smoothed,
+        meat=meat,
         covariance=inner @ meat @ inner + bias,
         smoothing_bias=bias,
         moments=of_second,

@@ -37,11 +37,11 @@ class LogisticControlFunction:
     logit P(outcome = 1 | exposure x, instruments, covariates c) = h(x, c) + g(v), with v as in `ControlFunction`; both
     functions are penalised, their smoothness chosen by marginal likelihood (iterated weighted least squares, each round
     as in `smoothing`). The answer is the average structural function, the mean of expit(h(x, c_i) + g(v_i)) over the
-    sample, which is P(outcome = 1 | do(x)): not expit(h(x)), as logits of a mean are no mean of logits. Intervals are by
-    the delta method with a sandwich covariance of both stages, and are symmetric on the logit scale for probabilities.
-    Beyond 20,000 samples the mean is over as many, evenly spread over the order of g(v). Valid under the assumption of
-    `ControlFunction`, and where confounding adds to the logit as a function of v: what is left of the confounder given v
-    makes the logit curve flatter, which h and g take up but for its change of shape.
+    sample, which is P(outcome = 1 | do(x)): not expit(h(x)), as logits of a mean are no mean of logits. Intervals are
+    by the delta method with a sandwich covariance of both stages, and are symmetric on the logit scale for
+    probabilities. Beyond 20,000 samples the mean is over as many, evenly spread over the order of g(v). Valid under the
+    assumption of `ControlFunction`, and where confounding adds to the logit as a function of v: what is left of the
+    confounder given v makes the logit curve flatter, which h and g take up but for its change of shape.
 
     References
     ----------
@@ -156,8 +156,8 @@ def fit_logistic(first: IVData, design: ControlledDesign, groups: Sequence[Group
             break
     if change >= _SAME:
         raise InputError(
-            f"the exposure and covariates tell {data.outcome_name} exactly at some of their values, where its logit has "
-            f"no end ({np.abs(logits).max():.0f} is reached); control_function takes it"
+            f"the exposure and covariates tell {data.outcome_name} exactly at some of their values, where its logit "
+            f"has no end ({np.abs(logits).max():.0f} is reached); control_function takes it"
         )
     assert found is not None
     probability = expit(logits)

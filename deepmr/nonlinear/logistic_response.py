@@ -20,7 +20,7 @@ _LEAST = 1e-12  # a probability is no nearer to 0 or 1 where its logit is taken
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogisticResponse:
-    """A response with the value mean over samples of expit(terms(x, covars) @ coefficients + confounding of the sample).
+    """A response that is the mean over samples of expit(terms(x, covars) @ coefficients + the sample's confounding).
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class LogisticResponse:
         )
 
     def _averaged(self, x: Float[np.ndarray, "points"]) -> _Parts:
-        """Return a function that evaluates samples and gradients at a block of points, each sample with its covariates."""
+        """Return a function that gives samples' values and gradients at a block of points, each with its covariates."""
         pairs, size = self.terms.pairs, len(self.terms.pairs)
         of_covariates, confounding = self.terms.covariates(self.covariates), self._confounding()
         table = np.zeros((self.terms.exposure.size, self.terms.covariates.size))
