@@ -128,8 +128,9 @@ class ControlFunction:
             }
             if compared.pvalue < self.gate_pvalue:
                 warnings.append(
-                    f"the sieve draws another curve (P = {compared.pvalue:.2g}): at {first.exposure_name} {compared.at:.3g} "
-                    f"the control function differs by {compared.difference:.3g} (SE {compared.se:.2g})"
+                    f"the sieve draws another curve (P = {compared.pvalue:.2g}): at {first.exposure_name} "
+                    f"{compared.at:.3g} the control function differs by {compared.difference:.3g} "
+                    f"(SE {compared.se:.2g})"
                 )
         return numbers, warnings
 

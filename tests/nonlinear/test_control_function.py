@@ -81,7 +81,7 @@ def test_a_curve_is_found_where_the_sieve_cannot_tell_it():
 
 
 def test_the_residual_of_a_sample_is_of_the_others_fit():
-    """A hundred instruments that say nothing would fit a tenth of the noise, were a sample's own exposure in its fit."""
+    """A hundred instruments that say nothing would fit a tenth of the noise, were a sample's exposure in its fit."""
     rng = np.random.default_rng(2)
     data = _data(rng.standard_normal((1000, 100)), rng.standard_normal(1000), rng.standard_normal(1000))
     residuals = set_up(data, data, **_options()).design.residuals
