@@ -56,7 +56,7 @@ class Adaptive:
         dimensions = identified_dimensions(shared, hold_out(shared, seed=seed)).identified
         numbers = {"identified_dimension": float(dimensions)}
         if dimensions >= self.min_dimensions:
-            why = f"the sieve is used: instruments tell {dimensions} directions of the curve ({self.min_dimensions} needed)"
+            why = f"the sieve is used: {dimensions} directions of the curve are told, {self.min_dimensions} are needed"
             return self._sieve(data, outcome_data, seed, numbers, why)
         few = f"instruments tell {dimensions} of the {self.min_dimensions} directions of the curve that the sieve needs"
         if dimensions == 0:

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr.individual import IVData, record_of, two_samples
-from deepmr.nonlinear.controlled import Controlled, ControlledDesign, Setting, set_up, with_errors
+from deepmr.nonlinear.averaging import average_precisions
+from deepmr.nonlinear.controlled import Controlled, ControlledDesign, Setting, sandwich, set_up, with_errors
 from deepmr.nonlinear.first_stage import blocks
 from deepmr.nonlinear.gate import check_gate
 from deepmr.nonlinear.linear import LinearResponse
@@ -35,17 +36,18 @@ class ControlFunction:
     -----
     E[outcome | exposure x, instruments, covariates c] = h(x, c) + g(v), with v the exposure minus its prediction from
     instruments and covariates, every sample's prediction from the others. h has the columns and penalties of the
-    sieve, g is a penalised spline with mean 0 over the sample, so that h is E[outcome | do(x), c]; how smooth both are
-    is learned by marginal likelihood. The covariance is a sandwich of both stages' moments, by cluster where there are
-    clusters, with the expected squared bias of smoothing. Valid where v is independent of instruments and confounding
-    is a function of v alone: not where genetic effects vary between people. The gate (`gate`) tests this, and the
-    curve is compared with the sieve's (`sieve_comparison`); both are in the record. In two samples, the outcome's
-    needs the exposure, too, and there is no comparison. A binary outcome is a probability on its own scale.
+    sieve, g is a penalised spline with mean 0 over the sample, so that h is E[outcome | do(x), c]; fits are averaged
+    over how smooth both are by their marginal likelihood (`averaging`). The covariance is a sandwich of both stages'
+    moments, by cluster where there are clusters, with what smoothing leaves open. Valid where v is independent of
+    instruments and confounding is a function of v alone: not where genetic effects vary between people. The gate
+    (`gate`) tests this, and the curve is compared with the sieve's (`sieve_comparison`); both are in the record. In two
+    samples, the outcome's needs the exposure, too, and there is no comparison. A binary outcome is a probability on its
+    own scale.
 
     References
     ----------
     Newey, Powell & Vella (1999) doi:10.1111/1468-0262.00037; Sulc, Sjaarda & Kutalik (2022)
-    doi:10.1016/j.xgen.2022.100124; Wood & Fasiolo (2017) doi:10.1111/biom.12666.
+    doi:10.1016/j.xhgg.2022.100124; Wood & Fasiolo (2017) doi:10.1111/biom.12666.
     """
 
     n_functions: int = 20
@@ -184,13 +186,34 @@ def fit_controlled(first: IVData, design: ControlledDesign, groups: Sequence[Gro
         return max(total - 2 * float(b @ moment) + float(b @ gram @ b), 1e-12 * total) / n
 
     found = smooth(gram, moment, groups, residual=residual, variance=total / n)
-    coefficients = found.coefficients.copy()
-    coefficients[0] += center
-    found = replace(found, coefficients=coefficients)
-    return with_errors(
+    fitted = with_errors(
         first,
         design,
         found,
-        errors=lambda rows: outcome[rows] - design(rows) @ coefficients,
+        errors=lambda rows: outcome[rows] - center - design(rows) @ found.coefficients,
         sensitivity=lambda rows: np.ones(len(outcome[rows])),
     )
+    averaged = average_precisions(
+        gram,
+        moment,
+        groups,
+        found,
+        together=_together(design, groups),
+        spread=float(np.sqrt(total / n)),
+        covariance=lambda inverse, penalty: sandwich(inverse, penalty, found.variance, fitted.meat),
+    )
+    coefficients = averaged.coefficients.copy()
+    coefficients[0] += center
+    return replace(
+        fitted,
+        smoothed=replace(found, coefficients=coefficients),
+        covariance=averaged.covariance,
+        errors=lambda rows: outcome[rows] - design(rows) @ coefficients,
+    )
+
+
+def _together(design: ControlledDesign, groups: Sequence[Group]) -> list[list[int]]:
+    """Return groups whose smoothness is averaged over together: those of the curve, and each of the others alone."""
+    pairs = design.terms.pairs
+    curve = [k for k, g in enumerate(groups) if g.columns.max() < len(pairs) and (pairs[g.columns, 1] == 0).all()]
+    return [some for some in (curve, *([k] for k in range(len(groups)) if k not in curve)) if some]

@@ -19,6 +19,7 @@ from deepmr.nonlinear.smoothing import Group, Smoothed
 _ORDER = 2  # of the derivative that measures how rough the function of the residual is
 _RIDGE = 1e-4  # of the Gram matrix of first-stage columns, some of which say the same
 _SLOPE = 1e-4  # step of a derivative
+_BIAS_SHARE = 0.5
 
 OfSamples = Callable[[slice], Float[np.ndarray, "_"]]
 
@@ -219,18 +220,38 @@ def with_errors(
     meat = summed_squares(of_second, len(data), clusters=data.clusters)
     if not one_sample:
         meat = meat + summed_squares(of_first, len(first), clusters=first.clusters)
-    bias = smoothed.inverse @ (smoothed.penalty[:, None] * smoothed.inverse)
     return Controlled(
         design=design,
         smoothed=smoothed,
         meat=meat,
-        covariance=inner @ meat @ inner + bias,
-        smoothing_bias=bias,
+        covariance=sandwich(smoothed.inverse, smoothed.penalty, smoothed.variance, meat, bias_share=1.0),
+        smoothing_bias=smoothed.inverse @ (smoothed.penalty[:, None] * smoothed.inverse),
         moments=of_second,
         inner=inner,
         errors=errors,
         sensitivity=sensitivity,
     )
+
+
+def sandwich(
+    inverse: Float[np.ndarray, "terms terms"],
+    penalty: Float[np.ndarray, "terms"],
+    variance: float,
+    meat: Float[np.ndarray, "terms terms"],
+    *,
+    bias_share: float = _BIAS_SHARE,
+) -> Float[np.ndarray, "terms terms"]:
+    """Return the covariance of penalised coefficients.
+
+    Parameters
+    ----------
+    inverse, penalty, variance : as in `Smoothed`.
+    meat : sum of squares of moments.
+    bias_share : of the expected squared bias of smoothing; half of it by default, as an average over degrees of
+        smoothness has some of it already.
+    """
+    inner = inverse / variance
+    return inner @ meat @ inner + bias_share * inverse @ (penalty[:, None] * inverse)
 
 
 def first_stage_effect(

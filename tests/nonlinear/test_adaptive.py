@@ -28,7 +28,7 @@ def test_instruments_that_tell_the_curve_leave_it_to_the_sieve():
     record = Adaptive().fit(_data(0, n_instruments=10)).record
     assert record.method == "auto"
     assert record.diagnostics["used_control_function"] == 0
-    assert "the sieve is used: instruments tell" in record.warnings[-1]
+    assert "the sieve is used: " in record.warnings[-1]
 
 
 def test_one_variant_leaves_it_to_the_control_function():
