@@ -57,7 +57,7 @@ def identified_dimensions(data: IVData, staged: HeldOut) -> Dimensions:
     weights, folds = data.scaled_weights, staged.folds
     seen = staged.functions(data.exposure)[:, 1:size]
     expected = staged.fitted[:, 1:size]
-    given = staged.covariates(data.covariates)
+    given = staged.given
     a, b = np.zeros_like(seen), np.zeros_like(seen)
     for fold in np.unique(folds):
         mine = folds == fold
@@ -73,11 +73,12 @@ def identified_dimensions(data: IVData, staged: HeldOut) -> Dimensions:
     values, f = _strengths(a, b, weights, data.clusters)
     n_values = _number_of_values(data)
     most = size - 1 if n_values is None else min(n_values - 1, size - 1)
-    weak = np.flatnonzero(f[:most] < WEAK_F)
     order = np.argsort(-values, kind="stable")
+    values, f = values[order], f[order]
+    weak = np.flatnonzero(f[:most] < WEAK_F)
     return Dimensions(
-        singular_values=values[order],
-        f=f[order],
+        singular_values=values,
+        f=f,
         n_values=n_values,
         identified=int(weak[0]) if len(weak) else most,
     )
@@ -139,7 +140,6 @@ def dimension_warnings(found: Dimensions, *, n_instruments: int) -> tuple[str, .
     found : the directions.
     n_instruments : how many instruments there are.
     """
-    strengths = ", ".join(f"{value:.3g}" for value in found.f[: max(found.identified + 1, 2)])
     if found.n_values is not None:
         most = found.n_values - 1
         what = "The instrument takes" if n_instruments == 1 else "The instruments together take"
@@ -152,9 +152,11 @@ def dimension_warnings(found: Dimensions, *, n_instruments: int) -> tuple[str, .
             "whatever else a curve shows is an assumption of the method.",
         )
     if found.identified < 2:
+        strengths = ", ".join(f"{value:.3g}" for value in found.f[:2])
+        which = "Instruments are" if n_instruments > 1 else "The instrument is"
         return (
-            f"The instruments identify {_dimensions(found.identified)} of the curve with adequate strength "
-            f"(F = {strengths}): its bends are assumptions of the method.",
+            f"{which} weak but for {_dimensions(found.identified)} of the curve (F = {strengths}): "
+            f"{'its bends rest' if found.identified else 'all of it rests'} on assumptions of the method.",
         )
     return ()
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from deepmr.individual import IVData
-from deepmr.nonlinear.basis import CovariateBasis, SplineBasis, fit_splines
+from deepmr.nonlinear.basis import SplineBasis, fit_splines
 from deepmr.nonlinear.first_stage import blocks, fit_folds, make_folds
 from deepmr.nonlinear.independent import independent_columns
 
@@ -25,13 +25,13 @@ class HeldOut:
     Attributes
     ----------
     functions : of the exposure, the constant first and the straight line second.
-    covariates : functions of the covariates.
+    given : a constant and functions of the covariates.
     fitted : expectation of every function given instruments and covariates, from the fit without the sample's fold.
     folds : of the samples.
     """
 
     functions: SplineBasis
-    covariates: CovariateBasis
+    given: Float[np.ndarray, "samples given"]
     fitted: Float[np.ndarray, "samples functions"]
     folds: Int[np.ndarray, "samples"]
 
@@ -55,8 +55,7 @@ def hold_out(data: IVData, *, seed: int, n_folds: int = 5) -> HeldOut:
     assert data.exposure is not None
     n, weights = len(data), data.scaled_weights
     functions = fit_splines(data.exposure, n_functions=N_FUNCTIONS, weights=data.weights)
-    covariates = _covariate_functions(data)
-    given, outputs = covariates(data.covariates), functions(data.exposure)
+    given, outputs = _covariate_functions(data), functions(data.exposure)
     folds = make_folds(n, seed=seed, n_folds=n_folds, clusters=data.clusters)
     center = data.instruments.mean(axis=0)
     spread = np.maximum(data.instruments.std(axis=0), 1e-300)
@@ -78,18 +77,17 @@ def hold_out(data: IVData, *, seed: int, n_folds: int = 5) -> HeldOut:
         gram = weighted.T @ design[~mine]
         gram += _RIDGE * np.diag(np.maximum(np.diagonal(gram) / max(n, 1), 1e-12))
         fitted[mine] = design[mine] @ np.linalg.solve(gram, weighted.T @ outputs[~mine])
-    return HeldOut(functions=functions, covariates=covariates, fitted=fitted, folds=folds)
+    return HeldOut(functions=functions, given=given, fitted=fitted, folds=folds)
 
 
-def _covariate_functions(data: IVData) -> CovariateBasis:
-    """Choose splines of each covariate; of one that the others predict, the line alone."""
+def _covariate_functions(data: IVData) -> Float[np.ndarray, "samples _"]:
+    """Return 1 and splines of each covariate; of one that the others predict, the line alone."""
     varying = data.covariates[:, np.ptp(data.covariates, axis=0) > 0]
     used = independent_columns(varying, weights=data.weights)
-    splines = [
-        fit_splines(column, n_functions=_COVARIATE_FUNCTIONS if keep else 2, order=2)
-        for column, keep in zip(varying.T, used, strict=True)
-    ]
-    return CovariateBasis(splines=tuple(splines), products=np.empty((0, 2), dtype=int))
+    parts = [np.ones((len(data), 1))]
+    for column, keep in zip(varying.T, used, strict=True):
+        parts.append(fit_splines(column, n_functions=_COVARIATE_FUNCTIONS if keep else 2, order=2)(column)[:, 1:])
+    return np.hstack(parts)
 
 
 def _own_functions(data: IVData) -> Float[np.ndarray, "samples _"]:

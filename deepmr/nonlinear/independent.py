@@ -23,12 +23,10 @@ def triangular(columns: Callable[[slice], Float[np.ndarray, "_ columns"]], n: in
     columns : of a block of rows.
     n : how many rows there are.
     """
-    found = None
+    found: list[np.ndarray] = []
     for rows in blocks(n):
-        block = columns(rows)
-        found = np.linalg.qr(block if found is None else np.vstack([found, block]), mode="r")
-    assert found is not None
-    return found
+        found = [np.asarray(np.linalg.qr(np.vstack([*found, columns(rows)]), mode="r"))]
+    return found[0]
 
 
 def independent_columns(

@@ -34,6 +34,10 @@ _KNOWN = (
     "on outcomes that cannot have any (Hamilton 2024): believe a curve only where a method without strata agrees."
 )
 _NARROW = 0.4  # share of the central exposures that strata span, below which their slopes are hardly local
+_VARYING = {
+    "doubly_ranked": "harmless only if nobody's rank among others depends on the genotype",
+    "residual_strata": "the method takes it to move everybody alike",
+}
 _TABLE = ("n", "exposure", "low", "high", "beta", "se", "beta_exposure", "se_exposure")
 
 
@@ -230,7 +234,7 @@ def _fit(
     if different.exposure_q_pvalue < 0.05:
         warnings.append(
             "The instrument moves the exposure differently from stratum to stratum "
-            f"(P = {different.exposure_q_pvalue:.2g}), which the method takes to be constant."
+            f"(P = {different.exposure_q_pvalue:.2g}): {_VARYING[method]}."
         )
     narrow = float(np.ptp(effects.exposure) / np.ptp(np.quantile(used.exposure, [0.025, 0.975])))
     if narrow < _NARROW:

@@ -14,6 +14,7 @@ from deepmr.nonlinear.independent import independent_columns
 from deepmr.nonlinear.strength import score_covariance
 
 _NOTHING = 1e-8  # eigenvalue, relative to the largest, below which columns are combinations of others
+_NOISE = 1e-20  # share of the outcome's variance that is no more than rounding
 _FEW_FUNCTIONS = 25  # of covariates; where there are more, the slope varies with them linearly
 
 
@@ -50,9 +51,11 @@ def linearity_test(data: IVData, staged: HeldOut, dimensions: Dimensions) -> Mom
     weights, size = data.scaled_weights, staged.functions.size
     if size < 3 or (dimensions.n_values is not None and dimensions.n_values < 3):
         return None
-    given, fitted = staged.covariates(data.covariates), staged.fitted
+    given, fitted = staged.given, staged.fitted
     few = given.shape[1] <= _FEW_FUNCTIONS
-    modifying = given if few else np.hstack([given[:, :1], _standard(data.covariates)])
+    modifying = (
+        given if few else np.hstack([given[:, :1], _standard(data.covariates[:, np.ptp(data.covariates, axis=0) > 0])])
+    )
     seen = np.hstack([given, staged.functions(data.exposure)[:, 1:2] * modifying])
     expected = np.hstack([given, fitted[:, 1:2] * modifying])
     cross = (expected * weights[:, None]).T @ seen
@@ -61,6 +64,8 @@ def linearity_test(data: IVData, staged: HeldOut, dimensions: Dimensions) -> Mom
     curved = _largest(curved, fitted[:, 2:size], max(dimensions.identified - 1, 1))
     coefficients = np.linalg.lstsq(cross, (expected * weights[:, None]).T @ data.outcome, rcond=1e-10)[0]
     left = data.outcome - seen @ coefficients
+    if np.var(left) < _NOISE * np.var(data.outcome):
+        return None  # no noise, nothing to test
     return _score_test(curved * (weights * left)[:, None], data.clusters)
 
 
@@ -134,7 +139,7 @@ def hansen_test(data: IVData) -> MomentTest | None:
     for rows in blocks(n):
         scores[rows] = columns(rows) * ((outcome[rows] - included[rows] @ b) * weights[rows])[:, None]
     covariance = score_covariance(scores, data.clusters)
-    if np.diagonal(covariance).min() < 1e-20 * n:
+    if np.diagonal(covariance).min() < _NOISE * n:
         return None  # no noise, nothing to test
     b = _solve_moments(cross, moment, covariance)
     g = moment - cross @ b

@@ -134,10 +134,8 @@ def _solve_one_sample(problem: LinearProblem, reduced: Reduced, *, kappa: float 
         problem.exposed(sample, whole),
         predicted(problem, reduced, sample),
     )
-    if kappa is None:
-        model = IV2SLS(*parts, weights=sample.scaled_weights)
-    else:
-        model = IVLIML(*parts, weights=sample.scaled_weights, kappa=kappa)
+    weights = sample.scaled_weights
+    model: Any = IV2SLS(*parts, weights=weights) if kappa is None else IVLIML(*parts, weights=weights, kappa=kappa)
     if sample.clusters is None:
         found = model.fit(cov_type="robust", debiased=True)
     else:

@@ -31,12 +31,20 @@ def both(data):
 
 
 def test_a_response_is_itself():
-    data = make()
+    data = make(n=300)
     line, _ = both(data)
     found = compare_responses(line, line, data=data, n_boot=20)
     assert found.pvalue > 0.9
     assert np.array_equal(found.difference.estimate, np.zeros(30))
     assert compare_responses(line, line).pvalue == 1.0
+
+
+def test_seed_gives_the_same_answer():
+    data = make(n=300)
+    line, strata = both(data)
+    one, same, other = (compare_responses(line, strata, data=data, n_boot=20, seed=s) for s in (1, 1, 2))
+    assert np.array_equal(one.difference.low, same.difference.low)
+    assert not np.array_equal(one.difference.low, other.difference.low)
 
 
 def test_a_line_is_told_from_a_curve():
@@ -49,8 +57,6 @@ def test_a_line_is_told_from_a_curve():
     bound = compare_responses(line, strata)
     assert bound.errors == "bound"
     assert bound.pvalue < 0.01
-    again = compare_responses(line, strata, data=data, n_boot=20, seed=1)
-    assert np.array_equal(found.difference.low, again.difference.low)
 
 
 def test_bootstrap_error_of_a_slope_is_that_of_the_sandwich():
@@ -58,9 +64,9 @@ def test_bootstrap_error_of_a_slope_is_that_of_the_sandwich():
     line, _ = both(data)
     rng = np.random.default_rng(0)
     slopes = [
-        fit_response(reweighted(data, rng), method="tsls").ate(np.zeros(1), np.ones(1)).estimate[0] for _ in range(60)
+        fit_response(reweighted(data, rng), method="tsls").ate(np.zeros(1), np.ones(1)).estimate[0] for _ in range(40)
     ]
-    assert np.std(slopes) == pytest.approx(line.ate(np.zeros(1), np.ones(1)).se[0], rel=0.3)
+    assert np.std(slopes) == pytest.approx(line.ate(np.zeros(1), np.ones(1)).se[0], rel=0.35)
 
 
 def test_clusters_are_weighted_as_one():
@@ -80,10 +86,10 @@ def test_responses_of_different_exposures_cannot_be_compared():
 @pytest.mark.slow
 def test_right_methods_are_told_apart_in_one_of_twenty():
     rejected, bounded = [], []
-    for seed in range(120):
+    for seed in range(100):
         data = make(n=800, seed=seed)
         line, strata = both(data)
-        rejected.append(compare_responses(line, strata, data=data, n_boot=25, seed=seed).pvalue < 0.05)
+        rejected.append(compare_responses(line, strata, data=data, n_boot=20, seed=seed).pvalue < 0.05)
         bounded.append(compare_responses(line, strata).pvalue < 0.05)
-    assert 0 <= np.mean(rejected) <= 0.11  # 120 rounds at 5 %: 3 standard errors
+    assert 0 <= np.mean(rejected) <= 0.115  # 100 rounds at 5 %: 3 standard errors
     assert np.mean(bounded) <= 0.05
