@@ -19,7 +19,6 @@ from deepmr.nonlinear.smoothing import Group, Smoothed
 _ORDER = 2  # of the derivative that measures how rough the function of the residual is
 _RIDGE = 1e-4  # of the Gram matrix of first-stage columns, some of which say the same
 _SLOPE = 1e-4  # step of a derivative
-_BIAS_SHARE = 0.5
 
 OfSamples = Callable[[slice], Float[np.ndarray, "_"]]
 
@@ -224,7 +223,7 @@ def with_errors(
         design=design,
         smoothed=smoothed,
         meat=meat,
-        covariance=sandwich(smoothed.inverse, smoothed.penalty, smoothed.variance, meat, bias_share=1.0),
+        covariance=sandwich(smoothed.inverse, smoothed.penalty, smoothed.variance, meat),
         smoothing_bias=smoothed.inverse @ (smoothed.penalty[:, None] * smoothed.inverse),
         moments=of_second,
         inner=inner,
@@ -238,20 +237,16 @@ def sandwich(
     penalty: Float[np.ndarray, "terms"],
     variance: float,
     meat: Float[np.ndarray, "terms terms"],
-    *,
-    bias_share: float = _BIAS_SHARE,
 ) -> Float[np.ndarray, "terms terms"]:
-    """Return the covariance of penalised coefficients.
+    """Return the covariance of penalised coefficients, with the expected squared bias of smoothing.
 
     Parameters
     ----------
     inverse, penalty, variance : as in `Smoothed`.
     meat : sum of squares of moments.
-    bias_share : of the expected squared bias of smoothing; half of it by default, as an average over degrees of
-        smoothness has some of it already.
     """
     inner = inverse / variance
-    return inner @ meat @ inner + bias_share * inverse @ (penalty[:, None] * inverse)
+    return inner @ meat @ inner + inverse @ (penalty[:, None] * inverse)
 
 
 def first_stage_effect(
