@@ -49,7 +49,7 @@ def sweep(
     ----------
     config
         TOML file that says what is fitted to which data and what varies, or a JSON file as ml-mr takes it; or the
-        study.db of a sweep that was begun.
+        study.db, or the folder, of a sweep that was begun.
     n_workers
         Processes that fit, with one thread each.
     create_only
@@ -100,6 +100,8 @@ def _study_file(config: Path) -> Path:
     """Return the study, made first where it is not there."""
     if config.suffix == ".db":
         return config
+    if config.is_dir():
+        return config / STUDY
     read = read_sweep_config(config)
     path = read.folder / STUDY
     if path.exists():

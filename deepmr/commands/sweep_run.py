@@ -14,7 +14,7 @@ import numpy as np
 
 from deepmr.commands.iv_samples import Samples, describe
 from deepmr.errors import InputError
-from deepmr.individual import DoseResponse, IVData
+from deepmr.individual import DoseResponse
 from deepmr.io.complete_cases import ReadIVData
 from deepmr.io.directories import atomic_directory
 from deepmr.io.iv_data import read_iv_data
@@ -27,7 +27,7 @@ from deepmr.io.sweep_parameters import RESERVED
 from deepmr.io.sweep_runs import TakenRun
 from deepmr.io.sweep_study import STUDY, Study
 from deepmr.nonlinear import fit_response
-from deepmr.nonlinear.validation import HeldOut, projected_moment, split_samples
+from deepmr.nonlinear.validation import Split, projected_moment, split_samples
 
 RUNS, DONE = "runs", "run.json"  # folder of the runs; what a finished one has beside its fit
 
@@ -39,12 +39,12 @@ class Prepared:
     Attributes
     ----------
     samples : of one or both stages.
-    splits : samples to fit and samples to score on; one, or one a fold.
+    splits : one, or one a fold.
     record : of how fits are made, as `provenance` returns it, without what differs between runs.
     """
 
     samples: Samples
-    splits: tuple[tuple[IVData, IVData | None, HeldOut], ...]
+    splits: tuple[Split, ...]
     record: Mapping[str, Any]
 
 
@@ -141,9 +141,11 @@ def _fitted(folder: Path, study: Study, run: TakenRun, prepared: Prepared, logge
     options = {name: value for name, value in run.parameters.items() if name not in RESERVED}
     seed = int(run.parameters.get("seed", config.seed))
     moments = []
-    for fitted, outcome, held in prepared.splits:
-        response = fit_response(fitted, method=method, options=options, outcome_data=outcome, seed=seed)
-        moments.append(projected_moment(response, held))
+    for split in prepared.splits:
+        response = fit_response(
+            split.fitted, method=method, options=options, outcome_data=split.fitted_outcome, seed=seed
+        )
+        moments.append(projected_moment(response, split.held_out))
     if config.n_folds:  # the samples of all folds together
         first, second = prepared.samples.first.data, prepared.samples.outcome_data
         response = fit_response(first, method=method, options=options, outcome_data=second, seed=seed)

@@ -196,7 +196,7 @@ def check_parameters(parameters: Sequence[SweepParameter], methods: Sequence[str
     methods : that it fits.
     where : the file, for messages.
     """
-    checks.unique(f"{where}: names of parameters", [(one.name, one.methods) for one in parameters])
+    checks.unique(f"{where}: names of parameters", [one.name for one in parameters])
     for parameter in parameters:
         for method in parameter.methods:
             if method not in methods:

@@ -8,6 +8,7 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from deepmr.io.sweep_config import MOMENT
+from deepmr.io.sweep_parameters import SweepParameter
 from deepmr.io.sweep_study import Study
 from deepmr.nonlinear.validation import difference_error
 
@@ -72,7 +73,13 @@ def runs_table(study: Study) -> pd.DataFrame:
         _compare(frame, {one.number: one.user_attrs["result"] for one in trials if "result" in one.user_attrs})
     last = ["seconds", "retry_of", "reason"]
     frame = frame[[name for name in frame.columns if name not in last] + last]
-    return frame.astype({"retry_of": "Int64"})
+    whole = {one.name for one in study.config.parameters if _whole(one)}
+    return frame.astype(dict.fromkeys(("retry_of", *(name for name in names if name in whole)), "Int64"))
+
+
+def _whole(parameter: SweepParameter) -> bool:
+    """Return whether all values are whole numbers: a column of them with gaps is not to turn them into others."""
+    return parameter.kind == "integer" or (all(type(one) is int for one in parameter.values) and not parameter.drawn)
 
 
 def _compare(frame: pd.DataFrame, results: Mapping[int, Mapping[str, Any]]) -> None:

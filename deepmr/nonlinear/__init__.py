@@ -97,8 +97,8 @@ def fit_response(
     Returns
     -------
     DoseResponse
-        With what `diagnostics.diagnose_instruments` says of the instruments in its record. Instruments that are constant
-        or repeat others are left out, and named.
+        With what `diagnostics.diagnose_instruments` says of the instruments in its record. Instruments that are
+        constant or repeat others are left out, and named.
 
     Raises
     ------

@@ -29,7 +29,7 @@ def over_members(values: Float[np.ndarray, "members points"], *, level: float, s
     -----
     A further member lies between the order statistics i and j of K exchangeable members with probability
     (j - i) / (K + 1), whatever their distribution, so a bound is the quantile at rank p (K + 1). Where K is too small
-    for the level, bounds are the t quantile of K - 1 degrees of freedom times sd sqrt(1 + 1/K) about the estimate, right
+    for the level, bounds are the t quantile of K - 1 degrees of freedom times sd sqrt(1 + 1/K) from the estimate, right
     for normal members. The interval is of what members differ by: samples, where members are bootstrap replicates, and
     training. Bias that they share is not in it.
     """
@@ -39,7 +39,7 @@ def over_members(values: Float[np.ndarray, "members points"], *, level: float, s
     if n < 2:
         return Curve(estimate=estimate, level=level)
     se, tail = values.std(axis=0, ddof=1), (1 - level) / 2
-    if tail * (n + 1) >= 1:
+    if tail * (n + 1) >= 1 - 1e-9:
         low, high = np.quantile(values, [tail, 1 - tail], axis=0, method="weibull")
     else:
         half = stats.t.ppf(1 - tail, n - 1) * np.sqrt(1 + 1 / n) * se

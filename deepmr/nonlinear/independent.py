@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.linalg import qr
+from scipy.linalg import lapack, qr
 
 from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.nonlinear.first_stage import blocks
 
 _SAME = 1e-7  # what is left of a column, relative to its spread, when the others predict it but for rounding
+_FAR = 0.01  # what is left of a column, relative to its size, from which on squares are precise enough
 _NAMED = 10  # most names in a sentence
 
 
@@ -22,7 +23,21 @@ def triangular(columns: Callable[[slice], Float[np.ndarray, "_ columns"]], n: in
     ----------
     columns : of a block of rows.
     n : how many rows there are.
+
+    Notes
+    -----
+    By Cholesky's decomposition of the Gram matrix, several times as fast, where the columns are far from collinear.
     """
+    size = columns(slice(0, 1)).shape[1]
+    gram = np.zeros((size, size))
+    for rows in blocks(n):
+        block = columns(rows)
+        gram += block.T @ block
+    scale = np.sqrt(np.diagonal(gram))
+    if size and scale.min() > 0:
+        root, failed = lapack.dpotrf(gram / scale[:, None] / scale, lower=False, clean=True)
+        if not failed and np.diagonal(root).min() > _FAR:
+            return np.asarray(root * scale)
     found: list[np.ndarray] = []
     for rows in blocks(n):
         found = [np.asarray(np.linalg.qr(np.vstack([*found, columns(rows)]), mode="r"))]

@@ -33,6 +33,38 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Samples to fit and samples to score on.
+
+    Attributes
+    ----------
+    data, outcome_data : all samples; the second None where those of both stages are the same.
+    folds, outcome_folds : of these samples.
+    fold : that is held out.
+    held_out : the samples to score on.
+    """
+
+    data: IVData
+    outcome_data: IVData | None
+    folds: Int[np.ndarray, "samples"]
+    outcome_folds: Int[np.ndarray, "others"] | None
+    fold: int
+    held_out: HeldOut
+
+    @property
+    def fitted(self) -> IVData:
+        """Samples of the first stage to fit, a copy that is made when it is asked for."""
+        return self.data.take(self.folds != self.fold)
+
+    @property
+    def fitted_outcome(self) -> IVData | None:
+        """The same of the second stage, where it is another sample."""
+        if self.outcome_data is None or self.outcome_folds is None:
+            return None
+        return self.outcome_data.take(self.outcome_folds != self.fold)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectedMoment:
     """What instruments and covariates still predict of the residuals of a response.
 
@@ -54,8 +86,8 @@ class ProjectedMoment:
 
 def split_samples(
     data: IVData, outcome_data: IVData | None = None, *, n_folds: int = 5, seed: int = 0
-) -> Iterator[tuple[IVData, IVData | None, HeldOut]]:
-    """Yield samples to fit and samples to score on, each fold held out once.
+) -> Iterator[Split]:
+    """Yield splits, each fold held out once.
 
     Parameters
     ----------
@@ -70,9 +102,15 @@ def split_samples(
     folds = make_folds(len(first), seed=seed, n_folds=n_folds, clusters=first.clusters)
     others = folds if one else make_folds(len(second), seed=seed + 1, n_folds=n_folds, clusters=second.clusters)
     for k in range(n_folds):
-        fitted = first.take(folds != k)
         held = (first.take(folds == k),) if one else (first.take(folds == k), second.take(others == k))
-        yield fitted, None if one else second.take(others != k), hold_out(fitted, held)
+        yield Split(
+            data=first,
+            outcome_data=None if one else second,
+            folds=folds,
+            outcome_folds=None if one else others,
+            fold=k,
+            held_out=hold_out(first.take(folds != k), held),
+        )
 
 
 def hold_out(fitted: IVData, held: tuple[IVData, ...]) -> HeldOut:

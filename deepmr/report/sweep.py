@@ -12,7 +12,7 @@ from deepmr.report.style import CYCLE, GRID, INK, MUTED, VERMILLION, panel_grid,
 
 MAX_PANELS = 12  # most parameters that one figure shows
 WIDE = 20.0  # a range of positive values from this ratio on is drawn on a log axis
-FAR = 6.0  # runs worse than so many times the spread of the better half are drawn at the edge
+FAR = 6.0  # runs worse than the best by so many times what three in four are within are drawn at the edge
 TOLD = 2.0  # standard errors of the difference from which on a run is worse than the best
 PALE = 0.35
 _JITTER = 0.18
@@ -37,7 +37,7 @@ def sweep_figure(runs: pd.DataFrame, parameters: list[str], *, metric: str) -> F
     Notes
     -----
     Runs that are worse than the best by more than two standard errors of the difference are pale. Those far worse than
-    the better half are triangles at the upper edge. Where there are several methods, colours tell them apart.
+    most are triangles at the upper edge. Where there are several methods, colours tell them apart.
     """
     runs = runs[runs["metric"].notna()].reset_index(drop=True)
     if runs.empty:
@@ -74,8 +74,8 @@ def sweep_figure(runs: pd.DataFrame, parameters: list[str], *, metric: str) -> F
 
 def _top(values: Float[np.ndarray, "runs"]) -> float:
     """Return where the axis ends: at the worst run, or before those that would flatten all the others."""
-    low, middle = float(values.min()), float(np.median(values))
-    return float(min(values.max(), low + FAR * max(middle - low, 1e-300))) if middle > low else float(values.max())
+    low, most = float(values.min()), float(np.quantile(values, 0.75))
+    return min(float(values.max()), low + FAR * (most - low)) if most > low else float(values.max())
 
 
 def _worse(runs: pd.DataFrame) -> Bool[np.ndarray, "runs"]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import sqlite3
@@ -89,13 +90,13 @@ def test_runs_are_the_fits_that_the_api_makes(folder, in_process):
     assert found["best_run"] == best["run"]
     assert found["best_parameters"] == {"n_functions": best["n_functions"], "n_folds": 2}
     data = read_iv_data(folder / "d.tsv", exposure="x", outcome="y", instruments=["v{1..5}"]).data
-    fitted, _, held = next(split_samples(data, n_folds=4, seed=3))
+    split = next(split_samples(data, n_folds=4, seed=3))
     for run, n_functions in enumerate([2, 3, 6]):
-        here = fit_response(fitted, options={"n_functions": n_functions, "n_folds": 2}, seed=3)
+        here = fit_response(split.fitted, options={"n_functions": n_functions, "n_folds": 2}, seed=3)
         saved = read_response(folder / "s_sweep" / "runs" / str(run))
         x = np.linspace(-1, 4, 9)
         np.testing.assert_array_equal(saved.avg_iv_reg_function(x).estimate, here.avg_iv_reg_function(x).estimate)
-        assert runs["metric"][run] == projected_moment(here, held).value
+        assert runs["metric"][run] == projected_moment(here, split.held_out).value
     assert runs["metric"][0] > runs["metric"][1]  # a line does not fit
     assert runs["above_best"].min() == runs["above_best_se"].min() == 0
     assert runs["above_best_se"][0] < 0.9 * runs["metric_se"][0]
@@ -118,6 +119,12 @@ def test_the_command_of_the_best_choice_fits_all_samples(folder, in_process):
     assert meta["options"]["n_functions"] == found["best_parameters"]["n_functions"]
 
 
+def test_in_processes_of_their_own(folder):
+    found = sweep(write(folder, "", FUNCTIONS), n_workers=2)
+    assert found["runs"] == {"finished": 3}
+    assert sweep(folder / "s_sweep")["best_run"] == found["best_run"]  # the folder stands for its study
+
+
 def test_cross_validation_fits_all_samples(folder, in_process):
     sweep(write(folder, "n_folds = 3", parameter("n_functions", sampler="list", values=[2, 4])))
     assert read_meta(folder / "s_sweep" / "runs" / "0")["n"] == 600
@@ -133,11 +140,7 @@ def test_two_samples(folder, in_process):
     study = read_sweep_config(path)
     assert study.outcome_dataset["instruments"] == ["v{1..5}"]
     assert study.outcome_dataset["exposure"] is None
-    try:
-        found = sweep(path)
-    except DeepMRError as error:  # methods may refuse two samples, in a line
-        pytest.skip(str(error))
-    assert found["runs"] == {"finished": 1}
+    assert sweep(path)["runs"] == {"finished": 1}
 
 
 def test_the_same_command_goes_on_and_finished_runs_are_not_run_again(folder, in_process):
@@ -436,3 +439,16 @@ def test_interrupted_from_the_keyboard_and_a_run_that_kills_its_process(folder):
     runs = pd.read_csv(folder / "deadly" / "runs.tsv", sep="\t")
     assert list(runs["status"]) == ["failed", "finished"]
     assert "its process was ended 3 times" in runs["reason"][0]
+
+
+def test_the_configurations_of_the_page_are_read(tmp_path):
+    page = (ROOT / "docs" / "iv_sweep.md").read_text()
+    found = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(found) == 2
+    sizes = []
+    for text in found:
+        (tmp_path / "s.toml").write_text(text)
+        if "quantile_iv" in text and "quantile_iv" not in nonlinear.METHODS:
+            continue
+        sizes.append(len(sweep_runs(read_sweep_config(tmp_path / "s.toml"))))
+    assert sizes == [15, 40][: len(sizes)]

@@ -27,7 +27,7 @@ def test_grids():
 
 
 def test_lists_and_literals():
-    assert values(sampler="list", values=["a", True, 1, 2.5]) == ["a", True, 1, 2.5]
+    assert values(sampler="list", values=["a", True, 3, 2.5]) == ["a", True, 3, 2.5]
     assert values(sampler="list", values=[[128, 64], [32]]) == ["128,64", "32"]
     assert values(sampler="literal", value=[64, 32]) == ["64,32"]
     assert values(sampler="literal", value=None) == ["none"]  # of JSON; TOML has the word

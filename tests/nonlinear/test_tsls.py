@@ -47,7 +47,7 @@ def test_without_noise_the_line_is_exact_and_at_its_level(method):
     covars = np.array([[48.0, 1.0], [50.0, 0.0], [51.0, 1.0]])
     expected = 2 + 0.3 * AT + covars @ [0.4, -0.5]
     assert fit.iv_reg_function(AT, covars).estimate == pytest.approx(expected, rel=1e-9)
-    assert not fit.record.warnings
+    assert not any("left out" in sentence for sentence in fit.record.warnings)
 
 
 @pytest.mark.parametrize("clustered", [False, True])
@@ -133,7 +133,7 @@ def test_constant_and_collinear_instruments_are_left_out_by_name():
     more = replace(data, instruments=z, instrument_names=(*data.instrument_names, "v0_v1", "one"))
     fit = fit_response(more, method="tsls")
     assert slope_of(fit) == pytest.approx(slope_of(fit_response(data, method="tsls")), rel=1e-7)
-    assert len(fit.record.warnings) == 1
+    assert sum("left out" in sentence for sentence in fit.record.warnings) == 1
     assert fit.record.warnings[0].startswith("2 instruments left out: one is constant; v")
     none = replace(data, instruments=data.covariates[:, :1] * 2, instrument_names=("copy",))
     with pytest.raises(InputError, match=r"an instrument must vary apart from the covariates; none of 1 does: copy"):

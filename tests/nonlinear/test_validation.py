@@ -45,8 +45,8 @@ def quadratic(n=3000, *, seed=0, n_clusters=0, covariate=False):
     )
 
 
-def split(data, **kwargs):
-    return next(split_samples(data, **kwargs))
+def held_out(data):
+    return next(split_samples(data)).held_out
 
 
 def truth(x, _):
@@ -79,19 +79,20 @@ def test_by_the_sum_over_pairs_of_clusters():
 
 def test_functions_are_orthonormal_and_know_nothing_of_exposure_and_outcome_held_out():
     data = quadratic(covariate=True)
-    fitted, _, held = split(data)
+    one = next(split_samples(data))
+    held = one.held_out
     w = held.functions[0]
     np.testing.assert_allclose(w.T @ w / len(w), np.eye(w.shape[1]), atol=1e-8)
     other = replace(held.samples[0], exposure=held.samples[0].exposure[::-1].copy())
-    np.testing.assert_array_equal(hold_out(fitted, (other,)).functions[0], w)
+    np.testing.assert_array_equal(hold_out(one.fitted, (other,)).functions[0], w)
 
 
 def test_a_fold_is_held_out_once_and_clusters_stay_together():
     data = quadratic(300, n_clusters=30)
-    held = [h.samples[0] for _, _, h in split_samples(data, n_folds=3, seed=2)]
+    held = [one.held_out.samples[0] for one in split_samples(data, n_folds=3, seed=2)]
     assert sum(map(len, held)) == 300
     assert not set(held[0].clusters) & set(held[1].clusters)
-    again = [h.samples[0] for _, _, h in split_samples(data, n_folds=3, seed=2)]
+    again = [one.held_out.samples[0] for one in split_samples(data, n_folds=3, seed=2)]
     np.testing.assert_array_equal(held[0].outcome, again[0].outcome)
 
 
@@ -105,7 +106,7 @@ WRONG = {
 
 
 def test_the_truth_is_better_than_what_is_wrong():
-    _, _, held = split(quadratic(10_000))
+    held = held_out(quadratic(10_000))
     best = projected_moment(Given(truth), held)
     assert abs(best.value) < 3 * best.se
     for name, function in WRONG.items():
@@ -113,7 +114,7 @@ def test_the_truth_is_better_than_what_is_wrong():
 
 
 def test_squared_error_prefers_the_confounded_response_and_the_moment_does_not():
-    _, _, held = split(quadratic(10_000))
+    held = held_out(quadratic(10_000))
     y, x = held.samples[0].outcome, held.samples[0].exposure
     squared = [np.mean((y - f(x, None)) ** 2) for f in (truth, WRONG["confounded"])]
     assert squared[1] < squared[0]
@@ -122,7 +123,7 @@ def test_squared_error_prefers_the_confounded_response_and_the_moment_does_not()
 
 
 def test_an_effect_that_varies_with_a_covariate_is_seen():
-    _, _, held = split(quadratic(10_000, covariate=True))
+    held = held_out(quadratic(10_000, covariate=True))
     right = projected_moment(Given(lambda x, c: truth(x, c) + 0.5 * c[:, 0] * x), held)
     wrong = projected_moment(Given(lambda x, c: truth(x, c) + 0.5 * c[:, 0] * x.mean()), held)
     assert wrong.value > right.value + 2 * wrong.se
@@ -130,7 +131,7 @@ def test_an_effect_that_varies_with_a_covariate_is_seen():
 
 
 def test_unbiased_at_the_truth_with_an_honest_error():
-    found = [projected_moment(Given(truth), split(quadratic(5000, seed=s))[2]) for s in range(60)]
+    found = [projected_moment(Given(truth), held_out(quadratic(5000, seed=s))) for s in range(60)]
     z = np.array([one.value / one.se for one in found])
     assert abs(z.mean()) < 0.4
     assert 0.5 < z.std() < 1.2  # on the long side where nothing is left
@@ -139,7 +140,7 @@ def test_unbiased_at_the_truth_with_an_honest_error():
 def test_differences_have_a_smaller_error_and_an_honest_one():
     z, smaller = [], []
     for seed in range(60):
-        _, _, held = split(quadratic(3000, seed=seed))
+        held = held_out(quadratic(3000, seed=seed))
         other = Given(lambda x, c: truth(x, c) + 0.05 * (x - 2.1))
         a, b = projected_moment(Given(truth), held), projected_moment(other, held)
         error = difference_error(b.moments, a.moments, a.noise)
@@ -154,8 +155,9 @@ def test_differences_have_a_smaller_error_and_an_honest_one():
 def test_two_samples_without_a_common_sample():
     first, second = quadratic(8000, seed=1), quadratic(8000, seed=2)
     first, second = replace(first, outcome=None), replace(second, exposure=None)
-    fitted, outcome, held = next(split_samples(first, second))
-    assert (len(fitted), len(outcome), [len(s) for s in held.samples]) == (6400, 6400, [1600, 1600])
+    one = next(split_samples(first, second))
+    held = one.held_out
+    assert (len(one.fitted), len(one.fitted_outcome), [len(s) for s in held.samples]) == (6400, 6400, [1600, 1600])
     best = projected_moment(Given(truth), held)
     assert abs(best.value) < 3 * best.se
     for name in ("line", "too curved", "flat"):
@@ -174,7 +176,7 @@ def test_few_values_and_a_constant_covariate_and_one_instrument():
         instrument_names=("z",),
         covariate_names=("c",),
     )
-    _, _, held = split(data)
+    held = held_out(data)
     assert held.functions[0].shape[1] == 3
     found = projected_moment(Given(lambda x, c: x, record_of(data, data, method="m", options={}, seed=0)), held)
     assert abs(found.value) < 3 * found.se

@@ -50,14 +50,14 @@ class Delivr:
     activation: Activation = "GELU"
     outcome_hidden: tuple[int, ...] = (64, 32)
     outcome_epochs: int = 100
-    outcome_batch_size: int | None = 512
+    outcome_batch_size: int | None = None
     outcome_learning_rate: float = 3e-3
     outcome_weight_decay: float = 1e-4
     outcome_batch_norm: bool = False
     outcome_input_batch_norm: bool = False
     outcome_patience: int = 20
     averaging: float = 0.99
-    linear_start: bool = True
+    linear_start: bool | None = None
     n_folds: int = 5
     validation_share: float = 0.2
     n_boot: int = 1
@@ -84,7 +84,7 @@ class Delivr:
             node_weights=torch.full((self.n_nodes,), 1 / self.n_nodes),
             stage=stage_of(self, "outcome"),
             plan=plan,
-            linear_start=self.linear_start,
+            linear_start=self.n_boot == 1 if self.linear_start is None else self.linear_start,
             scaling=scaling,
             seed=seed,
         )

@@ -106,7 +106,7 @@ def split_members(
     for k, one in enumerate(member_seeds(n_members, seed=seed, stage=_DEAL)):
         held[k, np.random.default_rng(one).permutation(n_units)[:n_held]] = True
     drawn = n_members > 1 if bootstrap is None else bootstrap
-    return _split(held[:, units], member_weights(data, n_members=n_members, seed=seed, bootstrap=drawn))
+    return _split(data, held[:, units], member_weights(data, n_members=n_members, seed=seed, bootstrap=drawn))
 
 
 def fold_members(data: IVData, folds: Int[np.ndarray, "samples"]) -> Split:
@@ -118,7 +118,7 @@ def fold_members(data: IVData, folds: Int[np.ndarray, "samples"]) -> Split:
     folds : number of the fold of every sample.
     """
     held = folds == np.arange(folds.max() + 1)[:, None]
-    return _split(held, np.tile(data.scaled_weights, (len(held), 1)))
+    return _split(data, held, np.tile(data.scaled_weights, (len(held), 1)))
 
 
 def fold_replicates(
@@ -144,7 +144,7 @@ def fold_replicates(
     folds = np.stack(deals)
     held = (folds[:, None, :] == np.arange(n_folds)[:, None]).reshape(-1, len(data))
     weights = member_weights(data, n_members=n_replicates, seed=seed, bootstrap=n_replicates > 1)
-    return _split(held, np.repeat(weights, n_folds, axis=0)), folds
+    return _split(data, held, np.repeat(weights, n_folds, axis=0)), folds
 
 
 _BOOTSTRAP, _DEAL = 1000, 1001  # stages of no network
@@ -157,9 +157,13 @@ def _units(data: IVData) -> Int[np.ndarray, "samples"]:
     return np.unique(data.clusters, return_inverse=True)[1].reshape(-1)
 
 
-def _split(held: Bool[np.ndarray, "members samples"], weights: Float[np.ndarray, "members samples"]) -> Split:
+def _split(
+    data: IVData, held: Bool[np.ndarray, "members samples"], weights: Float[np.ndarray, "members samples"]
+) -> Split:
+    """Split samples; validation counts each by its own weight, as what bootstrap draws add to a loss is noise."""
+    judged = np.broadcast_to(data.scaled_weights, held.shape)
     training, training_weights = _padded(~held, weights)
-    validation, validation_weights = _padded(held, weights)
+    validation, validation_weights = _padded(held, judged)
     return Split(training, training_weights, validation, validation_weights)
 
 

@@ -31,15 +31,17 @@ class QuantileIV:
     activation : of every hidden layer.
     exposure_hidden, outcome_hidden : units of each hidden layer.
     exposure_epochs, outcome_epochs : most passes over the samples.
-    exposure_batch_size, outcome_batch_size : samples a step; None for all.
+    exposure_batch_size, outcome_batch_size : samples a step, up to all of them; None for sixteen steps an epoch or
+        more, of 32 to 512 samples.
     exposure_learning_rate, outcome_learning_rate, exposure_weight_decay, outcome_weight_decay : of Adam.
     exposure_batch_norm, outcome_batch_norm : after every hidden layer.
     exposure_input_batch_norm, outcome_input_batch_norm : of inputs, which are standardised in any case.
     exposure_patience, outcome_patience : epochs without a better validation loss before a network stops.
     averaging : decay a step of the running average of weights that is validated and kept; 0 for none.
-    linear_start : whether outcome networks start as the least-squares line, to which they add.
+    linear_start : whether outcome networks start as the least-squares line, to which they add. None is yes for one fit
+        and no for replicates, which are to show what the data leave open and would all stop near that line.
     n_folds : of one fit: exposures by networks without the sample's fold, outcomes by the mean of as many networks,
-        each validated on its fold. 1 for one network a stage. Replicates have two folds for the exposure.
+        each validated on its fold. 1 for one network a stage. A replicate has one outcome network in any case.
     validation_share : of the samples, where there are no folds.
     n_boot : bootstrap replicates of the whole fit, trained side by side; from two on there are intervals.
 
@@ -64,8 +66,8 @@ class QuantileIV:
     outcome_hidden: tuple[int, ...] = (64, 32)
     exposure_epochs: int = 100
     outcome_epochs: int = 100
-    exposure_batch_size: int | None = 512
-    outcome_batch_size: int | None = 512
+    exposure_batch_size: int | None = None
+    outcome_batch_size: int | None = None
     exposure_learning_rate: float = 1e-3
     outcome_learning_rate: float = 3e-3
     exposure_weight_decay: float = 1e-4
@@ -77,7 +79,7 @@ class QuantileIV:
     exposure_patience: int = 5
     outcome_patience: int = 20
     averaging: float = 0.99
-    linear_start: bool = True
+    linear_start: bool | None = None
     n_folds: int = 5
     validation_share: float = 0.2
     n_boot: int = 1
@@ -117,7 +119,7 @@ class QuantileIV:
             node_weights=weights,
             stage=stage_of(self, "outcome"),
             plan=plan,
-            linear_start=self.linear_start,
+            linear_start=self.n_boot == 1 if self.linear_start is None else self.linear_start,
             scaling=scaling,
             seed=seed,
         )

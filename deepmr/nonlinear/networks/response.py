@@ -106,22 +106,23 @@ def _binary(data: IVData) -> bool:
 def predict(
     stack: Stack, linear: Tensor, x: Tensor, covariates: Tensor, *, binary: bool, training: bool = False
 ) -> Tensor:
-    """Return outcomes (members, rows), or probabilities, as the networks and their linear parts have them.
+    """Return outcomes (members, rows, nodes), or probabilities, as the networks and their linear parts have them.
 
     Parameters
     ----------
     stack : networks of the exposure and the covariates.
     linear : (members, 2 + covariates), coefficients of 1, exposure and covariates, added to the networks' output.
-    x : (rows,) or (members, rows), in units of `Scaling`.
-    covariates : (rows, covariates) or (members, rows, covariates).
+    x : (members, rows, nodes), exposures in the unit of `Scaling`.
+    covariates : (members, rows, covariates), likewise.
     binary : whether the output is a logit.
     training : as in `Stack`.
     """
-    rows = x if x.ndim == 2 else x.expand(len(stack), -1)
-    given = covariates if covariates.ndim == 3 else covariates.expand(len(stack), -1, -1)
-    inputs = torch.cat([rows.unsqueeze(2), given], dim=2)
-    value = stack(inputs, training=training)[..., 0]
-    value = value + torch.baddbmm(linear[:, None, :1], inputs, linear[:, 1:, None])[..., 0]
+    inputs = x.unsqueeze(3)
+    if covariates.shape[2]:
+        inputs = torch.cat([inputs, covariates.unsqueeze(2).expand(-1, -1, x.shape[2], -1)], dim=3)
+    value = stack(inputs.flatten(1, 2), training=training).view_as(x)
+    rows = torch.baddbmm(linear[:, None, :1], covariates, linear[:, 2:, None])
+    value = value + torch.addcmul(rows, x, linear[:, 1, None, None])
     return torch.sigmoid(value) if binary else value
 
 
@@ -241,7 +242,9 @@ class NetworkResponse:
     def _networks(self, x: Float[np.ndarray, "rows"], covariates: Tensor) -> Float[np.ndarray, "networks rows"]:
         binary = self.record.outcome_type == "binary"
         with torch.no_grad():
-            values = predict(self.stack, as_tensor(self.linear), self.scaling.exposure_in(x), covariates, binary=binary)
+            nodes = self.scaling.exposure_in(x).expand(len(self.stack), -1).unsqueeze(2)
+            given = covariates.expand(len(self.stack), -1, -1)
+            values = predict(self.stack, as_tensor(self.linear), nodes, given, binary=binary)[..., 0]
         return np.asarray(values.numpy().astype(np.float64))
 
     def training_log(self) -> pd.DataFrame:

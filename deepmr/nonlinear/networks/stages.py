@@ -1,7 +1,7 @@
 """The two stages of estimators with networks: what instruments say of the exposure, then outcome networks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,6 @@ class Plan:
     def __post_init__(self) -> None:
         checks.at_least("n_boot", self.n_replicates, 1)
         checks.at_least("n_folds", self.n_folds, 1)
-
-    @property
-    def exposure_folds(self) -> int:
-        """Folds of the exposure networks: two in a replicate, which cost what one network of all samples does."""
-        return min(self.n_folds, 2) if self.n_replicates > 1 else self.n_folds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +140,11 @@ def fit_exposure(
     def trained_on(split: Split) -> Trained:
         seeds = member_seeds(len(split), seed=seed, stage=_EXPOSURE)
         fresh = Stack.fresh(architecture, seeds)
-        return train(fresh, objective, split=split, schedule=stage.schedule, seeds=seeds, stage="exposure")
+        schedule = _sized(stage.schedule, split)
+        return train(fresh, objective, split=split, schedule=schedule, seeds=seeds, stage="exposure")
 
-    if first is second and plan.exposure_folds > 1:
-        split, folds = fold_replicates(first, n_replicates=plan.n_replicates, n_folds=plan.exposure_folds, seed=seed)
+    if first is second and plan.n_folds > 1:
+        split, folds = fold_replicates(first, n_replicates=plan.n_replicates, n_folds=plan.n_folds, seed=seed)
         trained = trained_on(split)
         return Exposed(_out_of_fold(trained.stack, z, torch.from_numpy(folds)), trained)
     drawn = seed if first is second else seed + 1  # samples of their own have weights of their own
@@ -234,25 +230,26 @@ def fit_outcome(
     def objective(stack: Stack, batch: Batch) -> Tensor:
         where = batch.members[:, None]
         x = own[where, batch.rows]
-        given = covariates[batch.rows].unsqueeze(2).expand(-1, -1, x.shape[2], -1)
-        values = predict(
-            stack,
-            linear[batch.members],
-            x.flatten(1),
-            given.flatten(1, 2),
-            binary=binary,
-            training=batch.training,
-        )
+        given, lines = covariates[batch.rows], linear[batch.members]
+        values = predict(stack, lines, x, given, binary=binary, training=batch.training)
         share = shares if shares.ndim == 1 else shares[where, batch.rows]
-        mean = (values.view_as(x) * share).sum(dim=2)
+        mean = values @ share if share.ndim == 1 else (values * share).sum(dim=2)
         return weighted_mean(_row_losses(mean, y[batch.rows], binary=binary), batch.weights)
 
     seeds = member_seeds(len(split), seed=seed, stage=_OUTCOME)
     stack = Stack.fresh(architecture, seeds)
     if linear_start:
         stack.parameters[:, -architecture.parameter_sizes()[-2] - 1 :] = 0  # the last layer: nothing is added yet
-    trained = train(stack, objective, split=split, schedule=stage.schedule, seeds=seeds, stage="outcome")
+    schedule = _sized(stage.schedule, split)
+    trained = train(stack, objective, split=split, schedule=schedule, seeds=seeds, stage="outcome")
     return Responded(trained, linear.numpy())
+
+
+def _sized(schedule: Schedule, split: Split) -> Schedule:
+    """Choose the samples of a step where they are not said: sixteen steps an epoch or more, of 32 to 512 samples."""
+    if schedule.batch_size is not None:
+        return schedule
+    return replace(schedule, batch_size=max(32, min(512, split.training.shape[1] // 16)))
 
 
 def _outcomes(second: IVData, scaling: Scaling) -> Tensor:

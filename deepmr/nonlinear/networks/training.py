@@ -226,7 +226,7 @@ def train(
     Raises
     ------
     InputError
-        When a member never had a finite validation loss.
+        When a member has no finite validation loss after its first epoch.
     """
     members = torch.arange(len(stack))
     live, drawn, logs = _learner(stack, members, schedule), generators(seeds), []
@@ -240,6 +240,7 @@ def train(
             steps += 1
         judged = live.averaged()
         validation = validate(judged, objective, split, members)
+        _finite(validation, epoch, stage, schedule)
         goes_on = kept.update(members, validation, judged, epoch)
         logs += [
             TrainingLog(stage, *row)
@@ -253,13 +254,17 @@ def train(
             left = torch.nonzero(goes_on)[:, 0]
             members, split, live = members[left], split.take(left), live.take(left)
             drawn = [drawn[k] for k in left.tolist()]
-    if not torch.isfinite(kept.losses).all():
-        worst = int(torch.nonzero(~torch.isfinite(kept.losses))[0])
-        raise InputError(
-            f"the {stage} network of member {worst} has no finite loss; a smaller learning rate than "
-            f"{schedule.learning_rate:g} may help"
-        )
     return Trained(kept.best, kept.losses, kept.epochs, tuple(logs))
+
+
+def _finite(validation: Tensor, epoch: int, stage: str, schedule: Schedule) -> None:
+    """Stop where the first epoch already has no finite loss; a later one merely is no improvement."""
+    if epoch == 1 and not torch.isfinite(validation).all():
+        worst = int(torch.nonzero(~torch.isfinite(validation))[0])
+        raise InputError(
+            f"the {stage} network of member {worst} has no finite loss after an epoch; "
+            f"a smaller learning rate than {schedule.learning_rate:g} may help"
+        )
 
 
 @dataclass(slots=True)
