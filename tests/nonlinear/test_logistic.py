@@ -147,6 +147,7 @@ def test_intervals_hold_the_curve(with_covariate):
     for seed in range(100):
         data, truth = _data(seed, with_covariate=with_covariate)
         grid = _grid(data)
-        found = LogisticControlFunction().fit(data).avg_iv_reg_function(grid, level=0.9)
+        method = LogisticControlFunction(covariate_functions=8)
+        found = method.fit(data).avg_iv_reg_function(grid, level=0.9)
         inside.append(np.mean((found.low < truth(grid)) & (truth(grid) < found.high)))
     assert 0.84 < np.mean(inside) < 0.96
