@@ -22,6 +22,9 @@ METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
     "deep_iv": "deepmr.nonlinear.networks.deep_iv:DeepIV",
     "dfiv": "deepmr.nonlinear.networks.deep_features:DeepFeatureIV",
+    "control_function": "deepmr.nonlinear.control_function:ControlFunction",
+    "auto": "deepmr.nonlinear.adaptive:Adaptive",
+    "logistic_control_function": "deepmr.nonlinear.logistic:LogisticControlFunction",
     "tsls": "deepmr.nonlinear.tsls:TwoStage",
     "liml": "deepmr.nonlinear.tsls:Liml",
     "doubly_ranked": "deepmr.nonlinear.lace:DoublyRanked",
@@ -33,6 +36,7 @@ RESPONSES = {
     "ensemble": "deepmr.nonlinear.ensemble:EnsembleResponse",
     "linear": "deepmr.nonlinear.linear:LinearResponse",
     "features": "deepmr.nonlinear.networks.feature_response:FeatureResponse",
+    "logistic": "deepmr.nonlinear.logistic_response:LogisticResponse",
     "strata": "deepmr.nonlinear.lace:StrataResponse",
 }
 

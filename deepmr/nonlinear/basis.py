@@ -112,8 +112,8 @@ def _interpolation_sites(knots: Float[np.ndarray, "knots"]) -> Float[np.ndarray,
 
 
 def _orthonormal(
-    columns: Float[np.ndarray, "splines functions"], gram: Float[np.ndarray, "splines splines"]
-) -> Float[np.ndarray, "splines functions"]:
+    columns: Float[np.ndarray, "splines columns"], gram: Float[np.ndarray, "splines splines"]
+) -> Float[np.ndarray, "splines kept"]:
     """Make functions orthonormal over the sample, one by one; what the sample cannot tell apart is left out."""
     kept: list[np.ndarray] = []
     for column in columns.T:
@@ -167,6 +167,12 @@ class CovariateBasis:
     def size(self) -> int:
         """Number of columns, the constant included."""
         return 1 + sum(one.size - 1 for one in self.splines) + len(self.products)
+
+    @property
+    def roughness(self) -> Float[np.ndarray, "functions"]:
+        """Penalty of each column; 0 for the constant and straight ones, and the sum of both for a product."""
+        single = np.concatenate([np.zeros(1), *(one.roughness[1:] for one in self.splines)])
+        return np.concatenate([single, single[self.products[:, 0]] + single[self.products[:, 1]]])
 
     def __call__(self, covars: Float[np.ndarray, "points covariates"]) -> Float[np.ndarray, "points functions"]:
         """Evaluate every function."""

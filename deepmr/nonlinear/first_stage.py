@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -148,12 +147,14 @@ class FirstStage:
     fitted : expectation of every function, of the samples of the first stage; each from the fit without its fold.
     second : the same of the samples of the second stage, where they are others; None where there is one sample.
     folds : of the first stage's samples.
+    second_score : the score of the samples of the second stage, where they are others.
     """
 
     score: Float[np.ndarray, "samples"]
     fitted: Float[np.ndarray, "samples functions"]
     second: Float[np.ndarray, "others functions"] | None
     folds: Int[np.ndarray, "samples"]
+    second_score: Float[np.ndarray, "others"] | None = None
 
 
 def fit_first_stage(
@@ -204,8 +205,9 @@ def fit_first_stage(
         splines = fit_splines(score, n_functions=SCORE_FUNCTIONS, order=2, weights=data.weights)
         fit = fit_folds(lambda rows: splines(score[rows]), outputs, folds=folds, weights=weights)
         fitted = predict_folds(fit, lambda rows: splines(score[rows]), folds, n)
-        second = None if other is None else splines((other.instruments[:, 0] - center[0]) / spread[0]) @ fit.whole
-        return FirstStage(score=score, fitted=fitted, second=second, folds=folds)
+        second_score = None if other is None else (other.instruments[:, 0] - center[0]) / spread[0]
+        second = None if second_score is None else splines(second_score) @ fit.whole
+        return FirstStage(score=score, fitted=fitted, second=second, folds=folds, second_score=second_score)
     groups = _score_groups(data.instruments.shape[1], covariates)
     first = fit_folds(of(data), data.exposure[:, None], folds=folds, weights=weights, groups=groups)
     sums = _fold_sums(rest(data), outputs, folds, weights)
@@ -218,14 +220,14 @@ def fit_first_stage(
             columns, others = of(data)(rows)[some - rows.start], rest(data)(rows)[some - rows.start]
             score[some] = columns @ coefficients[:, 0]
             fitted[some] = np.hstack([one.splines(score[some])[:, 1:], others]) @ one.coefficients
-    second = None
+    second = second_score = None
     if other is not None:
         one = _predictor(of(data), rest(data), outputs, first.whole, sums, weights, None)
-        second = np.empty((len(other), functions.size))
+        second, second_score = np.empty((len(other), functions.size)), np.empty(len(other))
         for rows in blocks(len(other)):
-            scores = of(other)(rows) @ first.whole[:, 0]
-            second[rows] = np.hstack([one.splines(scores)[:, 1:], rest(other)(rows)]) @ one.coefficients
-    return FirstStage(score=score, fitted=fitted, second=second, folds=folds)
+            second_score[rows] = of(other)(rows) @ first.whole[:, 0]
+            second[rows] = np.hstack([one.splines(second_score[rows])[:, 1:], rest(other)(rows)]) @ one.coefficients
+    return FirstStage(score=score, fitted=fitted, second=second, folds=folds, second_score=second_score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +307,33 @@ def _score_columns(
     return np.hstack(parts)
 
 
+def covariate_groups(covariates: CovariateBasis) -> list[Group]:
+    """Group the curved functions of each covariate, and the curved products, which shrink together.
+
+    Parameters
+    ----------
+    covariates : their functions, the first columns of a design.
+    """
+    rough, found, start = covariates.roughness, [], 1
+    for size in [*(one.size - 1 for one in covariates.splines), len(covariates.products)]:
+        columns = start + np.flatnonzero(rough[start : start + size] > 0)
+        if len(columns):
+            found.append(Group(columns=columns, weights=rough[columns] / rough[columns].min()))
+        start += size
+    return found
+
+
 def _score_groups(n_instruments: int, covariates: CovariateBasis) -> tuple[Group, ...]:
-    """Group the columns of a score that shrink together: instruments, and products of them with covariates."""
-    first = covariates.size
-    sizes = [n_instruments]
-    if first > 1 and n_instruments * (first - 1) <= _PRODUCTS:
-        sizes.append(n_instruments * (first - 1))
-    starts = np.cumsum([first, *sizes])
-    return tuple(Group(columns=np.arange(a, b), weights=np.ones(b - a)) for a, b in pairwise(starts))
+    """Group the columns of a score that shrink together: curved functions, instruments, and products of these."""
+    first, rest = covariates.size, covariates.size - 1
+    groups = covariate_groups(covariates)
+    groups.append(Group(columns=first + np.arange(n_instruments), weights=np.ones(n_instruments)))
+    if rest and n_instruments * rest <= _PRODUCTS:
+        rough = np.tile(covariates.roughness[1:], n_instruments)
+        start = first + n_instruments
+        straight, curved = np.flatnonzero(rough == 0), np.flatnonzero(rough > 0)
+        if len(straight):
+            groups.append(Group(columns=start + straight, weights=np.ones(len(straight))))
+        if len(curved):
+            groups.append(Group(columns=start + curved, weights=rough[curved] / rough[curved].min()))
+    return tuple(groups)

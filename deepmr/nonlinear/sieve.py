@@ -72,8 +72,9 @@ class Sieve:
         assert first.exposure is not None
         functions = fit_splines(first.exposure, n_functions=self.n_functions, weights=first.weights)
         n_covariates = len(data.covariate_names)
-        most = self.covariate_functions or functions_each(n_covariates)
-        covariates = covariate_basis(second, n_functions=most, products=_full(self.modification, n_covariates))
+        covariates = covariate_basis(
+            second, n_functions=self.covariate_functions, products=modifies_fully(self.modification, n_covariates)
+        )
         pairs, groups = choose_terms(functions, covariates, self.modification, n_covariates)
         terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
         stage = fit_first_stage(
@@ -113,24 +114,32 @@ def functions_each(n_covariates: int) -> int:
     return _RICH if n_covariates <= _FULL else max(2, min(_PLAIN, _TOTAL // n_covariates))
 
 
-def _full(modification: Modification, n_covariates: int) -> bool:
+def modifies_fully(modification: Modification, n_covariates: int) -> bool:
+    """Say whether the curve itself varies with covariates, and by pairs of them.
+
+    Parameters
+    ----------
+    modification : as in `Sieve`.
+    n_covariates : decides what "auto" means.
+    """
     return modification == "full" or (modification == "auto" and n_covariates <= _FULL)
 
 
-def covariate_basis(data: IVData, *, n_functions: int, products: bool) -> CovariateBasis:
+def covariate_basis(data: IVData, *, n_functions: int | None, products: bool) -> CovariateBasis:
     """Choose functions of the covariates: splines of each, and products of those of two where asked for.
 
     Parameters
     ----------
     data : the sample.
-    n_functions : most functions of a covariate, the constant included.
+    n_functions : most functions of a covariate, the constant included, or None for as many as `Sieve` has by default.
     products : whether to multiply the functions of one with the linear one of the other.
     """
     splines = []
+    most = n_functions or functions_each(len(data.covariate_names))
     for name, column in zip(data.covariate_names, data.covariates.T, strict=True):
         if np.ptp(column) == 0:
             raise InputError(f"covariate {name} must vary; all {len(column)} samples have {column[0]:g}")
-        splines.append(fit_splines(column, n_functions=n_functions, order=2, weights=data.weights))
+        splines.append(fit_splines(column, n_functions=most, order=2, weights=data.weights))
     starts = np.cumsum([1, *(one.size - 1 for one in splines)])
     found = []
     if products:
@@ -151,7 +160,7 @@ def choose_terms(
     modification : as in `Sieve`.
     n_covariates : decides what "auto" means.
     """
-    full = _full(modification, n_covariates)
+    full = modifies_fully(modification, n_covariates)
     parts: list[tuple[int, int]] = [(k, 0) for k in range(functions.size)]
     groups = []
     smooth_part = functions.size - int((functions.roughness > 0).sum())

@@ -84,7 +84,7 @@ def smooth(
     chosen = np.full(len(groups), 1e-3) if precisions is None else np.asarray(precisions) / scale
     for _ in range(_ROUNDS):
         penalty = _penalty(groups, chosen * scale, terms)
-        inverse = _inverse(gram / variance, penalty)
+        inverse = invert(gram / variance, penalty)
         coefficients = inverse @ (moment / variance)
         left = residual(coefficients)
         if precisions is not None:
@@ -96,7 +96,7 @@ def smooth(
         if still:
             break
     penalty = _penalty(groups, chosen * scale, terms)
-    inverse = _inverse(gram / variance, penalty)
+    inverse = invert(gram / variance, penalty)
     share = np.einsum("ij,ji->i", inverse, gram / variance)
     return Smoothed(
         coefficients=inverse @ (moment / variance),
@@ -117,10 +117,16 @@ def _penalty(
     return penalty
 
 
-def _inverse(
+def invert(
     information: Float[np.ndarray, "terms terms"], penalty: Float[np.ndarray, "terms"]
 ) -> Float[np.ndarray, "terms terms"]:
-    """Invert information + penalty, scaled to a unit diagonal first: penalties differ by many orders of size."""
+    """Invert information + penalty, scaled to a unit diagonal first: penalties differ by many orders of size.
+
+    Parameters
+    ----------
+    information : a Gram matrix.
+    penalty : added to its diagonal.
+    """
     full = information + np.diag(penalty)
     root = 1 / np.sqrt(np.maximum(np.diagonal(full), 1e-300))
     scaled = full * root[:, None] * root

@@ -22,6 +22,7 @@ OPTIONS = {
     "dfiv": {"epochs": 4},
 }
 BINARY = {"logistic_control_function"}  # of a binary outcome alone
+ONE_SAMPLE = {"liml", "doubly_ranked", "residual_strata"}
 NETWORKS = {"quantile_iv", "deep_iv", "delivr", "dfiv"}
 EVERY = [pytest.param(name, id=name) for name in METHODS]
 CONTINUOUS = [pytest.param(name, id=name) for name in METHODS if name not in BINARY]
@@ -100,7 +101,7 @@ def test_effects_are_differences_of_curves(name):
     np.testing.assert_allclose(found.ate(x0, x1).estimate, average, atol=1e-5)
     given = found.iv_reg_function(x1, covars).estimate - found.iv_reg_function(x0, covars).estimate
     np.testing.assert_allclose(found.cate(x0, x1, covars).estimate, given, atol=1e-5)
-    with pytest.raises(InputError, match="covars|covariates"):
+    with pytest.raises(InputError, match=r"covars|covariates"):
         found.iv_reg_function(x1)
 
 
@@ -139,12 +140,11 @@ def test_a_binary_outcome_stays_near_probabilities(name):
 def test_two_samples_or_one_line_that_says_no(name):
     one = replace(usual(name, n=1500), outcome=None)
     two = replace(usual(name, n=1500, seed=1), exposure=None)
-    try:
-        found = fit(name, one, outcome_data=two)
-    except InputError as error:
-        assert "sample" in str(error)
-        assert "\n" not in str(error)
+    if name in ONE_SAMPLE:
+        with pytest.raises(InputError, match=r"^[^\n]*sample[^\n]*$"):
+            fit(name, one, outcome_data=two)
         return
+    found = fit(name, one, outcome_data=two)
     assert found.record.n == found.record.n_outcome == 1500
     assert found.ate(np.array([-0.5]), np.array([0.5])).estimate[0] < 0
 
