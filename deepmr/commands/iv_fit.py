@@ -36,7 +36,7 @@ def fit(
     outcome: str,
     instruments: list[str],
     out: Path,
-    method: str = "sieve",
+    method: str = "auto",
     options: list[str] | None = None,
     covariates: list[str] | None = None,
     outcome_type: OutcomeType = "continuous",

@@ -82,7 +82,7 @@ def make_method(name: str, options: Mapping[str, Any] | None = None) -> Any:
 def fit_response(
     data: IVData,
     *,
-    method: str = "sieve",
+    method: str = "auto",
     options: Mapping[str, Any] | None = None,
     outcome_data: IVData | None = None,
     seed: int = 0,

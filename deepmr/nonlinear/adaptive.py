@@ -28,8 +28,9 @@ class Adaptive:
 
     Notes
     -----
-    The record says which of the two it is and why, and has the gate's P values and the comparison of both curves
-    wherever the control function was looked at. Ask for either by its own name to have it whatever the data say. The
+    The record says which of the two it is (`used_control_function`), its warnings why, where it is not the sieve by
+    itself; and it has the gate's P values and the comparison of both curves wherever the control function was looked
+    at. Ask for either by its own name to have it whatever the data say. The
     gate is a test: where it passes because data are few, the control function may still be wrong.
     """
 
@@ -56,8 +57,7 @@ class Adaptive:
         dimensions = identified_dimensions(shared, hold_out(shared, seed=seed)).identified
         numbers = {"identified_dimension": float(dimensions)}
         if dimensions >= self.min_dimensions:
-            why = f"the sieve is used: {dimensions} directions of the curve are told, {self.min_dimensions} are needed"
-            return self._sieve(data, outcome_data, seed, numbers, why)
+            return self._sieve(data, outcome_data, seed, numbers, None)
         few = f"instruments tell {dimensions} of the {self.min_dimensions} directions of the curve that the sieve needs"
         if dimensions == 0:
             why = f"the sieve is used although {few}: too weak for a control function, too"
@@ -90,7 +90,7 @@ class Adaptive:
         return self._named(response, numbers | {"used_control_function": 1.0}, why)
 
     def _sieve(
-        self, data: IVData, outcome_data: IVData | None, seed: int, numbers: dict[str, float], why: str
+        self, data: IVData, outcome_data: IVData | None, seed: int, numbers: dict[str, float], why: str | None
     ) -> LinearResponse:
         sieve = Sieve(
             n_functions=self.n_functions,
@@ -101,6 +101,8 @@ class Adaptive:
         fitted = sieve.fit(data, outcome_data=outcome_data, seed=seed)
         return self._named(fitted, numbers | {"used_control_function": 0.0}, why)
 
-    def _named(self, response: LinearResponse, numbers: dict[str, float], why: str) -> LinearResponse:
+    def _named(self, response: LinearResponse, numbers: dict[str, float], why: str | None) -> LinearResponse:
         record = replace(response.record, method="auto", options=asdict(self))
-        return with_diagnostics(replace(response, record=record), numbers, (why,))
+        return with_diagnostics(
+            replace(response, record=record), numbers, () if why is None else (why[0].upper() + why[1:] + ".",)
+        )

@@ -4,7 +4,7 @@ import importlib.util
 import io
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from deepmr.commands.iv_samples import parse_options
 from deepmr.errors import InputError
 from deepmr.io.iv_data import read_iv_data
 from deepmr.io.responses import META, read_response
-from deepmr.nonlinear import METHODS, fit_response
+from deepmr.nonlinear import METHODS, fit_response, make_method
 
 TRUTH = "0.5*x**2 + x"
 N = 3000
@@ -69,7 +69,7 @@ def test_fit_writes_a_fit_its_curve_and_figures(folder, fitted):
     meta = json.loads((one / META).read_text())
     assert meta["n"] == N - 3
     assert meta["data"]["missing"] == {"age": 1, "v2": 2}
-    assert meta["options"] == {"n_functions": 8, "covariate_functions": 4, "modification": "auto", "n_folds": 5}
+    assert meta["options"] == asdict(make_method("auto", {"n_functions": 8, "covariate_functions": 4}))
     assert meta["provenance"]["command"] == "iv fit"
     assert set(meta["provenance"]["inputs"]) == {"data"}
     assert meta["domain"][0] < meta["central"][0] < meta["quartiles"][0]
@@ -104,7 +104,7 @@ def test_the_summary_says_what_was_used_and_found(folder, capsys):
     assert {row["diagnostic"] for row in summary["diagnostics"]} >= {"effective_dimension"}
     assert execute(argv) == 3
     assert execute([*argv, "--overwrite", "--quiet"]) == 0
-    assert "method: sieve" in capsys.readouterr().out
+    assert "method: auto" in capsys.readouterr().out
 
 
 def rows(text):
@@ -218,29 +218,14 @@ def test_metrics_go_where_they_are_wanted(folder, capsys):
     assert list((folder / "events").rglob("events.out.tfevents.*"))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A method whose response has a log of training."""
-
-    def fit(self, data, *, outcome_data=None, seed=0):
-        response = fit_response(data, options={"n_functions": 5}, seed=seed)
-        rows = {"stage": "outcome", "member": 0, "epoch": [1, 2], "training_loss": [2.0, 1.0], "validation_loss": 3.0}
-
-        class Logged:
-            logs = pd.DataFrame(rows)
-
-            def __getattr__(self, name):
-                return getattr(response, name)
-
-        return Logged()
-
-
-def test_a_log_of_training_is_kept(folder, monkeypatch):
-    monkeypatch.setattr("deepmr.commands.iv_fit.make_method", lambda *_: Trained())
+def test_a_log_of_training_is_kept(folder):
     roles = {"exposure": "x", "outcome": "y", "instruments": ["v*"]}
-    fit(data=folder / "d.tsv.gz", **roles, out=folder / "logged", figures=False)
+    short = ["exposure_epochs=2", "outcome_epochs=3", "n_folds=2"]
+    fit(data=folder / "d.tsv.gz", **roles, method="quantile_iv", options=short, out=folder / "logged", figures=False)
     log = pd.read_csv(folder / "logged" / "training.csv")
-    assert log["training_loss"].tolist() == [2, 1]
+    assert set(log["stage"]) == {"exposure", "outcome"}
+    assert log["epoch"].max() == 3
+    assert np.isfinite(log["training_loss"]).all()
 
 
 def test_a_binary_outcome_weights_and_clusters(folder):
@@ -267,7 +252,7 @@ def test_a_binary_outcome_weights_and_clusters(folder):
         (["--exposure", "xx"], "no column 'xx' for the exposure; did you mean 'x'?"),
         (["--method", "seive"], "method must be one of"),
         (["--options", "n_function=3"], "did you mean 'n_functions'?"),
-        (["--options", "n_functions=many"], "option n_functions of sieve must be int; got 'many'"),
+        (["--options", "n_functions=many"], "option n_functions of auto must be int; got 'many'"),
         (["--options", "n_functions"], "options are NAME=VALUE, such as n_functions=12; got 'n_functions'"),
         (["--outcome", "x"], "column 'x' has two roles, exposure and outcome"),
         (["--outcome-type", "binary"], "y must be 0 or 1, as it is binary"),
@@ -326,10 +311,7 @@ def test_two_samples_need_what_each_stage_needs(folder, caplog):
     table.drop(columns="y").to_csv(folder / "one.tsv", sep="\t", index=False)
     table.drop(columns="x").to_csv(folder / "two.tsv", sep="\t", index=False)
     argv = ["--data", f"{folder}/one.tsv", "--outcome-data", f"{folder}/two.tsv", *ROLES, "--out", f"{folder}/both"]
-    try:
-        assert execute(["iv", "fit", *argv, "--no-figures"]) == 0
-    except NotImplementedError:
-        pytest.skip("the sieve does not take two samples yet")
+    assert execute(["iv", "fit", *argv, "--no-figures"]) == 0
     meta = json.loads((folder / "both" / META).read_text())
     assert [row["sample"] for row in meta["data"]["samples"]] == ["first stage", "second stage"]
     assert set(meta["provenance"]["inputs"]) == {"data", "outcome_data"}

@@ -28,14 +28,14 @@ def test_instruments_that_tell_the_curve_leave_it_to_the_sieve():
     record = Adaptive().fit(_data(0, n_instruments=10)).record
     assert record.method == "auto"
     assert record.diagnostics["used_control_function"] == 0
-    assert "the sieve is used: " in record.warnings[-1]
+    assert not any("sieve" in sentence for sentence in record.warnings)
 
 
 def test_one_variant_leaves_it_to_the_control_function():
     record = Adaptive().fit(_data(1, n_instruments=1)).record
     assert record.diagnostics["used_control_function"] == 1
     assert record.diagnostics["gate_pvalue"] >= 0.05
-    assert "a control function is used: instruments tell 2 of the 3" in record.warnings[-1]
+    assert "A control function is used: instruments tell 2 of the 3" in record.warnings[-1]
 
 
 def test_one_variant_whose_effect_varies_leaves_it_to_the_sieve():
