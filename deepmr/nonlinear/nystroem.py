@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.linalg import eigh
 
 _ROWS = 20_000  # most samples that a block is made orthonormal over
@@ -68,23 +68,6 @@ def gaussian(
     return np.exp(-np.maximum(squares, 0.0) / 2)
 
 
-def median_bandwidth(
-    values: Float[np.ndarray, "samples variables"], *, seed: int = 0, n_rows: int = 500
-) -> Float[np.ndarray, "variables"]:
-    """Return the median distance between samples, of every variable by itself and in units of its spread.
-
-    Parameters
-    ----------
-    values : the sample.
-    seed, n_rows : of the samples that are compared.
-    """
-    rows = np.random.default_rng(seed).permutation(len(values))[:n_rows]
-    spread = values.std(axis=0)
-    some = values[rows] / np.where(spread > 0, spread, 1.0)
-    upper = np.triu_indices(len(some), 1)
-    return np.array([max(float(np.median(np.abs(v[:, None] - v)[upper])), 0.2) for v in some.T])
-
-
 def fit_block(
     values: Float[np.ndarray, "samples variables"],
     *,
@@ -115,6 +98,8 @@ def fit_block(
     ----------
     Williams & Seeger (2001), Advances in Neural Information Processing Systems 13, 682-688.
     """
+    if not values.shape[1]:
+        return _constant()
     rng = np.random.default_rng(seed)
     rows = np.arange(len(values)) if len(values) <= _ROWS else np.sort(rng.permutation(len(values))[:_ROWS])
     some = values[rows]
@@ -138,8 +123,6 @@ def fit_block(
     variance, rotation = eigh(features.T @ (features * share[:, None]))
     order = np.argsort(-variance)[:n_curves]
     order = order[variance[order] > _SMALLEST * max(float(variance[-1]), 1e-6)]
-    if not values.shape[1]:
-        order = order[:0]
     scaled = rotation[:, order] / np.sqrt(variance[order])
     return KernelBlock(
         center=center,
@@ -150,6 +133,20 @@ def fit_block(
         curves=root @ scaled,
         straight=taken @ scaled,
         variance=variance[order] / variance[order[0]] if len(order) else np.zeros(0),
+    )
+
+
+def _constant() -> KernelBlock:
+    none = np.zeros(0)
+    return KernelBlock(
+        center=none,
+        spread=none,
+        bandwidth=none,
+        landmarks=np.zeros((1, 0)),
+        lines=np.ones((1, 1)),
+        curves=np.zeros((1, 0)),
+        straight=np.zeros((1, 0)),
+        variance=none,
     )
 
 
@@ -214,6 +211,11 @@ class KernelTerms:
     def variances(self) -> Float[np.ndarray, "terms"]:
         """Prior variance of every column."""
         return self.main.variances[self.pairs[:, 0]] * self.covariates.variances[self.pairs[:, 1]]
+
+    @property
+    def straight(self) -> Bool[np.ndarray, "terms"]:
+        """Whether a column is the constant or a line, which no penalty shrinks."""
+        return self.main.kinds[self.pairs[:, 0]] + self.covariates.kinds[self.pairs[:, 1]] <= _LINE
 
     @property
     def kinds(self) -> Int[np.ndarray, "terms"]:
