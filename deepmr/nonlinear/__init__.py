@@ -16,10 +16,13 @@ from deepmr.individual import DoseResponse, FitRecord, IVData
 
 METHODS = {
     "sieve": "deepmr.nonlinear.sieve:Sieve",
+    "kernel_iv": "deepmr.nonlinear.kernel:KernelIV",
+    "kernel_mmr": "deepmr.nonlinear.kernel:KernelMMR",
 }
 
 RESPONSES = {
     "linear": "deepmr.nonlinear.linear:LinearResponse",
+    "kernel": "deepmr.nonlinear.kernel_response:KernelResponse",
 }
 
 
