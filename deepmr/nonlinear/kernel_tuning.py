@@ -10,13 +10,14 @@ from deepmr.nonlinear.first_stage import make_folds
 from deepmr.nonlinear.kernel_sample import KernelSample, kernel_samples
 from deepmr.nonlinear.kernel_search import Blocks, climb
 from deepmr.nonlinear.kernel_solver import Equations, Moments, moments_of
-from deepmr.nonlinear.kernel_stage import TunedStage, expectations, tune_stage
+from deepmr.nonlinear.kernel_stage import FoldedRidge, TunedStage, expectations, folded_ridge, tune_stage
 from deepmr.nonlinear.nystroem import KernelBlock, KernelTerms, fit_block, product_terms
 from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
 
 _EXPOSURE_CURVES = 25  # most eigenfunctions of the exposure's kernel: more are not seen through instruments
 _INSTRUMENT_CURVES = 60  # the same of the instruments' kernel, where they are multiplied with covariates
 _PLAIN = 4  # times as many samples to tune on, where there are no covariates and columns are few
+_OUTPUTS = -2  # place of the bandwidth of functions of the exposure that the first stage is tuned to predict
 _NARROWER = 1.0  # log-likelihood that half an octave of narrower bandwidths has to be worth
 
 
@@ -93,7 +94,7 @@ def prepare(first: IVData, second: IVData, *, options: KernelOptions, seed: int)
     others = some if two is one else _some(two, options, seed)
     exposures, instruments, covariates = _blocks(some, options, seed)
     responses = covariates if two is one else _covariate_blocks(others, options, seed)
-    of_exposure, seen = exposures.at((0,))
+    of_exposure, seen = exposures.at((_OUTPUTS,))
     stage = tune_stage(
         instruments,
         covariates,
@@ -103,12 +104,15 @@ def prepare(first: IVData, second: IVData, *, options: KernelOptions, seed: int)
         n_terms=options.n_landmarks,
         n_tries=options.n_tries,
     )
-    search = _Search(some=some, others=others, exposures=exposures, responses=responses, stage=stage, options=options)
-    terms = product_terms(
+    columns = product_terms(
         instruments.at(stage.instruments)[0], covariates.at(stage.covariates)[0], n_terms=options.n_landmarks
     )
     if options.bandwidth is None:
-        place = climb(lambda p: search.cost(p, terms, seed), 1 + responses.dimensions, n_tries=options.n_tries)
+        ridge = folded_ridge(some, columns, _folds(some, options, seed))
+        search = _Search(
+            ridge=ridge, others=others, exposures=exposures, responses=responses, stage=stage, options=options
+        )
+        place = climb(search.cost, 1 + responses.dimensions, n_tries=options.n_tries)
         widths = exposures.bandwidth(place[:1]), responses.bandwidth(place[1:])
     else:
         times = options.bandwidth
@@ -168,34 +172,27 @@ def _covariate_blocks(sample: KernelSample, options: KernelOptions, seed: int) -
 class _Search:
     """What the search for the second stage's bandwidths needs."""
 
-    some: KernelSample
+    ridge: FoldedRidge
     others: KernelSample
     exposures: Blocks
     responses: Blocks
     stage: TunedStage
     options: KernelOptions
 
-    def cost(self, place: tuple[int, ...], instruments: KernelTerms, seed: int) -> float:
+    def cost(self, place: tuple[int, ...]) -> float:
         """Return minus the log marginal likelihood of the reduced form, and what narrow bandwidths have to be worth."""
         main, seen = self.exposures.at(place[:1])
         covariates, _ = self.responses.at(place[1:])
         terms = product_terms(main, covariates, n_terms=self.options.n_landmarks)
-        fitted, other = expectations(
-            self.some,
-            self.others,
-            seen,
-            terms=instruments,
-            penalty=self.stage.penalty,
-            folds=_folds(self.some, self.options, seed),
-        )
+        fitted, other = expectations(self.ridge, seen, self.others)
         prepared = Prepared(
-            first=self.some,
+            first=self.ridge.sample,
             second=self.others,
             terms=terms,
-            instruments=instruments,
+            instruments=self.ridge.terms,
             seen=seen,
-            fitted=_with_constant(fitted),
-            other=None if other is None else _with_constant(other),
+            fitted=fitted,
+            other=other,
             stage=self.stage,
         )
         moments = moments_of(prepared.equations, len(self.others), len(terms.pairs))
@@ -204,11 +201,6 @@ class _Search:
 
 def _folds(sample: KernelSample, options: KernelOptions, seed: int) -> Int[np.ndarray, "samples"]:
     return make_folds(len(sample), seed=seed, n_folds=options.n_folds, clusters=sample.clusters)
-
-
-def _with_constant(fitted: Float[np.ndarray, "samples functions"]) -> Float[np.ndarray, "samples functions"]:
-    fitted[:, 0] = 1.0  # the first function is the constant, which need not be predicted
-    return fitted
 
 
 def _complete(
@@ -243,16 +235,15 @@ def _complete(
         n_terms=options.n_landmarks,
     )
     seen = main(one.exposure[:, None])
-    folds = _folds(one, options, seed)
-    fitted, other = expectations(one, two, seen, terms=instruments, penalty=stage.penalty, folds=folds)
+    fitted, other = expectations(folded_ridge(one, instruments, _folds(one, options, seed)), seen, two)
     return Prepared(
         first=one,
         second=two,
         terms=terms,
         instruments=instruments,
         seen=seen,
-        fitted=_with_constant(fitted),
-        other=None if other is None else _with_constant(other),
+        fitted=fitted,
+        other=other,
         stage=stage,
     )
 
