@@ -73,13 +73,13 @@ def median_bandwidth(values: Float[np.ndarray, "samples variables"], *, seed: in
     return median * np.sqrt(values.shape[1])
 
 
-def climb(score: Callable[[tuple[int, ...]], float], dimensions: int, *, n_tries: int) -> tuple[int, ...]:
-    """Return where a score is lowest, found from 0 by steps of two and then of one along each dimension.
+def climb(score: Callable[[tuple[int, ...]], float], start: tuple[int, ...], *, n_tries: int) -> tuple[int, ...]:
+    """Return where a score is lowest, found by steps of two and then of one along each dimension.
 
     Parameters
     ----------
     score : of a place.
-    dimensions : of places.
+    start : where the search starts.
     n_tries : most places that are looked at.
     """
     found: dict[tuple[int, ...], float] = {}
@@ -89,11 +89,11 @@ def climb(score: Callable[[tuple[int, ...]], float], dimensions: int, *, n_tries
             found[place] = score(place)
         return found[place]
 
-    best, step = (0,) * dimensions, 2
+    best, step = start, 2
     at(best)
     while step:
         moved = False
-        for dimension in range(dimensions):
+        for dimension in range(len(start)):
             for change in (-step, step):
                 place = (*best[:dimension], best[dimension] + change, *best[dimension + 1 :])
                 inside = _NARROWEST <= place[dimension] <= _WIDEST

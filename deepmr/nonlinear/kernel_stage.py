@@ -122,7 +122,7 @@ def tune_stage(
         seen[place] = leave_one_out(design, outputs, relative=relative_penalty(terms), weights=weights)
         return float(seen[place].errors @ output_weights)
 
-    best = climb(error, cut + covariates.dimensions, n_tries=n_tries)
+    best = climb(error, (0,) * (cut + covariates.dimensions), n_tries=n_tries)
     exposure = outputs[:, 0] - np.average(outputs[:, 0], weights=weights)
     explained = 1 - seen[best].errors[0] / np.average(exposure**2, weights=weights)
     return TunedStage(instruments=best[:cut], covariates=best[cut:], explained=float(explained))

@@ -1,6 +1,6 @@
 """Everything kernel estimators share before their equations are solved: bandwidths, columns, expectations, prior variances."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -112,7 +112,8 @@ def prepare(first: IVData, second: IVData, *, options: KernelOptions, seed: int)
         search = _Search(
             ridge=ridge, others=others, exposures=exposures, responses=responses, stage=stage, options=options
         )
-        place = climb(search.cost, 1 + responses.dimensions, n_tries=options.n_tries)
+        start = (0, *(min(one, 0) for one in stage.covariates))
+        place = climb(search.cost, start, n_tries=options.n_tries)
         widths = exposures.bandwidth(place[:1]), responses.bandwidth(place[1:])
     else:
         times = options.bandwidth
@@ -178,13 +179,16 @@ class _Search:
     responses: Blocks
     stage: TunedStage
     options: KernelOptions
+    expected: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray | None]] = field(default_factory=dict)
 
     def cost(self, place: tuple[int, ...]) -> float:
         """Return minus the log marginal likelihood of the reduced form, and what narrow bandwidths have to be worth."""
         main, seen = self.exposures.at(place[:1])
         covariates, _ = self.responses.at(place[1:])
         terms = product_terms(main, covariates, n_terms=self.options.n_landmarks)
-        fitted, other = expectations(self.ridge, seen, self.others)
+        if place[:1] not in self.expected:
+            self.expected[place[:1]] = expectations(self.ridge, seen, self.others)
+        fitted, other = self.expected[place[:1]]
         prepared = Prepared(
             first=self.ridge.sample,
             second=self.others,
@@ -196,7 +200,8 @@ class _Search:
             stage=self.stage,
         )
         moments = moments_of(prepared.equations, len(self.others), len(terms.pairs))
-        return minus_log_likelihood(moments, smooth_reduced(moments, terms)) - _NARROWER * sum(place)
+        width = place[0] + sum(min(one, 0) for one in place[1:])
+        return minus_log_likelihood(moments, smooth_reduced(moments, terms)) - _NARROWER * width
 
 
 def _folds(sample: KernelSample, options: KernelOptions, seed: int) -> Int[np.ndarray, "samples"]:
