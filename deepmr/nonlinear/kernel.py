@@ -9,12 +9,13 @@ from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import IVData, record_of, two_samples
 from deepmr.nonlinear.first_stage import blocks
-from deepmr.nonlinear.kernel_moments import PairedMoments, choose_penalty, paired_moments
+from deepmr.nonlinear.kernel_moments import PairedMoments, choose_penalty, kernel_columns, paired_moments
+from deepmr.nonlinear.kernel_prior import smooth_reduced
 from deepmr.nonlinear.kernel_response import KernelResponse
-from deepmr.nonlinear.kernel_solver import Moments, meat, moments_of, symmetric_inverse
-from deepmr.nonlinear.kernel_tuning import KernelOptions, Prepared, prepare, smooth_reduced
+from deepmr.nonlinear.kernel_solver import Moments, moments_of, scatter, symmetric_inverse
+from deepmr.nonlinear.kernel_tuning import KernelOptions, Prepared, prepare
 
-_PROJECTION = 1e-3  # share by which the variance of expected columns is enlarged where columns are projected on them
+_PROJECTION = 1e-3  # share by which the variance of expected columns is enlarged to project others on them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +34,16 @@ class KernelIV:
     Notes
     -----
     The response is in the span of (1 + x + k(x, .)) (1 + c + k(c, .)) with Gaussian kernels k. Stage 1 predicts the
-    functions of the exposure from those of instruments and covariates, penalty and bandwidths by leave-one-out in closed
-    form, every sample from the folds without it. Stage 2 is ridge regression in which 1 and straight lines are not
-    shrunk: the limit of a large penalty is two-stage least squares. Its prior variances, one each for curves, for
-    interactions of lines and so on, and its bandwidths maximise the marginal likelihood of the reduced form;
-    leave-one-out errors of the reduced form, which hardly see what instruments do not, choose curves that are far too rough.
-    Columns are projected on their expectations, so that the shrinkage of stage 1 does not carry over. More than three
-    instruments enter as a score. The covariance is robust (by cluster, where there are clusters) and has the expected
-    squared bias of shrinkage in it. Valid where instruments reach the outcome through the exposure alone; a binary
-    outcome is a probability on its own scale.
+    functions of the exposure from those of instruments and covariates, every sample from the folds without it, with
+    bandwidths by leave-one-out in closed form and a penalty for each function: one for all shrinks those that are hard
+    to predict too much. Stage 2 is ridge regression in which 1 and straight lines are not shrunk: the limit of a large
+    penalty is two-stage least squares. Its prior variances, one each for curves, for interactions of lines and so on,
+    and its bandwidths maximise the marginal likelihood of the reduced form; leave-one-out errors of the reduced form,
+    which hardly see what instruments do not, choose curves that are far too rough. Columns are projected on their
+    expectations, so that the shrinkage of stage 1 does not carry over. More than three instruments enter as a score.
+    The covariance is robust (by cluster, where there are clusters) and has the expected squared bias of shrinkage in
+    it. Valid where instruments reach the outcome through the exposure alone; a binary outcome is a probability on its
+    own scale.
 
     References
     ----------
@@ -74,7 +76,7 @@ class KernelIV:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelMMR:
-    """Maximum moment restriction: the residual is to be unrelated to every smooth function of instruments and covariates.
+    """Maximum moment restriction: residuals unrelated to every smooth function of instruments and covariates.
 
     Attributes
     ----------
@@ -83,11 +85,11 @@ class KernelMMR:
 
     Notes
     -----
-    Minimises the mean of (y_i - h_i) k_ij (y_j - h_j) over pairs of different samples, with k the kernel of instruments
-    and covariates, plus a penalty on h. Columns, bandwidths and the ratios of penalties are those of `KernelIV`; the
-    size of the penalty is the largest whose leave-one-out risk is within a standard error of the smallest. Functions of
-    the instruments count by the kernel's eigenvalues, rough ones little: less precise than `KernelIV`, and free of a
-    first stage. One sample only.
+    Minimises the mean of (y_i - h_i) k_ij (y_j - h_j) over pairs of samples, with k the kernel of instruments and
+    covariates, plus a penalty on h. Functions of the instruments count by the kernel's eigenvalues, rough ones little;
+    no first stage is solved. Columns, bandwidths and the ratios of penalties are those of `KernelIV`, whose first stage
+    also judges the size of the penalty: that with the smallest leave-one-out error of the reduced form, in closed form.
+    One sample only.
 
     References
     ----------
@@ -117,8 +119,12 @@ class KernelMMR:
         prepared = prepare(first, second, options=_checked(self), seed=seed)
         shrunk = _shrinkage(prepared, None)
         paired = paired_moments(prepared)
-        ratio = choose_penalty(prepared, paired, shrunk.ridge, n_tuning=self.n_tuning) if self.penalty is None else None
-        solved = _solve_paired(prepared, paired, shrunk, self.penalty if ratio is None else ratio)
+        ridge = shrunk.ridge * float(np.median(np.diagonal(paired.gram) / np.diagonal(shrunk.moments.squares)))
+        if self.penalty is None:
+            ridge = choose_penalty(prepared, paired, ridge, n_tuning=self.n_tuning)
+        else:
+            ridge = self.penalty * ridge
+        solved = _solve_paired(prepared, paired, ridge, shrunk.precision)
         return _response("kernel_mmr", self, prepared, shrunk, solved, first, second, seed)
 
 
@@ -171,8 +177,7 @@ def _shrinkage(prepared: Prepared, penalty: float | None) -> _Shrinkage:
 
 
 def _solve_regression(prepared: Prepared, shrunk: _Shrinkage) -> _Solved:
-    moments, n = shrunk.moments, len(prepared.second)
-    size = len(shrunk.ridge)
+    moments, size = shrunk.moments, len(shrunk.ridge)
     project, gram, right = np.eye(size), moments.squares, moments.outcome
     if prepared.other is None:
         enlarged = moments.squares + _PROJECTION * np.diag(np.diagonal(moments.squares))
@@ -181,57 +186,52 @@ def _solve_regression(prepared: Prepared, shrunk: _Shrinkage) -> _Solved:
         gram, right = (gram + gram.T) / 2, project.T @ moments.outcome
     inverse = symmetric_inverse(gram + np.diag(shrunk.ridge))
     coefficients = inverse @ right
-    squares = [0.0]
 
-    def scores():  # type: ignore[no-untyped-def]
-        for rows in blocks(n):
-            part = prepared.equations(rows)
-            errors = part.outcome - part.columns @ coefficients
-            squares[0] += float(part.weights @ errors**2)
-            yield rows, (part.instruments @ project) * (errors * part.weights)[:, None]
+    def scores(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        part = prepared.equations(rows)
+        return part.instruments @ project, part.outcome - part.columns @ coefficients
 
-    middle = meat(scores(), size, prepared.second.clusters)
-    if prepared.other is not None:
-        middle = middle + _stage_meat(prepared, coefficients)
+    second = prepared.second
+    found = scatter(scores, second.weights, n_terms=size, clusters=second.clusters)
+    meat = found.meat if prepared.other is None else found.meat + _stage_meat(prepared, coefficients)
     return _Solved(
         coefficients=coefficients,
-        covariance=inverse @ middle @ inverse + _bias(inverse, shrunk.ridge, shrunk.precision),
-        residual_variance=squares[0] / n,
+        covariance=inverse @ meat @ inverse + _bias(inverse, shrunk.ridge, shrunk.precision),
+        residual_variance=found.variance,
     )
 
 
 def _stage_meat(prepared: Prepared, coefficients: Float[np.ndarray, "terms"]) -> Float[np.ndarray, "terms terms"]:
     """Return what the error of the first stage adds where it was fitted on other samples."""
-    n = len(prepared.first)
-    ratio = len(prepared.second) / n
+    first = prepared.first
 
-    def scores():  # type: ignore[no-untyped-def]
-        for rows in blocks(n):
-            part = prepared.of_first(rows)
-            errors = (part.columns - part.instruments) @ coefficients
-            yield rows, part.instruments * (ratio * errors * part.weights)[:, None]
+    def scores(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        part = prepared.of_first(rows)
+        return part.instruments, (part.columns - part.instruments) @ coefficients
 
-    return meat(scores(), len(coefficients), prepared.first.clusters)
+    ratio = len(prepared.second) / len(first)
+    return ratio**2 * scatter(scores, first.weights, n_terms=len(coefficients), clusters=first.clusters).meat
 
 
-def _solve_paired(prepared: Prepared, paired: PairedMoments, shrunk: _Shrinkage, ratio: float) -> _Solved:
-    n, ridge = len(prepared.second), ratio * paired.unit * shrunk.ridge
+def _solve_paired(
+    prepared: Prepared,
+    paired: PairedMoments,
+    ridge: Float[np.ndarray, "terms"],
+    precision: Float[np.ndarray, "terms"],
+) -> _Solved:
     inverse = symmetric_inverse(paired.gram + np.diag(ridge))
     coefficients = inverse @ paired.right
-    squares = [0.0]
 
-    def scores():  # type: ignore[no-untyped-def]
-        for rows in blocks(n):
-            part = prepared.equations(rows)
-            errors = part.outcome - part.columns @ coefficients
-            squares[0] += float(part.weights @ errors**2)
-            yield rows, paired.instruments(prepared, rows) * (errors * part.weights)[:, None]
+    def scores(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        part = prepared.equations(rows)
+        return kernel_columns(prepared, rows) @ paired.columns / paired.n, part.outcome - part.columns @ coefficients
 
-    middle = meat(scores(), len(ridge), prepared.second.clusters)
+    sample = prepared.second
+    found = scatter(scores, sample.weights, n_terms=len(ridge), clusters=sample.clusters)
     return _Solved(
         coefficients=coefficients,
-        covariance=inverse @ middle @ inverse + _bias(inverse, ridge, shrunk.precision),
-        residual_variance=squares[0] / n,
+        covariance=inverse @ found.meat @ inverse + _bias(inverse, ridge, precision),
+        residual_variance=found.variance,
     )
 
 

@@ -54,9 +54,7 @@ class KernelSample:
         )
 
 
-def kernel_samples(
-    first: IVData, second: IVData, *, seed: int, n_folds: int
-) -> tuple[KernelSample, KernelSample]:
+def kernel_samples(first: IVData, second: IVData, *, seed: int, n_folds: int) -> tuple[KernelSample, KernelSample]:
     """Return the samples of both stages, many instruments replaced by a cross-fitted score.
 
     Parameters

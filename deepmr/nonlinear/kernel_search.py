@@ -58,7 +58,7 @@ class Blocks:
 
 
 def median_bandwidth(values: Float[np.ndarray, "samples variables"], *, seed: int) -> Float[np.ndarray, "variables"]:
-    """Return the median distance between samples in every variable, in units of its spread, times the root of their number.
+    """Return the median distance between samples in every variable, in its spread, times the root of their number.
 
     Parameters
     ----------

@@ -1,21 +1,13 @@
 """The second stage of kernel estimators: moment equations of many columns, shrunk, with leave-one-out and errors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
 from deepmr.nonlinear.first_stage import blocks
-
-
-class Rows(Protocol):
-    """What the equations take of a block of samples."""
-
-    def __call__(self, rows: slice) -> "Equations":
-        """Return it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +57,7 @@ class Moments:
         return max(left, 1e-12 * self.total) / self.n
 
 
-def moments_of(equations: Rows, n: int, n_terms: int) -> Moments:
+def moments_of(equations: Callable[[slice], Equations], n: int, n_terms: int) -> Moments:
     """Add up the equations over blocks of samples.
 
     Parameters
@@ -116,7 +108,7 @@ def left_out(
     ----------
     inverse : H of the equations H^-1 b = g with all samples.
     coefficients : b.
-    into, out, right : a sample takes part in them by sum_k into_k out_k' on the left and sum_k into_k right_k on the right.
+    into, out, right : a sample's part in them is sum_k into_k out_k' on the left and sum_k into_k right_k on the right.
     at : rows whose value is wanted.
 
     Notes
@@ -139,26 +131,47 @@ def left_out(
     return value
 
 
-def meat(
-    scores: Iterator[tuple[slice, Float[np.ndarray, "_ terms"]]],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scatter:
+    """How samples' parts of the equations scatter.
+
+    Attributes
+    ----------
+    meat : sum of squares of their scores; of clusters' sums of scores, where there are clusters.
+    variance : mean squared error.
+    """
+
+    meat: Float[np.ndarray, "terms terms"]
+    variance: float
+
+
+def scatter(
+    scores: Callable[[slice], tuple[Float[np.ndarray, "samples terms"], Float[np.ndarray, "samples"]]],
+    weights: Float[np.ndarray, "samples"],
+    *,
     n_terms: int,
     clusters: Int[np.ndarray, "samples"] | None,
-) -> Float[np.ndarray, "terms terms"]:
-    """Return the sum of squares of samples' scores; of clusters' sums of them, where there are clusters.
+) -> Scatter:
+    """Add up the scores w q e of samples.
 
     Parameters
     ----------
-    scores : of blocks of samples.
-    n_terms : columns.
+    scores : q and e of a block of samples.
+    weights : w.
+    n_terms : columns of q.
     clusters : of the samples.
     """
-    if clusters is None:
-        total = np.zeros((n_terms, n_terms))
-        for _, part in scores:
-            total += part.T @ part
-        return total
-    names, number = np.unique(clusters, return_inverse=True)
+    total, squares = np.zeros((n_terms, n_terms)), 0.0
+    names, number = np.unique(np.zeros(0) if clusters is None else clusters, return_inverse=True)
     sums = np.zeros((len(names), n_terms))
-    for rows, part in scores:
-        np.add.at(sums, number[rows], part)
-    return sums.T @ sums * len(names) / max(len(names) - 1, 1)
+    for rows in blocks(len(weights)):
+        instruments, errors = scores(rows)
+        score = instruments * (errors * weights[rows])[:, None]
+        squares += float(weights[rows] @ errors**2)
+        if clusters is None:
+            total += score.T @ score
+        else:
+            np.add.at(sums, number[rows], score)
+    if clusters is not None:
+        total = sums.T @ sums * len(names) / max(len(names) - 1, 1)
+    return Scatter(meat=total, variance=squares / len(weights))

@@ -1,4 +1,4 @@
-"""The first stage of kernel estimators: functions of the exposure by kernel ridge regression on instruments and covariates."""
+"""The first stage of kernel estimators: functions of the exposure by kernel ridge regression on instruments."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class LeftOut:
 
 
 def relative_penalty(terms: KernelTerms) -> Float[np.ndarray, "terms"]:
-    """Return the relative penalty of every column: the reciprocal of its prior variance, next to nothing of straight lines.
+    """Return the relative penalty of every column: one over its prior variance, next to nothing of straight lines.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def tune_stage(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldedRidge:
-    """Ridge regression on the same columns of any outputs, with all samples and without each fold, all penalties at once.
+    """Ridge regression of any outputs on the same columns, with all samples and without each fold, at any penalty.
 
     Attributes
     ----------
@@ -214,7 +214,7 @@ def folded_ridge(sample: KernelSample, terms: KernelTerms, folds: Int[np.ndarray
 def expectations(
     ridge: FoldedRidge, outputs: Float[np.ndarray, "samples outputs"], second: KernelSample
 ) -> tuple[Float[np.ndarray, "samples outputs"], Float[np.ndarray, "others outputs"] | None]:
-    """Predict functions of the exposure, the first of them the constant, for every sample from the fit without its fold.
+    """Predict functions of the exposure, the first of them the constant, of every sample from the other folds.
 
     Parameters
     ----------

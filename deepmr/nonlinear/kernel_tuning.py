@@ -1,4 +1,4 @@
-"""Everything kernel estimators share before their equations are solved: bandwidths, columns, expectations, prior variances."""
+"""What kernel estimators share before their equations are solved: bandwidths, columns and expectations."""
 
 from dataclasses import dataclass, field
 
@@ -7,12 +7,12 @@ from jaxtyping import Float, Int
 
 from deepmr.individual import IVData
 from deepmr.nonlinear.first_stage import make_folds
+from deepmr.nonlinear.kernel_prior import minus_log_likelihood, smooth_reduced
 from deepmr.nonlinear.kernel_sample import KernelSample, kernel_samples
 from deepmr.nonlinear.kernel_search import Blocks, climb
-from deepmr.nonlinear.kernel_solver import Equations, Moments, moments_of
+from deepmr.nonlinear.kernel_solver import Equations, moments_of
 from deepmr.nonlinear.kernel_stage import FoldedRidge, TunedStage, expectations, folded_ridge, tune_stage
 from deepmr.nonlinear.nystroem import KernelBlock, KernelTerms, fit_block, product_terms
-from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
 
 _EXPOSURE_CURVES = 25  # most eigenfunctions of the exposure's kernel: more are not seen through instruments
 _INSTRUMENT_CURVES = 60  # the same of the instruments' kernel, where they are multiplied with covariates
@@ -250,56 +250,4 @@ def _complete(
         fitted=fitted,
         other=other,
         stage=stage,
-    )
-
-
-def groups_of(terms: KernelTerms) -> list[Group]:
-    """Group columns by what they are products of: curves, lines; each group has a variance of its own.
-
-    Parameters
-    ----------
-    terms : columns.
-    """
-    kinds, shrunk = terms.kinds, ~terms.straight
-    found = []
-    for kind in np.unique(kinds[shrunk]):
-        columns = np.flatnonzero(shrunk & (kinds == kind))
-        relative = 1 / terms.variances[columns]
-        found.append(Group(columns=columns, weights=relative / relative.min()))
-    return found
-
-
-def smooth_reduced(moments: Moments, terms: KernelTerms) -> Smoothed:
-    """Learn the prior variances of all groups from the reduced form, the outcome on expected columns.
-
-    Parameters
-    ----------
-    moments : of the second stage.
-    terms : columns.
-    """
-    return smooth(
-        moments.squares,
-        moments.outcome,
-        groups_of(terms),
-        residual=moments.reduced_variance,
-        variance=moments.reduced_variance(np.zeros(len(moments.outcome))),
-    )
-
-
-def minus_log_likelihood(moments: Moments, found: Smoothed) -> float:
-    """Return minus the log marginal likelihood of the reduced form, up to a constant.
-
-    Parameters
-    ----------
-    moments : of the second stage.
-    found : coefficients and prior variances.
-    """
-    free = found.penalty == 0
-    left = moments.total - float(moments.outcome @ found.coefficients)
-    information = moments.squares / found.variance + np.diag(found.penalty)
-    return float(
-        0.5 * moments.n * np.log(found.variance)
-        + 0.5 * left / found.variance
-        + 0.5 * np.linalg.slogdet(information)[1]
-        - 0.5 * np.log(found.penalty[~free]).sum()
     )

@@ -1,4 +1,4 @@
-"""Gaussian kernels as few columns: a constant, straight lines, and eigenfunctions on landmarks; products of two such blocks."""
+"""Gaussian kernels as few columns: 1, straight lines and eigenfunctions on landmarks; products of two such blocks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
