@@ -27,8 +27,8 @@ class Debiased:
     functional : what it is of the response.
     estimate, se, low, high : debiased; standard error and bounds at `level`.
     plug_in : the same functional of the response as it is.
-    imbalance : root of the expected squared bias that the weights leave, in units of the standard error; above 0.5 or so
-        the instruments do not say what is asked.
+    imbalance : root of the expected squared bias that the weights leave, relative to the standard error without it;
+        above 1 the instruments say less of what is asked than the assumed smoothness does.
     level : of the interval.
     """
 
@@ -78,8 +78,8 @@ def debias(
     ----------
     response : of any method; fitted again without each fold, with the options in its record.
     data : the sample it was fitted to.
-    functional : "effect" of moving every exposure from x0 to x1, average "derivative" of the response, or average effect
-        of a "shift" of every exposure.
+    functional : "effect" of moving every exposure from x0 to x1, average "derivative" of the response, or average
+        effect of a "shift" of every exposure.
     x0, x1 : exposures before and after, of an effect.
     shift : what is added to every exposure.
     n_folds : parts of the sample, each of which is judged by fits to the others; 1 takes the response as it is, which
@@ -91,9 +91,9 @@ def debias(
     -----
     The estimate is the mean of m(h) + q(z, c) (y - h(x, c)), with m(h) a sample's part of the functional. Weights q for
     which E[q b(x, c)] = E[m(b)] for all functions b make the error of h drop out. Here q minimises the variance of the
-    correction plus its expected squared bias, over a spline response whose coefficients have a wide prior: polynomials up
-    to the square are balanced as good as exactly, rougher functions as far as instruments allow. The bias it expects is
-    in the standard error. The derivative and the shift can be estimated at the rate of a mean where instruments are
+    correction plus its expected squared bias, over a spline response whose coefficients have a wide prior: polynomials
+    up to the square are balanced as good as exactly, rougher functions as far as instruments allow. The bias it expects
+    is in the standard error. The derivative and the shift can be estimated at the rate of a mean where instruments are
     strong; an effect between two points cannot, and relies on a response without detail that instruments do not see.
     One sample only.
 

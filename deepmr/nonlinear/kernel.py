@@ -15,12 +15,12 @@ from deepmr.nonlinear.kernel_response import KernelResponse
 from deepmr.nonlinear.kernel_solver import Moments, moments_of, scatter, symmetric_inverse
 from deepmr.nonlinear.kernel_tuning import KernelOptions, Prepared, prepare
 
-_PROJECTION = 1e-3  # share by which the variance of expected columns is enlarged to project others on them
+_PROJECTION = 1e-3  # share that is added to the variance of expected columns before others are projected on them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelIV:
-    """Kernel instrumental-variable regression: a smooth response of exposure and covariates, whatever their interaction.
+    """Kernel instrumental-variable regression: a smooth response of exposure and covariates, interactions included.
 
     Attributes
     ----------

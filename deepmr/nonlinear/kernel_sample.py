@@ -83,6 +83,7 @@ def kernel_samples(first: IVData, second: IVData, *, seed: int, n_folds: int) ->
             seed=seed,
             n_folds=n_folds,
         )
-        scores = [stage.fitted] if stage.second is None else [stage.fitted, stage.second]
-        samples = [replace(one, instruments=score[:, 1:2]) for one, score in zip(samples, scores, strict=True)]
+        # of one sample, the score; the regression on it and all instruments again would tell samples of themselves
+        one = [stage.score[:, None]] if stage.second is None else [stage.fitted[:, 1:2], stage.second[:, 1:2]]
+        samples = [replace(sample, instruments=score) for sample, score in zip(samples, one, strict=True)]
     return samples[0], samples[-1]

@@ -11,7 +11,10 @@ from deepmr.nonlinear.sieve import covariate_basis
 
 _FUNCTIONS = 12  # of the exposure
 _COVARIATE_FUNCTIONS = 6  # of each covariate
-_WIDE, _CURVED = 10.0, 0.3  # prior standard deviations, in those of the outcome: quadratic functions; the first rougher one
+_WIDE, _CURVED = (
+    10.0,
+    0.3,
+)  # prior standard deviations, in those of the outcome: quadratic functions; the first rougher one
 
 
 def balance_columns(data: IVData) -> tuple[Terms, Float[np.ndarray, "terms"]]:
@@ -33,10 +36,14 @@ def balance_columns(data: IVData) -> tuple[Terms, Float[np.ndarray, "terms"]]:
     varying = [(power, c) for power in range(min(2, splines.size)) for c in range(1, covariates.size)]
     rough = splines.roughness
     positive = rough[rough > 0]
-    of_exposure = np.where(rough > 0, _CURVED**2 * (positive.min() if len(positive) else 1.0) / np.where(rough > 0, rough, 1.0), _WIDE**2)
+    of_exposure = np.where(
+        rough > 0, _CURVED**2 * (positive.min() if len(positive) else 1.0) / np.where(rough > 0, rough, 1.0), _WIDE**2
+    )
     of_covariates = np.concatenate([np.zeros(1), *(s.roughness[1:] for s in covariates.splines)])
     smallest = of_covariates[of_covariates > 0].min() if (of_covariates > 0).any() else 1.0
-    others = np.where(of_covariates > 0, _CURVED**2 * smallest / np.where(of_covariates > 0, of_covariates, 1.0), _WIDE**2)
+    others = np.where(
+        of_covariates > 0, _CURVED**2 * smallest / np.where(of_covariates > 0, of_covariates, 1.0), _WIDE**2
+    )
     prior = np.concatenate([of_exposure, [others[c] for _, c in varying]])
     terms = Terms(exposure=splines, covariates=covariates, pairs=np.array(alone + varying, dtype=int))
     return terms, prior * float(np.var(data.outcome))
