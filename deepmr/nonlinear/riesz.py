@@ -11,10 +11,8 @@ from deepmr.nonlinear.sieve import covariate_basis
 
 _FUNCTIONS = 12  # of the exposure
 _COVARIATE_FUNCTIONS = 6  # of each covariate
-_WIDE, _CURVED = (
-    10.0,
-    0.3,
-)  # prior standard deviations, in those of the outcome: quadratic functions; the first rougher one
+# prior standard deviations of coefficients, in that of the outcome: of polynomials; of the least rough other function
+_WIDE, _CURVED = 10.0, 0.15
 
 
 def balance_columns(data: IVData) -> tuple[Terms, Float[np.ndarray, "terms"]]:
