@@ -166,7 +166,7 @@ def study_data(seed: int, response: Response, *, explained: float, varying: bool
     ("response", "explained", "varying"), [(quadratic, 0.5, False), (lambda x: 0.3 * x, 0.3, True)], ids=["poly", "het"]
 )
 def test_intervals_cover(response: Response, explained: float, varying: bool) -> None:
-    """95 % intervals cover in 92 to 98 % of 200 sets, one set more or less. The average slope is 0.3 in both."""
+    """95 % intervals cover in 92 to 98.5 % of 200 sets. The average slope is 0.3 in both."""
     truth = float(response(np.array([0.7]))[0] - response(np.array([-0.7]))[0])
     hits = np.zeros(2)
     for seed in range(200):
@@ -177,5 +177,5 @@ def test_intervals_cover(response: Response, explained: float, varying: bool) ->
             (debias(fit, data), 0.3),
         ]
         hits += [one.low < true < one.high for one, true in found]
-    assert np.all(hits >= 184 - 1)
-    assert np.all(hits <= 196 + 1)
+    assert np.all(hits >= 184)
+    assert np.all(hits <= 197)
