@@ -29,6 +29,8 @@ METHODS = {
     "liml": "deepmr.nonlinear.tsls:Liml",
     "doubly_ranked": "deepmr.nonlinear.lace:DoublyRanked",
     "residual_strata": "deepmr.nonlinear.lace:ResidualStrata",
+    "kernel_iv": "deepmr.nonlinear.kernel:KernelIV",
+    "kernel_mmr": "deepmr.nonlinear.kernel:KernelMMR",
 }
 
 RESPONSES = {
@@ -38,6 +40,7 @@ RESPONSES = {
     "features": "deepmr.nonlinear.networks.feature_response:FeatureResponse",
     "logistic": "deepmr.nonlinear.logistic_response:LogisticResponse",
     "strata": "deepmr.nonlinear.lace:StrataResponse",
+    "kernel": "deepmr.nonlinear.kernel_response:KernelResponse",
 }
 
 
