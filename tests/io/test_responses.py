@@ -56,7 +56,7 @@ def test_a_response_comes_back_as_it_was(response, tmp_path):
     assert again.record == response.record
     assert type(again) is type(response)
     meta = read_meta(folder)
-    assert meta["method"] == "sieve"
+    assert meta["method"] == "auto"
     assert meta["options"]["n_functions"] == 8
     assert meta["central"] == list(response.record.central)
     assert meta["diagnostics"] == {**meta["diagnostics"], "f": "inf", "p": 0.25}

@@ -22,7 +22,7 @@ OPTIONS = {
     "dfiv": {"epochs": 4},
 }
 BINARY = {"logistic_control_function"}  # of a binary outcome alone
-ONE_SAMPLE = {"liml", "doubly_ranked", "residual_strata", "control_function", "logistic_control_function"}
+ONE_SAMPLE = {"kernel_mmr", "liml", "doubly_ranked", "residual_strata", "control_function", "logistic_control_function"}
 NETWORKS = {"quantile_iv", "deep_iv", "delivr", "dfiv"}
 EVERY = [pytest.param(name, id=name) for name in METHODS]
 CONTINUOUS = [pytest.param(name, id=name) for name in METHODS if name not in BINARY]
