@@ -9,22 +9,22 @@ from deepmr.simulate.models import Model, draw_parameters, draw_sample, resample
 
 
 def make_model(**changes):
-    given = dict(
-        parameters={"effect": 0.3, "spread": Uniform(low=1, high=2), "doubled": lambda effect: 2 * effect},
-        variables={
+    given = {
+        "parameters": {"effect": 0.3, "spread": Uniform(low=1, high=2), "doubled": lambda effect: 2 * effect},
+        "variables": {
             "g": Variant(frequency=0.3, columns=3),
             "c": Normal(),
             "u": Normal(sd="spread"),
             "x": lambda g, c, u, rng, n: g.sum(axis=1) + c + u + rng.normal(size=n),
             "y": lambda x, c, u, effect: effect * x**2 + c * x - u + 1,
         },
-        exposure="x",
-        outcome="y",
-        instruments=("g",),
-        covariates=("c",),
-        response=lambda x, effect: effect * x**2 + 1,
-        response_given=lambda x, c, effect: effect * x**2 + c * x + 1,
-    )
+        "exposure": "x",
+        "outcome": "y",
+        "instruments": ("g",),
+        "covariates": ("c",),
+        "response": lambda x, effect: effect * x**2 + 1,
+        "response_given": lambda x, c, effect: effect * x**2 + c * x + 1,
+    }
     return Model(**given | changes)
 
 
@@ -118,7 +118,7 @@ def test_a_function_of_the_wrong_size_is_one_line():
     model = make_model()
     with pytest.raises(InputError, match="variable y must have 10 samples"):
         draw_sample(make_model(variables=dict(model.variables) | {"y": lambda x: x[:-1]}), 10)
-    with pytest.raises(InputError, match="effect, spread not given|spread, doubled not given"):
+    with pytest.raises(InputError, match="spread, doubled not given"):
         draw_sample(model, 10, parameters={"effect": 1.0})
 
 
