@@ -14,6 +14,7 @@ from deepmr.simulate.iv_designs import simulate_iv
 
 ACCURATE = 10  # seeds of the tables of accuracy
 BANDED = ("poly20", "effect_mod", "sine", "het20")  # designs by whose bands the methods are judged
+LEAST, MOST, WIDEST = 0.85, 0.95, 0.35  # goals: coverage of both bands at least, pointwise at most, width at most
 GATE = "gate_rejects"
 DRAWN_METHODS = ("sieve", "control_function")
 # What a method of ours is set beside: its name in the table of anchors.
@@ -51,6 +52,7 @@ def write_page(out: Path, docs: Path, *, anchors: Path) -> None:
     there = rows[rows["error"].isna()]
     blocks: dict[str, Callable[[pd.DataFrame], str]] = {
         "goals": goals,
+        "bands": bands,
         "accuracy": lambda found: by_design(found, "mse", DESIGNS),
         "centred": lambda found: by_design(found, "mse_centred", DESIGNS),
         "ate": lambda found: by_design(found, "ate_error", DESIGNS, root=True),
@@ -89,8 +91,10 @@ def mean(values: pd.Series) -> str:
     if len(values) == 1:
         return number(values.iloc[0])
     error = values.std() / np.sqrt(len(values))
-    text = number(error)
-    return f"{number(values.mean())} ± {text[: len(text) - 1] if len(text) > 5 else text}"
+    if not error > 0:
+        return number(values.mean())
+    digits = max(0, 1 - int(np.floor(np.log10(error))))  # two of the error, and as many of the mean
+    return f"{values.mean():,.{digits}f} ± {error:,.{digits}f}"
 
 
 def percent(values: pd.Series) -> str:
@@ -130,9 +134,7 @@ def by_design(
             ["design", *methods],
             [[design, *(cell(method, design) for method in methods)] for design in designs],
         )
-    return table(
-        ["method", *designs], [[method, *(cell(method, design) for design in designs)] for method in methods]
-    )
+    return table(["method", *designs], [[method, *(cell(method, design) for design in designs)] for method in methods])
 
 
 def goals(rows: pd.DataFrame) -> str:
@@ -152,6 +154,21 @@ def goals(rows: pd.DataFrame) -> str:
             reached = mean(part.loc[part["method"] == chosen, column])
             found.append([said, theirs, f"{'best' if method == '*' else method} <= {limit:,g}", who, reached, met])
     return table(["set", "ml-mr's best", "goal", "method", "reached", "met"], found)
+
+
+def bands(rows: pd.DataFrame) -> str:
+    """Return what was to be reached by the bands of the sieve, and what was."""
+    found = []
+    for design in BANDED:
+        part = rows[(rows["design"] == design) & (rows["method"] == "sieve") & (rows["n"] == 10_000)]
+        if part.empty:
+            continue
+        held = part["covered"].map(lambda text: text.count("1") / len(text))
+        wide = design != "sine" and part["uniform_width"].mean() > WIDEST
+        met = LEAST <= held.mean() <= MOST and part["uniform"].mean() >= LEAST and not wide
+        values = [percent(held), percent(part["uniform"].astype(float)), mean(part["width"])]
+        found.append([design, str(len(part)), *values, mean(part["uniform_width"]), "yes" if met else "**no**"])
+    return table(["sieve", "seeds", "pointwise %", "uniform %", "width", "width of the uniform band", "met"], found)
 
 
 def coverage(rows: pd.DataFrame) -> str:
