@@ -48,24 +48,28 @@ class Case:
         return f"{self.n:,} x {self.m}" if self.m else f"{self.n:,}"
 
 
-CLOSED = ("sieve", "control_function", "kernel_iv", "mmr_iv")
+CLOSED = ("sieve", "control_function", "kernel_iv", "kernel_mmr")
+SCALED = MLMR_FIT * STEPS / MLMR_EPOCHS
 CASES: dict[str, Case] = {
     **{f"closed {name} 10,000": Case(name, name, 10_000, 20, 0.5, MLMR_FIT, "poly20") for name in CLOSED},
-    **{f"closed {name} covariate": Case(f"{name}, one covariate", name, 10_000, 20, 0.5, MLMR_FIT, "effect_mod") for name in CLOSED},
-    **{f"closed {name} 500,000": Case(name, name, 500_000, 100, 10.0) for name in CLOSED},
-    "linear 2SLS": Case("2SLS", "tsls", 10_000, 20, None, MLMR_2SLS, "poly20"),
     **{
-        f"neural {name}": Case(
-            f"{name}, {STEPS} epochs", name, 10_000, 20, MLMR_FIT * STEPS / MLMR_EPOCHS / 8,
-            MLMR_FIT * STEPS / MLMR_EPOCHS, "poly20",
-        )
-        for name in ("quantile_iv",)
+        f"closed {name} covariate": Case(f"{name}, one covariate", name, 10_000, 20, 0.5, MLMR_FIT, "effect_mod")
+        for name in CLOSED
     },
-    "bagged quantile_iv": Case(
-        f"quantile_iv, {STEPS} epochs, 50 bagged", "quantile_iv", 10_000, 20,
-        50 * MLMR_FIT * STEPS / MLMR_EPOCHS / 20, 50 * MLMR_FIT * STEPS / MLMR_EPOCHS, "poly20", 50,
+    **{f"closed {name} 500,000": Case(name, name, 500_000, 100, 10.0) for name in CLOSED},
+    "linear 2SLS": Case("tsls", "tsls", 10_000, 20, None, MLMR_2SLS, "poly20"),
+    "neural": Case(f"quantile_iv, {STEPS} epochs", "quantile_iv", 10_000, 20, SCALED / 8, SCALED, "poly20"),
+    "bagged": Case(
+        f"quantile_iv, {STEPS} epochs, 50 bagged",
+        "quantile_iv",
+        10_000,
+        20,
+        50 * SCALED / 20,
+        50 * SCALED,
+        "poly20",
+        50,
     ),
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -114,7 +118,7 @@ def in_own_process(name: str) -> dict:
 def row(case: Case, found: dict) -> str:
     """Return a line of the table."""
     theirs = "" if case.theirs is None else f"{case.theirs:.4g}"
-    ratio = "" if case.theirs is None else f"{case.theirs / found['cpu_s']:,.3g}"
+    ratio = "" if case.theirs is None else f"{case.theirs / found['cpu_s']:,.0f}"
     goal = "" if case.goal is None else f"{case.goal:.3g}"
     return (
         f"| {case.what} | {case.size} | {found['cpu_s']:.3g} | {goal} | {theirs} | {ratio} | {found['peak_gb']:.2f} |"

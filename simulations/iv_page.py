@@ -166,8 +166,10 @@ def bands(rows: pd.DataFrame) -> str:
         held = part["covered"].map(lambda text: text.count("1") / len(text))
         wide = design != "sine" and part["uniform_width"].mean() > WIDEST
         met = LEAST <= held.mean() <= MOST and part["uniform"].mean() >= LEAST and not wide
-        values = [percent(held), percent(part["uniform"].astype(float)), mean(part["width"])]
-        found.append([design, str(len(part)), *values, mean(part["uniform_width"]), "yes" if met else "**no**"])
+        values = [percent(held), percent(part["uniform"].astype(float)), f"{part['width'].mean():.3f}"]
+        found.append(
+            [design, str(len(part)), *values, f"{part['uniform_width'].mean():.3f}", "yes" if met else "**no**"]
+        )
     return table(["sieve", "seeds", "pointwise %", "uniform %", "width", "width of the uniform band", "met"], found)
 
 
@@ -184,9 +186,9 @@ def coverage(rows: pd.DataFrame) -> str:
                 f"{method}, {design}",
                 str(len(held)),
                 percent(held),
-                mean(part["width"]),
+                f"{part['width'].mean():.3f}",
                 percent(uniform),
-                mean(part["uniform_width"]) if len(uniform) else "-",
+                f"{part['uniform_width'].mean():.3f}" if len(uniform) else "-",
                 percent(part["ate_covered"]),
             ]
         )
@@ -303,7 +305,7 @@ def draw_coverage(rows: pd.DataFrame, path: Path) -> None:
         return
     figure = new_figure(11.0, 3.0)
     panels = figure.subplots(1, len(BANDED), sharey=True)
-    place = np.linspace(2.5, 97.5, POINTS)
+    place = np.linspace(0, 100, POINTS)
     methods = list(rows["method"].unique())
     for axes, design in zip(panels, BANDED, strict=True):
         axes.axhline(100 * LEVEL, color=MUTED, lw=0.8, ls=":")
@@ -314,7 +316,7 @@ def draw_coverage(rows: pd.DataFrame, path: Path) -> None:
             held = np.mean([[int(one) for one in text] for text in part["covered"]], axis=0)
             axes.plot(place, 100 * held, color=CYCLE[k % len(CYCLE)], lw=1.2, label=method.replace("_", " "))
         axes.set_title(design, color=INK)
-        axes.set_xlabel("place within the central 95 % of x")
+        axes.set_xlabel("% of the way through the central 95 %")
     panels[0].set_ylabel("% of seeds that hold the truth")
     panels[0].legend()
     figure.savefig(path, dpi=DPI)

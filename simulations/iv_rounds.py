@@ -19,7 +19,7 @@ CLOSED = (
     "sieve",
     "control_function",
     "kernel_iv",
-    "mmr_iv",
+    "kernel_mmr",
     "tsls",
     "liml",
     "doubly_ranked",
