@@ -281,6 +281,8 @@ def draw_curves(rows: pd.DataFrame, path: Path) -> None:
         for down, method in enumerate(methods):
             axes: Axes = panels[down, across]
             part = rows[(rows["design"] == design) & (rows["method"] == method)].sort_values("seed")
+            if part.empty:
+                continue
             for k, curve in enumerate(part["curve"]):
                 if k == 0 and "low" in curve:
                     axes.fill_between(curve["x"], curve["low"], curve["high"], color=GRID, lw=0)

@@ -23,7 +23,7 @@ CLOSED = (
     "tsls",
     "liml",
     "doubly_ranked",
-    "residual_stratification",
+    "residual_strata",
 )
 POINTS = 200
 LEVEL = 0.90
