@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from iv_rounds import ARMS, DESIGNS, LEVEL, MODIFIERS, POINTS, read_units
 from matplotlib.axes import Axes
-from paper_write import fill_blocks
+from page_blocks import fill_blocks
 
 from deepmr.report.style import CYCLE, DPI, GRID, INK, MUTED, VERMILLION, new_figure, styled
 from deepmr.simulate.iv_designs import simulate_iv

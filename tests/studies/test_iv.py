@@ -27,7 +27,7 @@ def study():
     yield {name: importlib.import_module(name) for name in NAMES}
     sys.path.remove(str(ROOT / "simulations"))
     for name in set(sys.modules) - before:
-        if name in NAMES or name.startswith("paper"):
+        if name in (*NAMES, "page_blocks"):
             del sys.modules[name]
 
 
