@@ -13,7 +13,7 @@ from deepmr.io.provenance import provenance
 from deepmr.io.simulated_models import plain_parameters, read_model
 from deepmr.io.tables import write_table
 from deepmr.simulate.iv_designs import DESIGNS, SimulatedIV, simulate_iv
-from deepmr.simulate.models import draw_sample
+from deepmr.simulate.sampling import draw_sample
 
 POINTS = 200
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of a covariate, where the truth given covariates is written

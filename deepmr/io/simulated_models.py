@@ -11,7 +11,8 @@ import numpy as np
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.io.files import atomic_path
-from deepmr.simulate.models import Model, Sample
+from deepmr.simulate.models import Model
+from deepmr.simulate.sampling import Sample
 
 FORMAT, VERSION = "deepmr-sample", 1
 

@@ -12,7 +12,7 @@ from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import IVData
 from deepmr.simulate.iv_models import MODELS
-from deepmr.simulate.models import draw_sample
+from deepmr.simulate.sampling import draw_sample
 
 N_VARIANTS = 20
 Array = np.ndarray

@@ -12,7 +12,7 @@ from deepmr.errors import InputError
 from deepmr.io.simulated_models import read_model, read_parameters, write_sample
 from deepmr.simulate.iv_designs import DESIGNS, simulate_iv
 from deepmr.simulate.iv_models import polygenic_model
-from deepmr.simulate.models import draw_sample
+from deepmr.simulate.sampling import draw_sample
 
 MINE = """
 from deepmr.simulate.distributions import Normal, Variant

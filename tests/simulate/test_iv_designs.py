@@ -9,7 +9,7 @@ import pytest
 from deepmr.errors import InputError
 from deepmr.simulate.iv_designs import DESIGNS, demand_grid, effect_of_modifier, simulate_demand, simulate_iv
 from deepmr.simulate.iv_models import MODELS, polygenic_model, tian_model
-from deepmr.simulate.models import draw_sample, true_response
+from deepmr.simulate.sampling import draw_sample, true_response
 
 PROTOTYPE = Path(__file__).resolve().parents[3] / "shared" / "prototypes" / "iv_designs.py"
 DRAWN = ("burgess_j", "effect_mod", "poly20", "sine", "het20")

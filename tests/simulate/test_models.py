@@ -5,7 +5,8 @@ import pytest
 
 from deepmr.errors import InputError
 from deepmr.simulate.distributions import Beta, Exponential, MultivariateNormal, Normal, Uniform, Variant
-from deepmr.simulate.models import Model, draw_parameters, draw_sample, resample, true_response
+from deepmr.simulate.models import Model
+from deepmr.simulate.sampling import draw_parameters, draw_sample, resample, true_response
 
 
 def make_model(**changes):
