@@ -20,7 +20,8 @@ class Model:
     Attributes
     ----------
     variables : by name, causes before effects: a distribution, or a function of parameters and earlier variables. A
-        function's arguments are their names; `rng` is a generator of the variable's own, `n` the number of samples.
+        function's arguments are their names, those with a default apart; `rng` is a generator of the variable's own,
+        `n` the number of samples.
     exposure, outcome, instruments, covariates : names of variables; one with several columns counts as so many.
     parameters : by name: a number, an array, a distribution, or a function of earlier ones.
     response : E[outcome | do(exposure = x)], a function of x and, by their names, of parameters; None where unknown.
@@ -72,7 +73,8 @@ def inputs_of(value: Any) -> tuple[str, ...]:
     if isinstance(value, Distribution):
         return tuple(getattr(value, name) for name in value.__slots__ if isinstance(getattr(value, name), str))
     if callable(value):
-        return tuple(inspect.signature(value).parameters)
+        given = inspect.signature(value).parameters.items()
+        return tuple(name for name, one in given if one.default is inspect.Parameter.empty)
     return ()
 
 

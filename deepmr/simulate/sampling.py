@@ -61,9 +61,13 @@ class Sample:
         self, x: Float[np.ndarray, "points"], c: Float[np.ndarray, "points covariates"]
     ) -> Float[np.ndarray, "points"]:
         """Return the same given covariates, a row a point."""
-        names = self.model.covariates
-        checks.shape("c", c, (len(x), len(names)))
-        given = dict(zip(names, c.T, strict=True))
+        given, start = {}, 0
+        checks.shape("c", c, (len(x), self.data.covariates.shape[1]))
+        for name in self.model.covariates:
+            values = self.variables[name]
+            width = 1 if values.ndim == 1 else values.shape[1]
+            given[name] = c[:, start] if values.ndim == 1 else c[:, start : start + width]
+            start += width
         return true_response(self.model, x, parameters=self.parameters, given=given)
 
     def to_frame(self) -> pd.DataFrame:
@@ -142,7 +146,7 @@ def true_response(
     model: Model,
     x: Float[np.ndarray, "points"],
     *,
-    given: Mapping[str, Float[np.ndarray, "points"]] | None = None,
+    given: Mapping[str, np.ndarray] | None = None,
     parameters: Mapping[str, Any] | None = None,
     by: Literal["known", "intervention"] = "known",
     n: int = 100_000,
@@ -154,7 +158,7 @@ def true_response(
     ----------
     model : of which the response is wanted.
     x : exposures.
-    given : covariates by name, a value a point; on average over them where left out.
+    given : covariates by name, a value (or row) a point; on average over them where left out.
     parameters : what `draw_parameters` returned; drawn with `seed` where left out.
     by : known uses the function that the model carries, if it has one; intervention sets the exposure of n samples to
         each x and averages what follows, with the same random numbers at every point.
@@ -182,7 +186,7 @@ def true_response(
     drawn = _draw(model, chosen, n=n, seed=seed, fixed={})
     found = np.empty(len(x))
     for k in range(len(x)):
-        fixed = {name: np.full(n, values[k]) for name, values in settings}
+        fixed = {name: np.broadcast_to(values[k], (n, *values.shape[1:])) for name, values in settings}
         found[k] = _draw(model, chosen, n=n, seed=seed, fixed=fixed, drawn=drawn)[model.outcome].mean()
     return found
 

@@ -86,6 +86,25 @@ def test_an_unknown_response_is_found_by_intervention():
     np.testing.assert_allclose(sample.truth(x), [1.0, 2.2])
 
 
+def test_a_covariate_may_have_several_columns():
+    model = Model(
+        variables={
+            "c": Normal(columns=2),
+            "g": Variant(),
+            "x": lambda g, c, rng, n: g + c[:, 0] + rng.normal(size=n),
+            "y": lambda x, c, k=2.0: k * x + c[:, 1],
+        },
+        exposure="x",
+        outcome="y",
+        instruments=("g",),
+        covariates=("c",),
+    )
+    sample = draw_sample(model, 20)
+    assert sample.data.covariate_names == ("c1", "c2")
+    given = np.array([[0.0, 1.0], [5.0, -1.0]])
+    np.testing.assert_allclose(sample.truth_given(np.array([1.0, 2.0]), given), [3.0, 3.0])
+
+
 def test_confounding_biases_regression_and_not_the_truth():
     sample = draw_sample(make_model(), 20_000)
     slope = np.polyfit(sample.variables["x"], sample.variables["y"] - 0.3 * sample.variables["x"] ** 2, 1)[0]
