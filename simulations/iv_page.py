@@ -26,6 +26,14 @@ ANCHOR_METHODS = {
     "dfiv": "DFIV",
     "quantile_iv": "Quantile IV",
 }
+PAIRS = {  # of our methods, the one of ml-mr that each is to be no worse than
+    "tsls": "2sls",
+    "doubly_ranked": "lace",
+    "delivr": "delivr",
+    "deep_iv": "deep_iv_gaussian",
+    "dfiv": "dfiv",
+    "quantile_iv": "quantile_iv",
+}
 # Set, of it, ml-mr's best, goal in words, column, design, size, best at most, by method at most.
 GOALS = (
     ("poly20", "0.006-0.031", "mse", "poly20", 10_000, {"*": 0.002, "sieve": 0.004}),
@@ -67,7 +75,8 @@ def write_page(out: Path, docs: Path, *, anchors: Path) -> None:
     }
     texts = {name: make(there) for name, make in blocks.items()}
     if (anchors / "anchors_mlmr.csv").is_file():
-        texts["anchors"] = anchor_table(pd.read_csv(anchors / "anchors_mlmr.csv"))
+        given = pd.read_csv(anchors / "anchors_mlmr.csv")
+        texts |= {"anchors": anchor_table(given), "paired": paired(there, given)}
     fill_blocks(docs / "iv.md", {name: text for name, text in texts.items() if text})
     (docs / "img").mkdir(exist_ok=True)
     draw_curves(there, docs / "img" / "iv_curves.png")
@@ -260,6 +269,27 @@ def anchor_table(given: pd.DataFrame) -> str:
         seconds = [number(part[column].mean()) for column in ("cpu_s_fast_loader", "cpu_s_stock_est")]
         found.append([said, *cells, f"{seconds[0]} ({seconds[1]})"])
     return table(["ml-mr", *DESIGNS, "CPU s, fast loader (stock)"], found)
+
+
+def paired(rows: pd.DataFrame, given: pd.DataFrame) -> str:
+    """Return our methods beside theirs on the same data, a column a design: means, and seeds won."""
+    given = given[given["mse"].notna()].set_index(["method", "design", "seed"])["mse"]
+    ours = rows[rows["n"] == 10_000].set_index(["method", "design", "seed"])["mse"]
+    found = []
+    for method, theirs in PAIRS.items():
+        cells = []
+        for design in DESIGNS:
+            seeds = [seed for seed in range(ACCURATE) if (theirs, design, seed) in given.index]
+            seeds = [seed for seed in seeds if (method, design, seed) in ours.index]
+            pair = np.array([[ours[method, design, seed], given[theirs, design, seed]] for seed in seeds])
+            if not seeds:
+                cells.append("-")
+                continue
+            won = int((pair[:, 0] <= pair[:, 1]).sum())
+            cells.append(f"{number(pair[:, 0].mean())} / {number(pair[:, 1].mean())} ({won} of {len(seeds)})")
+        if set(cells) != {"-"}:
+            found.append([method, *cells])
+    return table(["ours / ml-mr", *DESIGNS], found)
 
 
 def _grouped(rows: pd.DataFrame, by: Sequence[str] = ("method", "design")):
