@@ -285,7 +285,7 @@ def paired(rows: pd.DataFrame, given: pd.DataFrame) -> str:
             if not seeds:
                 cells.append("-")
                 continue
-            won = int((pair[:, 0] <= pair[:, 1]).sum())
+            won = int((pair[:, 0] <= 1.01 * pair[:, 1]).sum())  # the same to the digits of theirs
             cells.append(f"{number(pair[:, 0].mean())} / {number(pair[:, 1].mean())} ({won} of {len(seeds)})")
         if set(cells) != {"-"}:
             found.append([method, *cells])
