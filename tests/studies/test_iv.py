@@ -118,7 +118,7 @@ def test_numbers_are_written_as_they_are_read(study):
 
 
 def test_the_benchmark_measures_and_skips(tmp_path):
-    found = benchmark.measure(benchmark.Case("sieve", "sieve", 500, 4, 0.5, 143.0))
+    found = benchmark.measure(benchmark.Case("sieve", "sieve", 500, 4, 0.5, 143.0, design=""))
     assert 0 < found["cpu_s"] < 20
     assert found["peak_gb"] > 0
     line = benchmark.row(benchmark.CASES["closed sieve 10,000"], {"cpu_s": 0.143, "peak_gb": 0.2})
