@@ -114,7 +114,7 @@ def _interpolation_sites(knots: Float[np.ndarray, "knots"]) -> Float[np.ndarray,
 def _orthonormal(
     columns: Float[np.ndarray, "splines functions"], gram: Float[np.ndarray, "splines splines"]
 ) -> Float[np.ndarray, "splines functions"]:
-    """Make functions orthonormal over the sample, one after the other; what the sample cannot tell apart is left out."""
+    """Make functions orthonormal over the sample, one by one; what the sample cannot tell apart is left out."""
     kept: list[np.ndarray] = []
     for column in columns.T:
         rest = column / np.sqrt(max(column @ gram @ column, 1e-300))

@@ -1,7 +1,8 @@
-"""The first stage: what instruments and covariates say of any function of the exposure, never of a sample's own value."""
+"""The first stage: what instruments and covariates say of functions of the exposure, never of a sample's own value."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -176,9 +177,9 @@ def fit_first_stage(
 
     Notes
     -----
-    First a score, the exposure regressed on instruments, functions of covariates and, if these are few, their products.
-    Then every function is regressed on splines of the score, the instruments and functions of the covariates. A sample's
-    own exposure is in neither fit, so many weak instruments cannot fit the noise.
+    First a score: the exposure regressed on instruments, functions of covariates and, if these are few, their products.
+    Then every function is regressed on splines of the score, the instruments and functions of the covariates. A
+    sample's own exposure is in neither fit, so many weak instruments cannot fit the noise.
     """
     assert data.exposure is not None
     n, weights = len(data), data.scaled_weights
@@ -230,12 +231,10 @@ def _score_columns(
 
 
 def _score_groups(n_instruments: int, covariates: CovariateBasis) -> tuple[Group, ...]:
-    """Group the columns of a score: instruments, and products with the functions of covariates, shrink each by themselves."""
+    """Group the columns of a score that shrink together: instruments, and their products with functions of covariates."""
     first = covariates.size
     sizes = [n_instruments]
     if first > 1 and n_instruments * (first - 1) <= _PRODUCTS:
         sizes.append(n_instruments * (first - 1))
     starts = np.cumsum([first, *sizes])
-    return tuple(
-        Group(columns=np.arange(a, b), weights=np.ones(b - a)) for a, b in zip(starts[:-1], starts[1:], strict=True)
-    )
+    return tuple(Group(columns=np.arange(a, b), weights=np.ones(b - a)) for a, b in pairwise(starts))

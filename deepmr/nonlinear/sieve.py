@@ -1,6 +1,5 @@
 """Sieve two-stage least squares: splines of the exposure, as smooth as the data ask for."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Literal
@@ -11,12 +10,14 @@ from jaxtyping import Float, Int
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import IVData, record_of, two_samples
-from deepmr.nonlinear.basis import FEW, CovariateBasis, SplineBasis, Terms, fit_splines
-from deepmr.nonlinear.first_stage import FirstStage, blocks, fit_first_stage
+from deepmr.nonlinear.basis import CovariateBasis, SplineBasis, Terms, fit_splines
+from deepmr.nonlinear.first_stage import blocks, fit_first_stage
 from deepmr.nonlinear.linear import LinearResponse
-from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
+from deepmr.nonlinear.second_stage import solve_second_stage
+from deepmr.nonlinear.smoothing import Group
 
 Modification = Literal["auto", "none", "linear", "full"]
+_RICH, _PLAIN = 30, 12  # functions of each of few covariates, and of each of many
 _FULL = 3  # most covariates whose products are taken, where it is not said
 
 
@@ -27,7 +28,7 @@ class Sieve:
     Attributes
     ----------
     n_functions : functions of the exposure, the constant included; how many of them the data can use is learned.
-    covariate_functions : the same of every covariate.
+    covariate_functions : the same of every covariate; by default 30 for each of up to three, and 12 for each of more.
     modification : how the effect varies with covariates: not; linearly in the exposure ("linear"); or its curve, too,
         and by pairs of covariates ("full"). "auto" is full up to three covariates and linear beyond.
     n_folds : of the first stage.
@@ -36,10 +37,11 @@ class Sieve:
     -----
     With B(x) the functions and Psi(z) their expectation given instruments, predicted for every sample from the others,
     the coefficients solve Psi'(y - B b) = 0, shrunk towards a straight line: the quadratic part and the rest of the
-    curve have a variance each, learned by marginal likelihood (`smoothing`). The covariance is robust (by cluster, where
-    there are clusters) and has what shrinkage takes away, expected squared bias, added: intervals hold the curve on
-    average over the exposure rather than at every point. Valid where instruments reach the outcome through the exposure
-    alone; genetic effects may vary between people. A binary outcome is a probability on its own scale.
+    curve have a variance each. Fits are averaged over these variances by their marginal likelihood (`averaging`), so
+    that what the data leave open about the curve is in the intervals, which are robust (by cluster, where there are
+    clusters) and hold the curve on average over the exposure rather than at every point. Valid where instruments reach
+    the outcome through the exposure alone; genetic effects may vary between people. A binary outcome is a probability
+    on its own scale.
 
     References
     ----------
@@ -49,7 +51,7 @@ class Sieve:
     """
 
     n_functions: int = 20
-    covariate_functions: int = 20
+    covariate_functions: int | None = None
     modification: Modification = "auto"
     n_folds: int = 5
 
@@ -67,22 +69,22 @@ class Sieve:
         first, second = two_samples(data, outcome_data)
         assert first.exposure is not None
         functions = fit_splines(first.exposure, n_functions=self.n_functions, weights=first.weights)
-        covariates = covariate_basis(
-            second, n_functions=self.covariate_functions, products=_full(self.modification, len(data.covariate_names))
-        )
-        pairs, groups = choose_terms(functions, covariates, self.modification, len(data.covariate_names))
+        n_covariates = len(data.covariate_names)
+        most = self.covariate_functions or (_RICH if n_covariates <= _FULL else _PLAIN)
+        covariates = covariate_basis(second, n_functions=most, products=_full(self.modification, n_covariates))
+        pairs, groups = choose_terms(functions, covariates, self.modification, n_covariates)
         terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
         stage = fit_first_stage(
             first, second, functions=functions, covariates=covariates, seed=seed, n_folds=self.n_folds
         )
-        solved = solve_sieve(first, second, terms=terms, groups=groups, stage=stage)
+        solved = solve_second_stage(first, second, terms=terms, groups=groups, stage=stage)
         weights = second.scaled_weights
         mean = np.zeros(covariates.size)
         for rows in blocks(len(second)):
             mean += weights[rows] @ covariates(second.covariates[rows])
         return LinearResponse(
             terms=terms,
-            coefficients=solved.smoothed.coefficients,
+            coefficients=solved.coefficients,
             covariance=solved.covariance,
             mean_functions=mean / weights.sum(),
             record=record_of(
@@ -116,8 +118,7 @@ def covariate_basis(data: IVData, *, n_functions: int, products: bool) -> Covari
     for name, column in zip(data.covariate_names, data.covariates.T, strict=True):
         if np.ptp(column) == 0:
             raise InputError(f"covariate {name} must vary; all {len(column)} samples have {column[0]:g}")
-        few = len(np.unique(column)) <= FEW
-        splines.append(fit_splines(column, n_functions=n_functions, order=2, weights=None if few else data.weights))
+        splines.append(fit_splines(column, n_functions=n_functions, order=2, weights=data.weights))
     starts = np.cumsum([1, *(one.size - 1 for one in splines)])
     found = []
     if products:
@@ -160,7 +161,7 @@ def choose_terms(
 def _covariate_groups(
     covariates: CovariateBasis,
 ) -> list[tuple[Int[np.ndarray, "columns"], Float[np.ndarray, "columns"]]]:
-    """Return columns that belong together, with weights: 0 for the linear function of a covariate, else its roughness."""
+    """Return columns that belong together, with weights: 0 for linear functions of a covariate, else the roughness."""
     found = []
     start = 1
     roughness = [np.zeros(1)]
@@ -184,7 +185,7 @@ def _relative(roughness: Float[np.ndarray, "columns"]) -> Float[np.ndarray, "col
 
 
 def _shrunk(start: int, weights: Float[np.ndarray, "columns"], power: int) -> list[Group]:
-    """Group the columns of a product: straight parts, which shrink only where they modify the effect, and curved ones."""
+    """Group the columns of a product: straight ones, which shrink only where they modify the effect, and curved ones."""
     columns = start + np.arange(len(weights))
     straight = weights == 0
     groups = []
@@ -193,102 +194,3 @@ def _shrunk(start: int, weights: Float[np.ndarray, "columns"], power: int) -> li
     if (~straight).any():
         groups.append(Group(columns=columns[~straight], weights=weights[~straight]))
     return groups
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SolvedSieve:
-    """Coefficients of a sieve and their errors.
-
-    Attributes
-    ----------
-    smoothed : the coefficients.
-    covariance : robust, with the expected squared bias of smoothing.
-    """
-
-    smoothed: Smoothed
-    covariance: Float[np.ndarray, "terms terms"]
-
-
-def solve_sieve(
-    first: IVData, second: IVData, *, terms: Terms, groups: Sequence[Group], stage: FirstStage
-) -> SolvedSieve:
-    """Solve the second stage.
-
-    Parameters
-    ----------
-    first, second : samples of the two stages, the same where there is one sample.
-    terms : columns of the response.
-    groups : of its coefficients.
-    stage : the first stage.
-    """
-    assert first.exposure is not None
-    assert second.outcome is not None
-    weights, n = first.scaled_weights, len(first)
-    design = _Design(first.exposure, first.covariates, stage.fitted, terms)
-    cross, squares, own = (np.zeros((len(terms.pairs),) * 2) for _ in range(3))
-    for rows in blocks(n):
-        seen, expected = design.seen(rows), design.expected(rows)
-        weighted = expected * weights[rows, None]
-        cross += weighted.T @ seen
-        squares += weighted.T @ expected
-        own += (seen * weights[rows, None]).T @ seen
-    project = np.linalg.lstsq(squares, cross, rcond=1e-10)[0]  # of the terms on their expectations
-    if second is first:
-        gram = cross.T @ project
-        gram = (gram + gram.T) / 2
-        moment, total = np.zeros(len(gram)), 0.0
-        crossed = np.zeros(len(gram))
-        for rows in blocks(n):
-            outcome = second.outcome[rows] * weights[rows]
-            moment += project.T @ (design.expected(rows).T @ outcome)
-            crossed += design.seen(rows).T @ outcome
-            total += float(outcome @ second.outcome[rows])
-
-        def residual(b: Float[np.ndarray, "terms"]) -> float:
-            return max(total - 2 * float(b @ crossed) + float(b @ own @ b), 1e-12 * total) / n
-
-        start = float(np.average((second.outcome - np.average(second.outcome, weights=weights)) ** 2, weights=weights))
-        found = smooth(gram, moment, groups, residual=residual, variance=start)
-
-        def errors(rows: slice) -> Float[np.ndarray, "_"]:
-            assert second.outcome is not None
-            return second.outcome[rows] - design.seen(rows) @ found.coefficients
-
-        meat = _meat(design, project, errors, weights, first.clusters)
-    else:
-        raise NotImplementedError
-    inner = found.inverse / found.variance
-    covariance = inner @ meat @ inner + found.inverse @ (found.penalty[:, None] * found.inverse)
-    return SolvedSieve(smoothed=found, covariance=covariance)
-
-
-@dataclass(frozen=True, slots=True)
-class _Design:
-    exposure: Float[np.ndarray, "samples"]
-    covariates: Float[np.ndarray, "samples covariates"]
-    fitted: Float[np.ndarray, "samples functions"]
-    terms: Terms
-
-    def seen(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
-        return self.terms(self.exposure[rows], self.covariates[rows])
-
-    def expected(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
-        fitted = self.fitted[rows].copy()
-        fitted[:, 0] = 1.0
-        return self.terms.combine(fitted, self.terms.covariates(self.covariates[rows]))
-
-
-def _meat(design, project, errors, weights, clusters):
-    size = len(project)
-    if clusters is None:
-        meat = np.zeros((size, size))
-        for rows in blocks(len(weights)):
-            scores = (design.expected(rows) @ project) * (errors(rows) * weights[rows])[:, None]
-            meat += scores.T @ scores
-        return meat
-    sums = np.zeros((int(clusters.max()) + 1, size))
-    for rows in blocks(len(weights)):
-        scores = (design.expected(rows) @ project) * (errors(rows) * weights[rows])[:, None]
-        np.add.at(sums, clusters[rows], scores)
-    count = len(np.unique(clusters))
-    return sums.T @ sums * count / max(count - 1, 1)

@@ -1,9 +1,7 @@
-"""How smooth a response is, learned from the data: an estimate of many coefficients, shrunk by groups towards a line."""
+"""How smooth a response is, learned from the data: many coefficients, shrunk by groups towards a line."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
@@ -26,13 +24,6 @@ class Group:
 
     columns: Int[np.ndarray, "columns"]
     weights: Float[np.ndarray, "columns"]
-
-
-class Residual(Protocol):
-    """The variance of what coefficients leave of the outcome."""
-
-    def __call__(self, coefficients: Float[np.ndarray, "terms"]) -> float:
-        """Return it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +53,7 @@ def smooth(
     moment: Float[np.ndarray, "terms"],
     groups: Sequence[Group],
     *,
-    residual: Residual,
+    residual: Callable[[Float[np.ndarray, "terms"]], float],
     variance: float,
     precisions: Float[np.ndarray, "groups"] | None = None,
 ) -> Smoothed:
