@@ -15,16 +15,10 @@ from deepmr.nonlinear import METHODS, make_method
 from deepmr.simulate.iv_designs import SimulatedIV, demand_grid, effect_of_modifier, simulate_iv
 
 DESIGNS = ("poly20", "effect_mod", "burgess_j", "sine", "het20")
-CLOSED = (
-    "sieve",
-    "control_function",
-    "kernel_iv",
-    "kernel_mmr",
-    "tsls",
-    "liml",
-    "doubly_ranked",
-    "residual_strata",
-)
+CLOSED = {
+    *("sieve", "control_function", "auto", "kernel_iv", "kernel_mmr"),
+    *("tsls", "liml", "doubly_ranked", "residual_strata"),
+}
 POINTS = 200
 LEVEL = 0.90
 MODIFIERS = (-1.5, -0.5, 0.5, 1.5)  # at which the effect given the covariate is judged
