@@ -1,7 +1,6 @@
 """Models of the literature on nonlinear Mendelian randomization, as models that can be changed and drawn from."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -158,7 +157,7 @@ def polygenic_model(*, n_variants: int = 20, explained: float = 0.5, effect: flo
     )
 
 
-MODELS: dict[str, Any] = {
+MODELS: dict[str, Model] = {
     model.name: model
     for model in (
         *(burgess_model(shape) for shape in BURGESS),
