@@ -15,6 +15,7 @@ from deepmr.simulate.iv_designs import simulate_iv
 ACCURATE = 10  # seeds of the tables of accuracy
 BANDED = ("poly20", "effect_mod", "sine", "het20")  # designs by whose bands the methods are judged
 LEAST, MOST, WIDEST = 0.85, 0.95, 0.35  # goals: coverage of both bands at least, pointwise at most, width at most
+FEWEST = 20  # seeds of which a share is told
 GATE, THRESHOLD = "gate_pvalue", 0.05
 DRAWN_METHODS = ("sieve", "control_function")
 # What a method of ours is set beside: its name in the table of anchors.
@@ -188,7 +189,7 @@ def coverage(rows: pd.DataFrame) -> str:
     found = []
     for (method, design), part in _grouped(rows[(rows["n"] == 10_000) & rows["design"].isin(DESIGNS)]):
         held = part["covered"].dropna().map(lambda text: text.count("1") / len(text)) if "covered" in part else []
-        if len(held) == 0:
+        if len(held) < FEWEST:
             continue
         uniform = part["uniform"].dropna() if "uniform" in part else pd.Series(dtype=float)
         found.append(
@@ -345,17 +346,17 @@ def draw_coverage(rows: pd.DataFrame, path: Path) -> None:
     rows = rows[(rows["n"] == 10_000) & rows["design"].isin(BANDED)]
     rows = rows[rows["covered"].notna()] if "covered" in rows else rows.iloc[:0]
     counts = rows.groupby(["method", "design"]).size()
-    if counts.empty or counts.max() < 20:
+    if counts.empty or counts.max() < FEWEST:
         return
     figure = new_figure(11.0, 3.0)
     panels = figure.subplots(1, len(BANDED), sharey=True)
     place = np.linspace(0, 100, POINTS)
-    methods = list(rows["method"].unique())
+    methods = [method for method in rows["method"].unique() if counts[method].max() >= FEWEST]
     for axes, design in zip(panels, BANDED, strict=True):
         axes.axhline(100 * LEVEL, color=MUTED, lw=0.8, ls=":")
         for k, method in enumerate(methods):
             part = rows[(rows["design"] == design) & (rows["method"] == method)]
-            if len(part) < 20:
+            if len(part) < FEWEST:
                 continue
             held = np.mean([[int(one) for one in text] for text in part["covered"]], axis=0)
             axes.plot(place, 100 * held, color=CYCLE[k % len(CYCLE)], lw=1.2, label=method.replace("_", " "))
