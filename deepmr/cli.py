@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepmr import __version__
-from deepmr.commands import COMMANDS
+from deepmr.commands import COMMANDS, GROUPS
 from deepmr.errors import DeepMRError
 
 USAGE, INTERRUPTED = 2, 130
@@ -41,7 +41,7 @@ def build_app() -> App:
     for name, (target, help_line) in COMMANDS.items():
         group, _, verb = name.rpartition(" ")
         if group and group not in groups:
-            groups[group] = App(name=group, help="Import and inspect ensembles.")
+            groups[group] = App(name=group, help=GROUPS[group])
             app.command(groups[group])
         (groups[group] if group else app).command(target, name=verb, help=help_line)
     return app
@@ -210,7 +210,7 @@ def execute(argv: list[str]) -> int:
                 traceback.print_exc()
             log.error("%s: %s", type(error).__name__, error)
             return 1
-        if isinstance(summary, dict):
+        if isinstance(summary, dict) and summary:
             if json_:
                 Console(soft_wrap=True).print_json(json.dumps(summary, default=str), indent=2)
             else:

@@ -47,4 +47,23 @@ COMMANDS = {
         "deepmr.commands.iv_simulate:iv_simulate",
         "Simulate individual-level data with instruments, and the true response.",
     ),
+    "iv fit": (
+        "deepmr.commands.iv_fit:fit",
+        "Fit how an outcome responds to an exposure, by instruments, from a table of samples.",
+    ),
+    "iv evaluate": (
+        "deepmr.commands.iv_evaluate:evaluate",
+        "Evaluate fits: their curves, effects and intervals, against the truth where it is known.",
+    ),
+    "iv sweep": (
+        "deepmr.commands.iv_sweep:sweep",
+        "Fit a method with many choices of its options, and compare the fits on held-out samples.",
+    ),
+    "iv methods": ("deepmr.commands.iv_methods:methods", "List the methods of deepmr iv fit, or the options of one."),
+}
+
+# Of commands in two words: what the first word stands for.
+GROUPS = {
+    "model": "Import and inspect ensembles.",
+    "iv": "Fit and evaluate nonlinear dose responses from individual-level data.",
 }

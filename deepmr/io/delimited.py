@@ -31,7 +31,7 @@ class Layout:
     separator: str
 
 
-def table_layout(path: Path, content: bytes) -> Layout:
+def table_layout(path: Path, content: bytes, separator: str | None = None) -> Layout:
     """Find the header, the first line that neither is empty nor starts with ##, and what separates its cells.
 
     Parameters
@@ -40,6 +40,8 @@ def table_layout(path: Path, content: bytes) -> Layout:
         The file, for messages.
     content
         Its text.
+    separator
+        What separates cells, where it is known; `BLANKS` for runs of blanks.
 
     Raises
     ------
@@ -60,7 +62,8 @@ def table_layout(path: Path, content: bytes) -> Layout:
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text table") from error
-    separator = next((s for s in "\t,;" if s in text), BLANKS)
+    if separator is None:
+        separator = next((s for s in "\t,;" if s in text), BLANKS)
     cells = text.split() if separator == BLANKS else text.split(separator)
     header = [cell.strip().strip('"').lstrip("#") for cell in cells]
     for name in header:

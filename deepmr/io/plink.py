@@ -24,12 +24,14 @@ class PlinkPanel:
     Attributes
     ----------
     variants : variant_id, chrom, pos, effect_allele (A1 of the .bim, which dosages count) and other_allele (A2).
+    samples : family and sample, their identifiers in the .fam.
     bed : the .bed file.
     n_samples : how many it holds.
     used : samples whose genotypes are returned: founders, as PLINK measures linkage disequilibrium on them.
     """
 
     variants: pd.DataFrame
+    samples: pd.DataFrame
     bed: Path
     n_samples: int
     used: Bool[np.ndarray, "samples"]
@@ -65,7 +67,7 @@ def read_plink(prefix: Path) -> PlinkPanel:
     bed, bim, fam = (stem.with_name(stem.name + suffix) for suffix in SUFFIXES)
     names = ["chrom", "variant_id", "morgans", "pos", "effect_allele", "other_allele"]
     variants = _table(bim, names, text=[1], categories=[0, 4, 5], numeric=[3])
-    samples = _table(fam, ["family", "sample", "father", "mother", "sex", "phenotype"], text=[2, 3])
+    samples = _table(fam, ["family", "sample", "father", "mother", "sex", "phenotype"], text=[0, 1, 2, 3])
     if not len(variants) or not len(samples):
         raise InputError(f"{bim if len(samples) else fam}: the file is empty")
     variants["chrom"] = plain_chromosomes(variants["chrom"].array)
@@ -88,7 +90,8 @@ def read_plink(prefix: Path) -> PlinkPanel:
             f"take {len(MAGIC) + stride * len(variants)}"
         )
     used = founders if founders.any() else np.ones(len(samples), dtype=bool)
-    return PlinkPanel(variants=variants, bed=bed, n_samples=len(samples), used=used)
+    identifiers = samples[["family", "sample"]]
+    return PlinkPanel(variants=variants, samples=identifiers, bed=bed, n_samples=len(samples), used=used)
 
 
 def _table(

@@ -13,13 +13,24 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import DoseResponse, FitRecord, IVData
+from deepmr.nonlinear.diagnostics import diagnose_instruments
+from deepmr.nonlinear.independent import independent_instruments
 
 METHODS = {
+    "quantile_iv": "deepmr.nonlinear.networks.quantile_iv:QuantileIV",
+    "delivr": "deepmr.nonlinear.networks.delivr:Delivr",
     "sieve": "deepmr.nonlinear.sieve:Sieve",
+    "tsls": "deepmr.nonlinear.tsls:TwoStage",
+    "liml": "deepmr.nonlinear.tsls:Liml",
+    "doubly_ranked": "deepmr.nonlinear.lace:DoublyRanked",
+    "residual_strata": "deepmr.nonlinear.lace:ResidualStrata",
 }
 
 RESPONSES = {
+    "network": "deepmr.nonlinear.networks.response:NetworkResponse",
+    "ensemble": "deepmr.nonlinear.ensemble:EnsembleResponse",
     "linear": "deepmr.nonlinear.linear:LinearResponse",
+    "strata": "deepmr.nonlinear.lace:StrataResponse",
 }
 
 
@@ -79,12 +90,21 @@ def fit_response(
     outcome_data : of the second stage, where it is another sample.
     seed : of everything random.
 
+    Returns
+    -------
+    DoseResponse
+        With what `diagnostics.diagnose_instruments` says of the instruments in its record. Instruments that are
+        constant or repeat others are left out, and named.
+
     Raises
     ------
     InputError
         For a method, option or data that cannot be used.
     """
-    return make_method(method, options).fit(data, outcome_data=outcome_data, seed=seed)
+    chosen = independent_instruments(data, outcome_data)
+    response = make_method(method, options).fit(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
+    found = diagnose_instruments(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
+    return with_diagnostics(response, found.numbers(), (*chosen.warnings, *found.warnings))
 
 
 def response_from_state(
@@ -111,7 +131,8 @@ def with_diagnostics(response: Any, diagnostics: Mapping[str, float], warnings: 
     warnings : sentences.
     """
     record = response.record
-    more = replace(record, diagnostics={**record.diagnostics, **diagnostics}, warnings=(*record.warnings, *warnings))
+    said = tuple(dict.fromkeys((*record.warnings, *warnings)))
+    more = replace(record, diagnostics={**diagnostics, **record.diagnostics}, warnings=said)
     return replace(response, record=more)
 
 

@@ -10,7 +10,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from deepmr.nonlinear.smoothing import Group, Smoothed
 
-_SPREADS = np.geomspace(1e-4, 10.0, 16)  # of coefficients, relative to that of the outcome: all are as likely
+_SPREADS = np.geomspace(0.003, 10.0, 12)  # of coefficients, relative to that of the outcome: all are as likely
 Covariance = Callable[[Float[np.ndarray, "terms terms"], Float[np.ndarray, "terms"]], Float[np.ndarray, "terms terms"]]
 _NEGLIGIBLE = 1e-3  # share of a precision in the average below which it is left out
 
@@ -53,8 +53,9 @@ def average_precisions(
     Notes
     -----
     The standard deviation of a group's coefficients is as likely a priori at every point of a grid on the log scale,
-    from 1 / 10,000 of that of the outcome, a response as straight as makes no difference, to 10 times it. What each set
-    of groups does to the mean and to the covariance is added up.
+    from 0.003 of that of the outcome, a response about as straight as the data can tell, to 10 times it. A lower end
+    makes straight responses cheaper and intervals of slight bends too short. What each set of groups does to the mean
+    and to the covariance is added up.
     """
     terms = len(moment)
     information, score = gram / smoothed.variance, moment / smoothed.variance

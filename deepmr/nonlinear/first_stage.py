@@ -177,9 +177,9 @@ def fit_first_stage(
 
     Notes
     -----
-    First a score: the exposure regressed on instruments, functions of covariates and, if these are few, their products.
-    Then every function is regressed on splines of the score, the instruments and functions of the covariates. A
-    sample's own exposure is in neither fit, so many weak instruments cannot fit the noise.
+    For every fold, from the others: a score, the exposure regressed on instruments, functions of covariates and, if
+    these are few, their products; then every function regressed on splines of the score, the instruments and functions
+    of the covariates. A sample's own exposure is in neither, so many weak instruments cannot fit its noise.
     """
     assert data.exposure is not None
     n, weights = len(data), data.scaled_weights
@@ -193,32 +193,107 @@ def fit_first_stage(
             (sample.instruments[rows] - center) / spread, covariates(sample.covariates[rows])
         )
 
-    alone = data.instruments.shape[1] == 1 and covariates.size == 1
-    if alone:  # any function of the one instrument is a function of the score
-        score = (data.instruments[:, 0] - center[0]) / spread[0]
-        second_score = None if other is None else (other.instruments[:, 0] - center[0]) / spread[0]
-    else:
-        groups = _score_groups(data.instruments.shape[1], covariates)
-        fit = fit_folds(of(data), data.exposure[:, None], folds=folds, weights=weights, groups=groups)
-        score = predict_folds(fit, of(data), folds, n)[:, 0]
-        second_score = None if other is None else predict_folds(fit, of(other), None, len(other))[:, 0]
-    splines = fit_splines(score, n_functions=SCORE_FUNCTIONS, order=2, weights=data.weights)
-
-    def wide(sample: IVData, scores: Float[np.ndarray, "_"]) -> Callable[[slice], Float[np.ndarray, "_ columns"]]:
-        def columns(rows: slice) -> Float[np.ndarray, "_ columns"]:
-            parts = [splines(scores[rows]), covariates(sample.covariates[rows])[:, 1:]]
-            if not alone:
-                parts.append((sample.instruments[rows] - center) / spread)
-            return np.hstack(parts)
-
-        return columns
+    def rest(sample: IVData) -> Callable[[slice], Float[np.ndarray, "_ columns"]]:
+        return lambda rows: np.hstack(
+            [covariates(sample.covariates[rows]), (sample.instruments[rows] - center) / spread]
+        )
 
     outputs = functions(data.exposure)
-    fit = fit_folds(wide(data, score), outputs, folds=folds, weights=weights)
+    if data.instruments.shape[1] == 1 and covariates.size == 1:  # functions of the one instrument: there is no score
+        score = (data.instruments[:, 0] - center[0]) / spread[0]
+        splines = fit_splines(score, n_functions=SCORE_FUNCTIONS, order=2, weights=data.weights)
+        fit = fit_folds(lambda rows: splines(score[rows]), outputs, folds=folds, weights=weights)
+        fitted = predict_folds(fit, lambda rows: splines(score[rows]), folds, n)
+        second = None if other is None else splines((other.instruments[:, 0] - center[0]) / spread[0]) @ fit.whole
+        return FirstStage(score=score, fitted=fitted, second=second, folds=folds)
+    groups = _score_groups(data.instruments.shape[1], covariates)
+    first = fit_folds(of(data), data.exposure[:, None], folds=folds, weights=weights, groups=groups)
+    sums = _fold_sums(rest(data), outputs, folds, weights)
+    score, fitted = np.empty(n), np.empty_like(outputs)
+    for k, coefficients in enumerate(first.without):
+        one = _predictor(of(data), rest(data), outputs, coefficients, sums, np.where(folds == k, 0.0, weights), k)
+        mine = np.flatnonzero(folds == k)
+        for rows in blocks(n):
+            some = mine[(mine >= rows.start) & (mine < rows.stop)]
+            columns, others = of(data)(rows)[some - rows.start], rest(data)(rows)[some - rows.start]
+            score[some] = columns @ coefficients[:, 0]
+            fitted[some] = np.hstack([one.splines(score[some])[:, 1:], others]) @ one.coefficients
     second = None
-    if other is not None and second_score is not None:
-        second = predict_folds(fit, wide(other, second_score), None, len(other))
-    return FirstStage(score=score, fitted=predict_folds(fit, wide(data, score), folds, n), second=second, folds=folds)
+    if other is not None:
+        one = _predictor(of(data), rest(data), outputs, first.whole, sums, weights, None)
+        second = np.empty((len(other), functions.size))
+        for rows in blocks(len(other)):
+            scores = of(other)(rows) @ first.whole[:, 0]
+            second[rows] = np.hstack([one.splines(scores)[:, 1:], rest(other)(rows)]) @ one.coefficients
+    return FirstStage(score=score, fitted=fitted, second=second, folds=folds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Predictor:
+    splines: SplineBasis
+    coefficients: Float[np.ndarray, "columns functions"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Products of the columns that are the same for every fold, fold by fold."""
+
+    grams: Float[np.ndarray, "folds columns columns"]
+    moments: Float[np.ndarray, "folds columns functions"]
+
+
+def _fold_sums(
+    rest: Callable[[slice], Float[np.ndarray, "_ columns"]],
+    outputs: Float[np.ndarray, "samples functions"],
+    folds: Int[np.ndarray, "samples"],
+    weights: Float[np.ndarray, "samples"],
+) -> _Sums:
+    size, n_folds = rest(slice(0, 1)).shape[1], int(folds.max()) + 1
+    grams, moments = np.zeros((n_folds, size, size)), np.zeros((n_folds, size, outputs.shape[1]))
+    for rows in blocks(len(outputs)):
+        columns = rest(rows)
+        for k in range(n_folds):
+            mine = folds[rows] == k
+            weighted = columns[mine] * weights[rows][mine, None]
+            grams[k] += weighted.T @ columns[mine]
+            moments[k] += weighted.T @ outputs[rows][mine]
+    return _Sums(grams, moments)
+
+
+def _predictor(
+    of: Callable[[slice], Float[np.ndarray, "_ score_columns"]],
+    rest: Callable[[slice], Float[np.ndarray, "_ columns"]],
+    outputs: Float[np.ndarray, "samples functions"],
+    coefficients: Float[np.ndarray, "score_columns one"],
+    sums: _Sums,
+    weights: Float[np.ndarray, "samples"],
+    left_out: int | None,
+) -> _Predictor:
+    """Regress functions of the exposure on splines of a score and the columns that stay; weight 0 takes no part.
+
+    The score, too, is from the samples that take part: scores of other folds' fits would carry the noise of the fold
+    that is left out.
+    """
+    scores = np.concatenate([of(rows) @ coefficients[:, 0] for rows in blocks(len(outputs))])
+    used = weights > 0
+    splines = fit_splines(scores[used], n_functions=SCORE_FUNCTIONS, order=2, weights=weights[used])
+    size = splines.size - 1
+    own, cross, moment = (
+        np.zeros((size, size)),
+        np.zeros((size, sums.grams.shape[1])),
+        np.zeros((size, outputs.shape[1])),
+    )
+    for rows in blocks(len(outputs)):
+        columns = splines(scores[rows])[:, 1:]
+        weighted = columns * weights[rows, None]
+        own += weighted.T @ columns
+        cross += weighted.T @ rest(rows)
+        moment += weighted.T @ outputs[rows]
+    kept = np.arange(len(sums.grams)) != (-1 if left_out is None else left_out)
+    gram = np.block([[own, cross], [cross.T, sums.grams[kept].sum(axis=0)]])
+    ridge = _RIDGE * np.diagonal(gram) / weights.sum()
+    full = gram + np.diag(np.where(ridge > 0, ridge, 1.0))
+    return _Predictor(splines, np.linalg.solve(full, np.vstack([moment, sums.moments[kept].sum(axis=0)])))
 
 
 def _score_columns(
@@ -231,7 +306,7 @@ def _score_columns(
 
 
 def _score_groups(n_instruments: int, covariates: CovariateBasis) -> tuple[Group, ...]:
-    """Group the columns of a score that shrink together: instruments, and their products with functions of covariates."""
+    """Group the columns of a score that shrink together: instruments, and products of them with covariates."""
     first = covariates.size
     sizes = [n_instruments]
     if first > 1 and n_instruments * (first - 1) <= _PRODUCTS:

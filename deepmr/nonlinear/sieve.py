@@ -185,7 +185,7 @@ def _relative(roughness: Float[np.ndarray, "columns"]) -> Float[np.ndarray, "col
 
 
 def _shrunk(start: int, weights: Float[np.ndarray, "columns"], power: int) -> list[Group]:
-    """Group the columns of a product: straight ones, which shrink only where they modify the effect, and curved ones."""
+    """Group the columns of a product: straight ones, which shrink only if they modify the effect, and curved ones."""
     columns = start + np.arange(len(weights))
     straight = weights == 0
     groups = []

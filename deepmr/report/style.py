@@ -47,6 +47,7 @@ BASE_COLOURS = {
 }
 DIVERGING = mpl.colormaps["RdBu_r"]  # white at zero: every use gives it symmetric limits
 DENSITY = LinearSegmentedColormap.from_list("density", mpl.colormaps["viridis"](np.linspace(0.2, 1, 128)))
+SHADE = LinearSegmentedColormap.from_list("shade", [GRID, MUTED])  # many samples, behind lines that matter
 
 WIDTH = 7.2  # inches: one page column
 NARROW = 4.0  # what a phone shows without swiping
