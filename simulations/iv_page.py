@@ -15,7 +15,7 @@ from deepmr.simulate.iv_designs import simulate_iv
 ACCURATE = 10  # seeds of the tables of accuracy
 BANDED = ("poly20", "effect_mod", "sine", "het20")  # designs by whose bands the methods are judged
 LEAST, MOST, WIDEST = 0.85, 0.95, 0.35  # goals: coverage of both bands at least, pointwise at most, width at most
-FEWEST = 20  # seeds of which a share is told
+FEWEST, SOME, TINY = 20, 5, 1e-6  # seeds of which a share is told, and of which a method may be best
 GATE, THRESHOLD = "gate_pvalue", 0.05
 DRAWN_METHODS = ("sieve", "control_function")
 # What a method of ours is set beside: its name in the table of anchors.
@@ -91,6 +91,8 @@ def number(value: float) -> str:
         return "-"
     if abs(value) >= 100:
         return f"{value:,.0f}"
+    if 0 < abs(value) < TINY:
+        return f"{value:.0e}"
     return np.format_float_positional(value, precision=3, fractional=False, trim="-")
 
 
@@ -155,7 +157,8 @@ def goals(rows: pd.DataFrame) -> str:
         part = rows[(rows["design"] == design) & (rows["n"] == n) & (rows["seed"] < ACCURATE)]
         if part.empty or column not in part:
             continue
-        means = part.groupby("method", sort=False)[column].mean().dropna()
+        groups = part.dropna(subset=[column]).groupby("method", sort=False)[column]
+        means = groups.mean()[groups.size() >= min(SOME, part["seed"].nunique())]
         for method, limit in limits.items():
             if means.empty or (method != "*" and method not in means):
                 continue
@@ -231,7 +234,7 @@ def cate(rows: pd.DataFrame) -> str:
 def gate(rows: pd.DataFrame) -> str:
     """Return how often the gate of the control function rejects it."""
     found = []
-    for (method, design), part in _grouped(rows[rows["n"] == 10_000]):
+    for (method, design), part in _grouped(rows[(rows["n"] == 10_000) & (rows["method"] == "control_function")]):
         said = [one[GATE] < THRESHOLD for one in part["diagnostics"] if GATE in one]
         if said:
             found.append([f"{method}, {design}", str(len(said)), percent(pd.Series(said))])
@@ -255,6 +258,7 @@ def diagnostics(rows: pd.DataFrame) -> str:
     found = []
     for (method, design), part in _grouped(rows[(rows["n"] == 10_000) & rows["design"].isin(DESIGNS)]):
         values = pd.DataFrame(list(part["diagnostics"]), dtype=float).mean()
+        values = values[[name for name in values.index if not name.endswith("pvalue")]]
         warned = np.mean([bool(one) for one in part["warnings"]])
         said = ", ".join(f"{name} {number(value)}" for name, value in values.items())
         found.append([f"{method}, {design}", said or "-", f"{100 * warned:.0f} %"])

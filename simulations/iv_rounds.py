@@ -15,10 +15,10 @@ from deepmr.nonlinear import METHODS, make_method
 from deepmr.simulate.iv_designs import SimulatedIV, demand_grid, effect_of_modifier, simulate_iv
 
 DESIGNS = ("poly20", "effect_mod", "burgess_j", "sine", "het20")
-CLOSED = {
+CLOSED = (
     *("sieve", "control_function", "auto", "kernel_iv", "kernel_mmr"),
     *("tsls", "liml", "doubly_ranked", "residual_strata"),
-}
+)
 POINTS = 200
 LEVEL = 0.90
 MODIFIERS = (-1.5, -0.5, 0.5, 1.5)  # at which the effect given the covariate is judged
@@ -186,7 +186,7 @@ def read_units(out: Path) -> pd.DataFrame:
     out : folder with the units.
     """
     rows = [json.loads(path.read_text()) for path in sorted(out.glob("*-*-*-*.json"))]
-    order = {method: place for place, method in enumerate(METHODS)}
+    order = {method: place for place, method in enumerate(dict.fromkeys([*CLOSED, *METHODS]))}
     frame = pd.DataFrame(rows)
     if len(frame) and "error" not in frame:
         frame["error"] = None
