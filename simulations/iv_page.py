@@ -147,7 +147,9 @@ def by_design(
             ["design", *methods],
             [[design, *(cell(method, design) for method in methods)] for design in designs],
         )
-    return table(["method", *designs], [[method, *(cell(method, design) for design in designs)] for method in methods])
+    counts = rows.groupby("method")["seed"].nunique()
+    names = {one: one if counts[one] == ACCURATE else f"{one} ({counts[one]} seeds)" for one in methods}
+    return table(["method", *designs], [[names[one], *(cell(one, design) for design in designs)] for one in methods])
 
 
 def goals(rows: pd.DataFrame) -> str:
