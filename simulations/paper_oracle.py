@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from page_blocks import fill_blocks
 from paper_analysis import METHODS
 from paper_oracle_page import blocks, draw_spacing
 from paper_oracle_rounds import oracle_rows, reverse_rows, spacing_effects_of
 from paper_rounds import SCENARIOS, Round, read_rows
-from paper_write import fill_blocks
 
 from deepmr.io.files import atomic_path
 from deepmr.report.spacing import Spacing, spacing_effects, spacing_heatmap

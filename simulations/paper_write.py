@@ -1,11 +1,11 @@
 """Put what the study found into its pages: every block of tables between its markers, and the figures."""
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import paper_tables as tables
+from page_blocks import fill_blocks
 from paper_page import STRONG, draw_rounds, page
 from paper_rounds import SCENARIOS, read_rows
 
@@ -68,23 +68,6 @@ def write_pages(out: Path, docs: Path) -> None:
     ivw = found["main"].query("method == 'ivw' and weights == 'equal' and definition == 'averaged' and draw == 0")
     for name, (column, value, title) in FIGURES.items():
         draw_rounds(ivw[ivw[column] == value], docs / "img" / f"{name}.png", title=title)
-
-
-def fill_blocks(path: Path, texts: Mapping[str, str]) -> None:
-    """Put texts into the blocks of a page; a block without a text stays as it is.
-
-    Parameters
-    ----------
-    path : of the page; a block is what lies between `<!-- study: NAME -->` and `<!-- end -->`.
-    texts : by the name of the block.
-    """
-
-    def fill(match: re.Match[str]) -> str:
-        text = texts.get(match["name"], match["text"])
-        return f"<!-- study: {match['name']} -->\n\n{text.strip()}\n\n<!-- end -->"
-
-    pattern = r"<!-- study: (?P<name>\w+) -->(?P<text>.*?)<!-- end -->"
-    path.write_text(re.sub(pattern, fill, path.read_text(), flags=re.DOTALL))
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,7 @@ def main() -> None:
     studies += [
         ["paper_oracle.py", step, "--out", oracle, "--docs", oracle] for step in ("oracle", "reverse", "spacing")
     ]
+    studies.append(["iv.py", "rounds", "--out", str(RESULTS / "iv")])
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 

@@ -44,3 +44,13 @@ def test_sensitivity_from_python(example):
     for block in blocks("sensitivity.md"):
         exec(block, names)
     assert len(names["found"].sentences) > 3
+
+
+def test_a_model_of_ones_own():
+    names: dict = {}
+    for block in blocks("iv.md"):
+        exec(block, names)
+    assert names["sample"].data.covariate_names == ("age",)
+    assert np.mean((names["found"].estimate - names["truth"]) ** 2) < 0.05
+    assert len(names["replicates"]) == 3
+    assert names["at_age"][-1] - names["truth"][-1] == pytest.approx(0.2 * 4, abs=0.05)

@@ -43,6 +43,10 @@ COMMANDS = {
     "info": ("deepmr.commands.info:info", "Show what an effects file holds."),
     "model import": ("deepmr.commands.model:import_", "Convert PyTorch state dicts into an ensemble directory."),
     "model info": ("deepmr.commands.model:info", "Show what an ensemble directory holds."),
+    "iv simulate": (
+        "deepmr.commands.iv_simulate:iv_simulate",
+        "Simulate individual-level data with instruments, and the true response.",
+    ),
     "iv fit": (
         "deepmr.commands.iv_fit:fit",
         "Fit how an outcome responds to an exposure, by instruments, from a table of samples.",

@@ -92,7 +92,8 @@ def test_runs_are_the_fits_that_the_api_makes(folder, in_process):
     data = read_iv_data(folder / "d.tsv", exposure="x", outcome="y", instruments=["v{1..5}"]).data
     split = next(split_samples(data, n_folds=4, seed=3))
     for run, n_functions in enumerate([2, 3, 6]):
-        here = fit_response(split.fitted, options={"n_functions": n_functions, "n_folds": 2}, seed=3)
+        options = {"n_functions": n_functions, "n_folds": 2}
+        here = fit_response(split.fitted, method="sieve", options=options, seed=3)
         saved = read_response(folder / "s_sweep" / "runs" / str(run))
         x = np.linspace(-1, 4, 9)
         np.testing.assert_array_equal(saved.avg_iv_reg_function(x).estimate, here.avg_iv_reg_function(x).estimate)
