@@ -132,14 +132,20 @@ class Stack:
         start, width, half = sum(units[:which]), units[which], sum(units)
         means = self.buffers[:, start : start + width]
         variances = self.buffers[:, half + start : half + start + width]
-        mean, variance = means, variances
-        if training:
-            mean, variance = h.mean(dim=1), h.var(dim=1, correction=0)
-            with torch.no_grad():
-                means.lerp_(mean, _MOMENTUM)
-                variances.lerp_(variance, _MOMENTUM)
-        scale = parameters[:, :width] * torch.rsqrt(variance + _EPS)
-        return torch.addcmul((parameters[:, width:] - mean * scale).unsqueeze(1), h, scale.unsqueeze(1).expand_as(h))
+        if not training:
+            scale = parameters[:, :width] * torch.rsqrt(variances + _EPS)
+            shift = parameters[:, width:] - means * scale
+            return torch.addcmul(shift.unsqueeze(1), h, scale.unsqueeze(1).expand_as(h))
+        # PyTorch's own kernel, members and units as its channels: several times as fast as mean and variance by hand.
+        flat = h.transpose(0, 1).reshape(h.shape[1], -1)
+        mean, variance = torch.zeros_like(flat[0]), torch.ones_like(flat[0])
+        weight, bias = parameters[:, :width].reshape(-1), parameters[:, width:].reshape(-1)
+        made = functional.batch_norm(flat, mean, variance, weight, bias, training=True, momentum=1.0, eps=_EPS)
+        with torch.no_grad():  # with momentum 1 the kernel leaves the batch's own mean and (unbiased) variance
+            n = h.shape[1]
+            means.lerp_(mean.view(-1, width), _MOMENTUM)
+            variances.lerp_(variance.view(-1, width) * ((n - 1) / n), _MOMENTUM)
+        return made.view(n, -1, width).transpose(0, 1)
 
     def take(self, members: Tensor) -> "Stack":
         """Return copies of some members.
