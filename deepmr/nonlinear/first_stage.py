@@ -62,12 +62,18 @@ def fit_folds(
 
     Parameters
     ----------
-    design : columns of a block of samples.
+    design : columns of a block of samples, the first of them 1.
     outputs : what is regressed, a column each.
     folds, weights : of the samples.
     groups : columns whose shrinkage is learned, of one output; otherwise every column is shrunk a little.
+
+    Notes
+    -----
+    Outputs are centred, so that where their zero is does not matter: neither is their mean shrunk towards it, by more
+    in a smaller fold, nor do sums of squares lose their digits to it.
     """
-    n_folds = int(folds.max()) + 1
+    n_folds, level = int(folds.max()) + 1, np.average(outputs, axis=0, weights=weights)
+    outputs = outputs - level
     grams, moments = [np.zeros((0, 0))] * n_folds, [np.zeros((0, 0))] * n_folds
     for rows in blocks(len(outputs)):
         columns, fold = design(rows), folds[rows]
@@ -83,8 +89,11 @@ def fit_folds(
     if groups:
         penalty = penalty + _learned(gram, moment[:, 0], outputs[:, 0], weights, groups)
     ridge = np.diag(np.where(scale > 0, penalty, 1.0))
-    without = [np.linalg.solve(gram - g + ridge, moment - m) for g, m in zip(grams, moments, strict=True)]
-    return FoldedFit(whole=np.linalg.solve(gram + ridge, moment), without=np.array(without))
+    without = np.array([np.linalg.solve(gram - g + ridge, moment - m) for g, m in zip(grams, moments, strict=True)])
+    whole = np.linalg.solve(gram + ridge, moment)
+    whole[0] += level
+    without[:, 0] += level
+    return FoldedFit(whole=whole, without=without)
 
 
 def _learned(
