@@ -12,6 +12,7 @@ from deepmr.nonlinear.controlled import Controlled, ControlledDesign, Setting, s
 from deepmr.nonlinear.first_stage import blocks
 from deepmr.nonlinear.gate import check_gate
 from deepmr.nonlinear.linear import LinearResponse
+from deepmr.nonlinear.moments import summed_squares
 from deepmr.nonlinear.residuals import Control, residual_strength
 from deepmr.nonlinear.sieve import Modification
 from deepmr.nonlinear.sieve_comparison import compare_curves
@@ -83,12 +84,16 @@ class ControlFunction:
     def _response(self, first: IVData, setting: Setting, found: Controlled, seed: int) -> LinearResponse:
         design, size = setting.design, setting.design.n_response
         data, weights = design.data, design.data.scaled_weights
-        mean, spread = np.zeros(design.terms.covariates.size), 0.0
+        mean = np.zeros(design.terms.covariates.size)
         for rows in blocks(len(data)):
             mean += weights[rows] @ design.terms.covariates(data.covariates[rows])
-            spread += float(weights[rows] @ design.confounding(found.smoothed.coefficients, rows) ** 2)
+        spread = summed_squares(
+            lambda rows: (weights[rows] * design.confounding(found.smoothed.coefficients, rows))[:, None],
+            len(data),
+            clusters=data.clusters,
+        )
         covariance = found.covariance[:size, :size].copy()
-        covariance[0, 0] += spread / len(data) ** 2  # the sample's mean of g is 0, the population's is near
+        covariance[0, 0] += spread[0, 0] / len(data) ** 2  # the sample's mean of g is 0, the population's is near
         diagnostics, warnings = self._checks(first, setting, found, seed)
         counts = found.smoothed.effective
         shared = len(setting.response_groups)

@@ -108,8 +108,6 @@ def set_up(
     if second.exposure is None:
         raise InputError("a control function needs the exposure in the outcome's sample, too; it has none")
     checks.at_least("n_functions", n_functions, 2)
-    if covariate_functions is not None:
-        checks.at_least("covariate_functions", covariate_functions, 2)
     checks.at_least("n_folds", n_folds, 2)
     functions = fit_splines(first.exposure, n_functions=n_functions, weights=first.weights)
     n_covariates = len(first.covariate_names)

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 
 from deepmr.errors import InputError
 from deepmr.nonlinear.averaging import average_precisions
+from deepmr.nonlinear.second_stage import BIAS_SHARE
 from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
-
-_BIAS_SHARE = 0.5  # of the expected squared bias of shrinkage in intervals, as in `second_stage`
+from deepmr.nonlinear.strength import score_covariance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def _one_sample(columns: Columns, outcome: Float[np.ndarray, "samples"], groups:
     )
     found = equations.smooth(_residual(seen, outcome, columns.weights))
     errors = (outcome - seen @ found.coefficients) * columns.weights
-    return _solved(equations, found, _meat((columns.expected @ project) * errors[:, None], columns.clusters))
+    return _solved(equations, found, score_covariance((columns.expected @ project) * errors[:, None], columns.clusters))
 
 
 def _two_samples(
@@ -119,9 +119,9 @@ def _two_samples(
     equations = _Equations(weighted.T @ expected, weighted.T @ outcome, groups, _variance(outcome, columns.weights))
     found = equations.smooth(_residual(expected, outcome, columns.weights))
     b = found.coefficients
-    meat = _meat(expected * ((outcome - expected @ b) * columns.weights)[:, None], columns.clusters)
+    meat = score_covariance(expected * ((outcome - expected @ b) * columns.weights)[:, None], columns.clusters)
     missed = ((first.seen - first.expected) @ b) * first.weights * (len(outcome) / len(first.seen))
-    return _solved(equations, found, meat + _meat(first.expected * missed[:, None], first.clusters))
+    return _solved(equations, found, meat + score_covariance(first.expected * missed[:, None], first.clusters))
 
 
 def _residual(
@@ -145,23 +145,12 @@ def _variance(outcome: Float[np.ndarray, "samples"], weights: Float[np.ndarray, 
     return float(np.average((outcome - np.average(outcome, weights=weights)) ** 2, weights=weights))
 
 
-def _meat(
-    scores: Float[np.ndarray, "samples terms"], clusters: Int[np.ndarray, "samples"] | None
-) -> Float[np.ndarray, "terms terms"]:
-    if clusters is None:
-        return scores.T @ scores
-    _, number = np.unique(clusters, return_inverse=True)
-    sums = np.zeros((int(number.max()) + 1, scores.shape[1]))
-    np.add.at(sums, number, scores)
-    return sums.T @ sums * len(sums) / max(len(sums) - 1, 1)
-
-
 def _solved(equations: _Equations, found: Smoothed, meat: Float[np.ndarray, "terms terms"]) -> SolvedFeatures:
     def covariance(
         inverse: Float[np.ndarray, "terms terms"], penalty: Float[np.ndarray, "terms"]
     ) -> Float[np.ndarray, "terms terms"]:
         inner = inverse / found.variance
-        return inner @ meat @ inner + _BIAS_SHARE * inverse @ (penalty[:, None] * inverse)
+        return inner @ meat @ inner + BIAS_SHARE * inverse @ (penalty[:, None] * inverse)
 
     averaged = average_precisions(
         equations.gram,

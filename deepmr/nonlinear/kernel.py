@@ -12,6 +12,7 @@ from deepmr.nonlinear.first_stage import blocks
 from deepmr.nonlinear.kernel_moments import PairedMoments, choose_penalty, kernel_columns, paired_moments
 from deepmr.nonlinear.kernel_prior import smooth_reduced
 from deepmr.nonlinear.kernel_response import KernelResponse
+from deepmr.nonlinear.kernel_sample import outcome_level
 from deepmr.nonlinear.kernel_solver import Moments, moments_of, scatter, symmetric_inverse
 from deepmr.nonlinear.kernel_tuning import KernelOptions, Prepared, prepare
 
@@ -259,10 +260,11 @@ def _response(
     mean = np.zeros(len(block.variances))
     for rows in blocks(len(weights)):
         mean += weights[rows] @ block(prepared.second.covariates[rows])
-    main = prepared.terms.main
+    main, coefficients = prepared.terms.main, solved.coefficients.copy()
+    coefficients[0] += outcome_level(second)
     return KernelResponse(
         terms=prepared.terms,
-        coefficients=solved.coefficients,
+        coefficients=coefficients,
         covariance=solved.covariance,
         mean_functions=mean / weights.sum(),
         record=record_of(

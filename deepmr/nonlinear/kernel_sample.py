@@ -23,7 +23,8 @@ class KernelSample:
     ----------
     instruments : themselves where they are few, else the score, predicted for every sample from others.
     covariates : no columns where there are none.
-    exposure, outcome : or None where the stage's sample has none.
+    exposure, outcome : or None where the stage's sample has none; outcomes less the mean of the second stage's, to a
+        large one of which sums of squares would lose their digits.
     weights : of mean 1.
     clusters : or None.
     """
@@ -54,6 +55,17 @@ class KernelSample:
         )
 
 
+def outcome_level(second: IVData) -> float:
+    """Return the mean outcome.
+
+    Parameters
+    ----------
+    second : data of the second stage.
+    """
+    assert second.outcome is not None
+    return float(np.average(second.outcome, weights=second.weights))
+
+
 def kernel_samples(first: IVData, second: IVData, *, seed: int, n_folds: int) -> tuple[KernelSample, KernelSample]:
     """Return the samples of both stages, many instruments replaced by a cross-fitted score.
 
@@ -62,12 +74,13 @@ def kernel_samples(first: IVData, second: IVData, *, seed: int, n_folds: int) ->
     first, second : data of the two stages, the same where there is one sample.
     seed, n_folds : of the folds of the score.
     """
+    level = outcome_level(second)
     samples = [
         KernelSample(
             instruments=one.instruments,
             covariates=one.covariates,
             exposure=one.exposure,
-            outcome=one.outcome,
+            outcome=None if one.outcome is None else one.outcome - level,
             weights=one.scaled_weights,
             clusters=one.clusters,
         )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import cho_factor, cho_solve
 
 from deepmr.nonlinear.first_stage import blocks
+from deepmr.nonlinear.smoothing import invert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +81,13 @@ def moments_of(equations: Callable[[slice], Equations], n: int, n_terms: int) ->
 
 
 def symmetric_inverse(matrix: Float[np.ndarray, "terms terms"]) -> Float[np.ndarray, "terms terms"]:
-    """Invert a positive definite matrix, scaled to a unit diagonal first: penalties differ by many orders of size.
+    """Invert a positive definite matrix.
 
     Parameters
     ----------
     matrix : what is inverted.
     """
-    root = 1 / np.sqrt(np.maximum(np.diagonal(matrix), 1e-300))
-    scaled = matrix * root[:, None] * root
-    factor = cho_factor(scaled + 1e-11 * np.eye(len(scaled)))
-    return cho_solve(factor, np.eye(len(scaled))) * root[:, None] * root
+    return invert(matrix, np.zeros(len(matrix)))
 
 
 def left_out(

@@ -177,6 +177,6 @@ class LogisticResponse:
             rows = slice(start, min(start + _POINTS, n_points))
             found, gradient = at(rows)
             estimate[rows] = self.weights @ found
-            spread = self.weights @ (found - estimate[rows]) ** 2 / self.n
+            spread = self.weights**2 @ (found - estimate[rows]) ** 2 * (len(self.weights) / self.n)
             variance[rows] = np.einsum("ij,jk,ik->i", gradient, self.covariance, gradient) + spread
         return estimate, np.sqrt(np.maximum(variance, 0))

@@ -4,17 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from deepmr.individual import IVData
 from deepmr.nonlinear.averaging import average_precisions
 from deepmr.nonlinear.basis import Terms
 from deepmr.nonlinear.first_stage import FirstStage, blocks
+from deepmr.nonlinear.moments import summed_squares
 from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
 
 # Share of the expected squared bias of smoothing that intervals get beside what the average over precisions gives them.
 # Some of the bias is in that average already; the share is what covers in simulations (docs/iv.md).
-_BIAS_SHARE = 0.5
+BIAS_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,11 @@ class _Design:
     data: IVData
     fitted: Float[np.ndarray, "samples functions"]
     terms: Terms
+    level: float  # of the outcome, which is counted from it: sums of squares lose their digits to a large mean
+
+    def outcome(self, rows: slice) -> Float[np.ndarray, "_"]:
+        assert self.data.outcome is not None
+        return self.data.outcome[rows] - self.level
 
     def seen(self, rows: slice) -> Float[np.ndarray, "_ terms"]:
         assert self.data.exposure is not None
@@ -71,7 +77,7 @@ def solve_second_stage(
     Parameters
     ----------
     first, second : samples of the two stages, the same where there is one sample.
-    terms : columns of the response.
+    terms : columns of the response, the first of them 1.
     groups : of its coefficients.
     stage : the first stage.
 
@@ -85,38 +91,36 @@ def solve_second_stage(
     ----------
     Pacini & Windmeijer (2016) doi:10.1016/j.econlet.2016.06.033.
     """
-    design = _Design(first, stage.fitted, terms)
-    of_first = _moments(design, first)
+    assert second.outcome is not None
+    level = float(np.average(second.outcome, weights=second.weights))
+    design = _Design(first, stage.fitted, terms, level)
+    of_first = _moments(design)
     project = np.linalg.lstsq(of_first.squares, of_first.cross, rcond=1e-10)[0]
     if stage.second is None:
         gram = _symmetric(of_first.cross.T @ project)
-        moment, weights = project.T @ of_first.outcome, first.scaled_weights
-        residual = _residual(of_first.total, of_first.seen_outcome, of_first.own, len(first))
+        moment, total = project.T @ of_first.outcome, of_first.total
+        residual = _residual(total, of_first.seen_outcome, of_first.own, len(first))
     else:
-        other = _Design(second, stage.second, terms)
-        moments = _moments(other, second)
+        other = _Design(second, stage.second, terms, level)
+        moments = _moments(other)
         gram = _symmetric(project.T @ moments.squares @ project)
-        moment, weights = project.T @ moments.outcome, second.scaled_weights
+        moment, total = project.T @ moments.outcome, moments.total
         about = (of_first.own - _symmetric(of_first.cross.T @ project)) * (len(second) / len(first)) ** 2
-        residual = _residual(moments.total, moment, gram + about * len(first) / len(second), len(second))
-    assert second.outcome is not None
-    level = np.average(second.outcome, weights=weights)
-    variance = float(np.average((second.outcome - level) ** 2, weights=weights))
+        residual = _residual(total, moment, gram + about, len(second))
+    variance = total / len(second)
     found = smooth(gram, moment, groups, residual=residual, variance=variance)
     if stage.second is None:
-        meat = _meat(design, project, _left(design, second, found.coefficients), first)
+        meat = _meat(design, project, _left(design, found.coefficients))
     else:
-        expected = _left(other, second, project @ found.coefficients, seen=False)
-        meat = _meat(other, project, expected, second)
-        meat += (
-            _meat(design, project, _about(design, project, found.coefficients), first) * (len(second) / len(first)) ** 2
-        )
+        meat = _meat(other, project, _left(other, project @ found.coefficients, seen=False))
+        about_first = _meat(design, project, _about(design, project, found.coefficients))
+        meat += about_first * (len(second) / len(first)) ** 2
 
     def covariance(
         inverse: Float[np.ndarray, "terms terms"], penalty: Float[np.ndarray, "terms"]
     ) -> Float[np.ndarray, "terms terms"]:
         inner = inverse / found.variance
-        return inner @ meat @ inner + _BIAS_SHARE * inverse @ (penalty[:, None] * inverse)
+        return inner @ meat @ inner + BIAS_SHARE * inverse @ (penalty[:, None] * inverse)
 
     curve = [k for k, g in enumerate(groups) if (terms.pairs[g.columns, 1] == 0).all()]
     rest = [[k] for k in range(len(groups)) if k not in curve]
@@ -129,11 +133,13 @@ def solve_second_stage(
         spread=float(np.sqrt(variance)),
         covariance=covariance,
     )
-    return SecondStage(coefficients=averaged.coefficients, covariance=averaged.covariance, smoothed=found)
+    coefficients = averaged.coefficients.copy()
+    coefficients[0] += level
+    return SecondStage(coefficients=coefficients, covariance=averaged.covariance, smoothed=found)
 
 
-def _moments(design: _Design, data: IVData) -> _Moments:
-    size = len(design.terms.pairs)
+def _moments(design: _Design) -> _Moments:
+    data, size = design.data, len(design.terms.pairs)
     cross, squares, own = (np.zeros((size, size)) for _ in range(3))
     outcome, seen_outcome, total = np.zeros(size), np.zeros(size), 0.0
     weights = data.scaled_weights
@@ -142,14 +148,14 @@ def _moments(design: _Design, data: IVData) -> _Moments:
         weighted = expected * weights[rows, None]
         squares += weighted.T @ expected
         if data.outcome is not None:
-            outcome += weighted.T @ data.outcome[rows]
-            total += float(weights[rows] @ data.outcome[rows] ** 2)
+            outcome += weighted.T @ design.outcome(rows)
+            total += float(weights[rows] @ design.outcome(rows) ** 2)
         if data.exposure is not None:
             seen = design.seen(rows)
             cross += weighted.T @ seen
             own += (seen * weights[rows, None]).T @ seen
             if data.outcome is not None:
-                seen_outcome += seen.T @ (weights[rows] * data.outcome[rows])
+                seen_outcome += seen.T @ (weights[rows] * design.outcome(rows))
     return _Moments(cross, squares, own, outcome, seen_outcome, total)
 
 
@@ -170,14 +176,13 @@ def _residual(
 
 
 def _left(
-    design: _Design, data: IVData, coefficients: Float[np.ndarray, "terms"], *, seen: bool = True
+    design: _Design, coefficients: Float[np.ndarray, "terms"], *, seen: bool = True
 ) -> Callable[[slice], Float[np.ndarray, "_"]]:
     """Return what coefficients leave of the outcome, a block of samples at a time."""
 
     def errors(rows: slice) -> Float[np.ndarray, "_"]:
-        assert data.outcome is not None
         columns = design.seen(rows) if seen else design.expected(rows)
-        return data.outcome[rows] - columns @ coefficients
+        return design.outcome(rows) - columns @ coefficients
 
     return errors
 
@@ -194,27 +199,12 @@ def _about(
 
 
 def _meat(
-    design: _Design,
-    project: Float[np.ndarray, "terms terms"],
-    errors: Callable[[slice], Float[np.ndarray, "_"]],
-    data: IVData,
+    design: _Design, project: Float[np.ndarray, "terms terms"], errors: Callable[[slice], Float[np.ndarray, "_"]]
 ) -> Float[np.ndarray, "terms terms"]:
     """Sum squares of the moments' errors over samples, or over clusters of them."""
-    size, weights = len(project), data.scaled_weights
-    number = _clusters(data)
-    meat = np.zeros((size, size))
-    sums = None if number is None else np.zeros((int(number.max()) + 1, size))
-    for rows in blocks(len(data)):
-        scores = (design.expected(rows) @ project) * (errors(rows) * weights[rows])[:, None]
-        if sums is None:
-            meat += scores.T @ scores
-        else:
-            assert number is not None
-            np.add.at(sums, number[rows], scores)
-    if sums is None:
-        return meat
-    return sums.T @ sums * (len(sums) / max(len(sums) - 1, 1))
+    weights = design.data.scaled_weights
 
+    def scores(rows: slice) -> Float[np.ndarray, "_ terms"]:
+        return (design.expected(rows) @ project) * (errors(rows) * weights[rows])[:, None]
 
-def _clusters(data: IVData) -> Int[np.ndarray, "samples"] | None:
-    return None if data.clusters is None else np.unique(data.clusters, return_inverse=True)[1]
+    return summed_squares(scores, len(design.data), clusters=design.data.clusters)

@@ -135,7 +135,8 @@ def covariate_basis(data: IVData, *, n_functions: int | None, products: bool) ->
     products : whether to multiply the functions of one with the linear one of the other.
     """
     splines = []
-    most = n_functions or functions_each(len(data.covariate_names))
+    most = functions_each(len(data.covariate_names)) if n_functions is None else n_functions
+    checks.at_least("covariate_functions", most, 2)
     for name, column in zip(data.covariate_names, data.covariates.T, strict=True):
         if np.ptp(column) == 0:
             raise InputError(f"covariate {name} must vary; all {len(column)} samples have {column[0]:g}")

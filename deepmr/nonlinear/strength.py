@@ -9,8 +9,8 @@ from scipy.linalg import solve_triangular
 
 from deepmr.errors import InputError
 from deepmr.individual import IVData
-from deepmr.nonlinear.first_stage import blocks
 from deepmr.nonlinear.independent import independent_columns, triangular
+from deepmr.nonlinear.moments import summed_squares
 
 WEAK_F = 10.0  # Staiger & Stock's rule of thumb
 _BIAS = 0.1  # of two-stage least squares, relative to the worst case, that the critical value allows
@@ -79,14 +79,15 @@ def instrument_strength(data: IVData) -> Strength:
     left = max(float(left), _ROUNDING * (explained + float(left)), 1e-300)
     orthonormal = solve_triangular(r[:-1, :-1], np.eye(p + k))[:, p:]
     coefficients = solve_triangular(r[:-1, :-1], r[:-1, -1])
-    sums = _Sums(k, data.clusters)
-    for rows in blocks(n):
+
+    def scores(rows: slice) -> Float[np.ndarray, "_ columns"]:
         block = columns(rows)
-        sums.add(rows, (block[:, :-1] @ orthonormal) * (block[:, -1] - block[:, :-1] @ coefficients)[:, None])
+        return (block[:, :-1] @ orthonormal) * (block[:, -1] - block[:, :-1] @ coefficients)[:, None]
+
     free = n - p - k
-    covariance = sums.covariance() * n / free + _ROUNDING * left / n * np.eye(k)
+    covariance = summed_squares(scores, n, clusters=data.clusters) * n / free + _ROUNDING * left / n * np.eye(k)
     f = explained / k / (left / free)
-    f_robust, df = None, free if sums.count is None else sums.count - 1
+    f_robust, df = None, free if data.clusters is None else len(np.unique(data.clusters)) - 1
     if df > k:
         f_robust = float(moved @ np.linalg.solve(covariance, moved)) / k
     return Strength(
@@ -100,30 +101,6 @@ def instrument_strength(data: IVData) -> Strength:
     )
 
 
-class _Sums:
-    """Covariance of a sum of scores, by cluster where there are clusters."""
-
-    def __init__(self, size: int, clusters: Int[np.ndarray, "samples"] | None) -> None:
-        self.count = None
-        if clusters is None:
-            self.total = np.zeros((size, size))
-        else:
-            names, self.number = np.unique(clusters, return_inverse=True)
-            self.count = len(names)
-            self.total = np.zeros((self.count, size))
-
-    def add(self, rows: slice, scores: Float[np.ndarray, "_ columns"]) -> None:
-        if self.count is None:
-            self.total += scores.T @ scores
-        else:
-            np.add.at(self.total, self.number[rows], scores)
-
-    def covariance(self) -> Float[np.ndarray, "columns columns"]:
-        if self.count is None:
-            return self.total
-        return self.total.T @ self.total * self.count / max(self.count - 1, 1)
-
-
 def score_covariance(
     scores: Float[np.ndarray, "samples columns"], clusters: Int[np.ndarray, "samples"] | None
 ) -> Float[np.ndarray, "columns columns"]:
@@ -134,10 +111,7 @@ def score_covariance(
     scores : a row a sample, with mean 0.
     clusters : of the samples, or None.
     """
-    sums = _Sums(scores.shape[1], clusters)
-    for rows in blocks(len(scores)):
-        sums.add(rows, scores[rows])
-    return sums.covariance()
+    return summed_squares(lambda rows: scores[rows], len(scores), clusters=clusters)
 
 
 def _critical(covariance: Float[np.ndarray, "columns columns"]) -> float:

@@ -20,10 +20,9 @@ from deepmr.nonlinear.networks.stack import Activation
 from deepmr.nonlinear.networks.stages import Plan, Stage, fit_outcome, stage_of
 from deepmr.nonlinear.quadrature import Nodes
 from deepmr.nonlinear.second_stage import solve_second_stage
-from deepmr.nonlinear.sieve import choose_terms, covariate_basis
+from deepmr.nonlinear.sieve import choose_terms, covariate_basis, modifies_fully
 
 SecondStage = Literal["network", "splines"]
-_FULL = 3  # most covariates whose products are taken, as in the sieve
 _RICH, _PLAIN = 20, 12  # functions of each of few covariates, and of each of many
 _COLUMNS = 300  # of functions of many covariates, and their products with the exposure
 _STEPS, _FEWEST = 16, 64  # steps of an epoch, and samples of a step, that a small sample has at least
@@ -165,8 +164,10 @@ class DeepIV:
         assert first.exposure is not None
         n_covariates = len(first.covariate_names)
         functions = fit_splines(first.exposure, n_functions=self.n_functions, weights=first.weights)
-        most = self.covariate_functions or _covariate_functions(n_covariates, len(second))
-        covariates = covariate_basis(second, n_functions=most, products=n_covariates <= _FULL)
+        most = self.covariate_functions
+        if most is None:
+            most = _covariate_functions(n_covariates, len(second))
+        covariates = covariate_basis(second, n_functions=most, products=modifies_fully("auto", n_covariates))
         pairs, groups = choose_terms(functions, covariates, "auto", n_covariates)
         terms = Terms(exposure=functions, covariates=covariates, pairs=pairs)
 
@@ -208,7 +209,7 @@ class DeepIV:
 
 def _covariate_functions(n_covariates: int, n: int) -> int:
     """Return how many functions of each covariate there are, so that all coefficients are not too many."""
-    if n_covariates <= _FULL:
+    if modifies_fully("auto", n_covariates):
         return _RICH
     return max(2, min(_PLAIN, min(_COLUMNS, n // 4) // (2 * n_covariates)))
 

@@ -1,6 +1,6 @@
 """The response that is linear in deep features, fitted to all samples when the features no longer learn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -73,17 +73,21 @@ def solve_response(
             clusters=data.clusters,
         )
 
+    level = np.average(second.outcome, weights=second.weights)
+    outcome = second.outcome - level  # sums of squares lose their digits to a large mean
     if first is second:
-        solved = solve_features(parts(first, expected[0], seen), second.outcome, groups)
+        solved = solve_features(parts(first, expected[0], seen), outcome, groups)
     else:
         both = parts(second, expected[1], None), parts(first, expected[0], seen)
-        solved = solve_features(both[0], second.outcome, groups, first=both[1])
+        solved = solve_features(both[0], outcome, groups, first=both[1])
+    coefficients = solved.coefficients.copy()
+    coefficients[0] += level
     functions = covariate_functions(covariates, second.covariates)
     return SolvedResponse(
         exposure=exposure,
         covariates=covariates,
         pairs=pairs,
-        solved=solved,
+        solved=replace(solved, coefficients=coefficients),
         mean_functions=np.average(functions, axis=0, weights=second.scaled_weights),
     )
 
