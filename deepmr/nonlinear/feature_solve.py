@@ -117,11 +117,13 @@ def _two_samples(
     assert first.seen is not None
     expected, weighted = columns.expected, columns.expected * columns.weights[:, None]
     equations = _Equations(weighted.T @ expected, weighted.T @ outcome, groups, _variance(outcome, columns.weights))
-    found = equations.smooth(_residual(expected, outcome, columns.weights))
+    of_second, about = _residual(expected, outcome, columns.weights), first.seen - first.expected
+    missed = (about * first.weights[:, None]).T @ about * len(outcome) / len(about) ** 2
+    found = equations.smooth(lambda b: of_second(b) + float(b @ missed @ b))
     b = found.coefficients
     meat = score_covariance(expected * ((outcome - expected @ b) * columns.weights)[:, None], columns.clusters)
-    missed = ((first.seen - first.expected) @ b) * first.weights * (len(outcome) / len(first.seen))
-    return _solved(equations, found, meat + score_covariance(first.expected * missed[:, None], first.clusters))
+    errors = (about @ b) * first.weights * (len(outcome) / len(about))
+    return _solved(equations, found, meat + score_covariance(first.expected * errors[:, None], first.clusters))
 
 
 def _residual(

@@ -13,7 +13,7 @@ from deepmr.nonlinear.kernel_moments import PairedMoments, choose_penalty, kerne
 from deepmr.nonlinear.kernel_prior import smooth_reduced
 from deepmr.nonlinear.kernel_response import KernelResponse
 from deepmr.nonlinear.kernel_sample import outcome_level
-from deepmr.nonlinear.kernel_solver import Moments, moments_of, scatter, symmetric_inverse
+from deepmr.nonlinear.kernel_solver import Moments, scatter, symmetric_inverse
 from deepmr.nonlinear.kernel_tuning import KernelOptions, Prepared, prepare
 
 _PROJECTION = 1e-3  # share that is added to the variance of expected columns before others are projected on them
@@ -165,7 +165,7 @@ class _Solved:
 
 def _shrinkage(prepared: Prepared, penalty: float | None) -> _Shrinkage:
     terms = prepared.terms
-    moments = moments_of(prepared.equations, len(prepared.second), len(terms.pairs))
+    moments = prepared.moments()
     if penalty is None:
         found = smooth_reduced(moments, terms)
         ridge, variance = found.variance * found.penalty, found.variance

@@ -40,6 +40,7 @@ class Moments:
     outcome, seen : of the outcome with instruments and with columns.
     total : of the squared outcome.
     n : samples.
+    missed : of two samples, what the first stage's error adds to the variance of what is left: b'Mb; else 0.
     """
 
     squares: Float[np.ndarray, "terms terms"]
@@ -49,15 +50,22 @@ class Moments:
     seen: Float[np.ndarray, "terms"]
     total: float
     n: int
+    missed: Float[np.ndarray, "terms terms"]
 
     def reduced_variance(self, coefficients: Float[np.ndarray, "terms"]) -> float:
-        """Return the mean of (y - q'b)^2, what is left of the reduced form."""
+        """Return the variance of what is left of the reduced form, y - q'b, with the error of q of another sample."""
         b = coefficients
         left = self.total - 2 * float(b @ self.outcome) + float(b @ self.squares @ b)
-        return max(left, 1e-12 * self.total) / self.n
+        return max(left, 1e-12 * self.total) / self.n + float(b @ self.missed @ b)
 
 
-def moments_of(equations: Callable[[slice], Equations], n: int, n_terms: int) -> Moments:
+def moments_of(
+    equations: Callable[[slice], Equations],
+    n: int,
+    n_terms: int,
+    *,
+    first: tuple[Callable[[slice], Equations], int] | None = None,
+) -> Moments:
     """Add up the equations over blocks of samples.
 
     Parameters
@@ -65,6 +73,7 @@ def moments_of(equations: Callable[[slice], Equations], n: int, n_terms: int) ->
     equations : of a block.
     n : samples.
     n_terms : columns.
+    first : the same of the first stage's sample and its size, where it is another sample.
     """
     squares, cross, own = (np.zeros((n_terms, n_terms)) for _ in range(3))
     outcome, seen, total = np.zeros(n_terms), np.zeros(n_terms), 0.0
@@ -77,7 +86,11 @@ def moments_of(equations: Callable[[slice], Equations], n: int, n_terms: int) ->
         outcome += weighted.T @ part.outcome
         seen += part.columns.T @ (part.outcome * part.weights)
         total += float(part.outcome**2 @ part.weights)
-    return Moments(squares=squares, cross=cross, own=own, outcome=outcome, seen=seen, total=total, n=n)
+    missed = np.zeros((n_terms, n_terms))
+    if first is not None:
+        of_first, n_first = moments_of(first[0], first[1], n_terms), first[1]
+        missed = (of_first.own - of_first.cross - of_first.cross.T + of_first.squares) * n / n_first**2
+    return Moments(squares=squares, cross=cross, own=own, outcome=outcome, seen=seen, total=total, n=n, missed=missed)
 
 
 def symmetric_inverse(matrix: Float[np.ndarray, "terms terms"]) -> Float[np.ndarray, "terms terms"]:

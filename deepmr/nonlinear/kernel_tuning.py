@@ -10,7 +10,7 @@ from deepmr.nonlinear.first_stage import make_folds
 from deepmr.nonlinear.kernel_prior import minus_log_likelihood, smooth_reduced
 from deepmr.nonlinear.kernel_sample import KernelSample, kernel_samples
 from deepmr.nonlinear.kernel_search import Blocks, climb
-from deepmr.nonlinear.kernel_solver import Equations, moments_of
+from deepmr.nonlinear.kernel_solver import Equations, Moments, moments_of
 from deepmr.nonlinear.kernel_stage import FoldedRidge, TunedStage, expectations, folded_ridge, tune_stage
 from deepmr.nonlinear.nystroem import KernelBlock, KernelTerms, fit_block, product_terms
 
@@ -78,6 +78,11 @@ class Prepared:
             outcome=self.second.outcome[rows],
             weights=self.second.weights[rows],
         )
+
+    def moments(self) -> Moments:
+        """Return the sums of the equations."""
+        first = None if self.other is None else (self.of_first, len(self.first))
+        return moments_of(self.equations, len(self.second), len(self.terms.pairs), first=first)
 
 
 def prepare(first: IVData, second: IVData, *, options: KernelOptions, seed: int) -> Prepared:
@@ -199,7 +204,7 @@ class _Search:
             other=other,
             stage=self.stage,
         )
-        moments = moments_of(prepared.equations, len(self.others), len(terms.pairs))
+        moments = prepared.moments()
         width = place[0] + sum(min(one, 0) for one in place[1:])
         return minus_log_likelihood(moments, smooth_reduced(moments, terms)) - _NARROWER * width
 

@@ -140,6 +140,17 @@ def test_weights_of_any_scale_and_a_weight_of_two_counts_twice():
     assert np.allclose(first.estimate, second.estimate, atol=0.5 * first.se)
 
 
+def test_the_error_of_the_level_is_that_of_a_weighted_mean():
+    data, _ = _scores(5, n=800)
+    data = replace(data, weights=np.where(np.arange(800) < 400, 0.1, 10.0), clusters=np.arange(800) // 2)
+    setting = set_up(data, data, **_options())
+    found = fit_controlled(data, setting.design, setting.groups)
+    parts = data.scaled_weights * setting.design.confounding(found.smoothed.coefficients, slice(None))
+    variance = (parts.reshape(400, 2).sum(axis=1) ** 2).sum() * 400 / 399 / 800**2
+    added = ControlFunction().fit(data).covariance[0, 0] - found.covariance[0, 0]
+    assert added == pytest.approx(variance, rel=1e-6)
+
+
 def test_two_samples_need_the_exposure_in_both():
     data, truth = _scores(7)
     other, _ = _scores(8)

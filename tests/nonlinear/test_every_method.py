@@ -93,6 +93,19 @@ def test_the_seed_decides_and_a_reloaded_fit_is_the_same(name, tmp_path):
     assert back.record == one.record
 
 
+@pytest.mark.parametrize("name", [name for name in CONTINUOUS if name.values[0] not in NETWORKS])
+def test_units_and_zeros_of_the_variables_do_not_matter(name):
+    data = simulate(n=600, covariate=True)
+    data = replace(data, clusters=np.arange(600) % 40)  # folds are not of one size
+    method = make_method(name)
+    before = method.fit(data).avg_iv_reg_function(GRID)
+    moved = replace(data, outcome=1e6 + 10 * data.outcome, exposure=1e4 + 2 * data.exposure)
+    moved = replace(moved, covariates=1e3 + data.covariates, weights=np.full(600, 3.0))
+    after = method.fit(moved).avg_iv_reg_function(1e4 + 2 * GRID)
+    np.testing.assert_allclose((after.estimate - 1e6) / 10, before.estimate, atol=1e-4)
+    np.testing.assert_allclose(after.se / 10, before.se, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_effects_are_differences_of_curves(name):
     found = fit(name, usual(name, covariate=True))

@@ -74,3 +74,19 @@ def test_noise_shrinks_to_nothing_and_signal_does_not():
     b = solved.coefficients
     assert b[1:4] == pytest.approx([1.0, -1.0, 0.5], abs=0.08)
     assert np.abs(b[4:]).max() < 0.04
+
+
+def test_the_noise_of_two_samples_is_that_of_both_stages():
+    (z1, x1, _), (z2, x2, _) = draw(1, n=1000), draw(2, n=4000)
+    seen, expected = linear(z1, x1)
+    design = np.hstack([np.ones((4000, 1)), z2])
+    other = design @ np.linalg.lstsq(np.hstack([np.ones((1000, 1)), z1]), seen, rcond=None)[0]
+    solved = solve_features(
+        Columns(expected=other, seen=None, weights=np.ones(4000)),
+        x2,
+        (),
+        first=Columns(expected=expected, seen=seen, weights=np.ones(1000)),
+    )
+    of_second = np.mean((x2 - other @ solved.smoothed.coefficients) ** 2)
+    of_first = np.mean((x1 - expected[:, 1]) ** 2) * solved.smoothed.coefficients[1] ** 2
+    assert solved.smoothed.variance == pytest.approx(of_second + of_first * 4, rel=1e-6)

@@ -32,16 +32,17 @@ def test_folds_are_of_equal_size_and_keep_clusters_together():
 
 def test_fits_without_a_fold_are_those_of_the_other_samples():
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((200, 3)), rng.standard_normal((200, 2))
+    x, y = np.c_[np.ones(200), rng.standard_normal((200, 2))], rng.standard_normal((200, 2))
     folds, weights = make_folds(200, seed=0), rng.uniform(0.5, 2, 200)
+    level = np.average(y, axis=0, weights=weights)
     fit = fit_folds(lambda rows: x[rows], y, folds=folds, weights=weights)
     predicted = predict_folds(fit, lambda rows: x[rows], folds, 200)
     scale = np.diag((x**2 * weights[:, None]).sum(axis=0) / weights.sum())  # shrunk by one sample's worth
     for k in range(5):
         rest = folds != k
         gram = (x[rest] * weights[rest, None]).T @ x[rest] + scale
-        b = np.linalg.solve(gram, (x[rest] * weights[rest, None]).T @ y[rest])
-        np.testing.assert_allclose(predicted[~rest], x[~rest] @ b, rtol=1e-9)
+        b = np.linalg.solve(gram, (x[rest] * weights[rest, None]).T @ (y[rest] - level))
+        np.testing.assert_allclose(predicted[~rest], level + x[~rest] @ b, rtol=1e-9)
 
 
 def test_a_samples_own_exposure_is_not_in_its_prediction():

@@ -207,6 +207,21 @@ def test_two_samples_and_their_errors() -> None:
         KernelMMR().fit(first, outcome_data=second)
 
 
+def test_the_noise_of_the_first_of_two_samples_does_not_make_curves_rough() -> None:
+    def draw(seed: int) -> IVData:
+        rng = np.random.default_rng(seed)
+        z, u = rng.binomial(2, 0.3, (1500, 6)).astype(float), rng.standard_normal(1500)
+        x = 0.6 * (z - 0.6).sum(axis=1) + 0.4 * u + 0.6 * rng.standard_normal(1500)
+        y = 1.5 - 0.8 * x + 0.3 * x**2 + 0.5 * u + 0.6 * rng.standard_normal(1500)
+        names = tuple(f"z{k}" for k in range(6))
+        return IVData(instruments=z, exposure=x, outcome=y, covariates=np.empty((1500, 0)), instrument_names=names)
+
+    for seed in (2, 3, 7):
+        one, two = replace(draw(2 * seed), outcome=None), replace(draw(2 * seed + 1), exposure=None)
+        effect = KernelIV().fit(one, outcome_data=two, seed=seed).ate(np.array([-0.5]), np.array([0.5]))
+        assert effect.estimate[0] == pytest.approx(-0.8, abs=0.3)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_few_values_binary_outcome_and_many_instruments(method: str) -> None:
     rng = np.random.default_rng(5)

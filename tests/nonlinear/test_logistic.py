@@ -95,6 +95,18 @@ def _differences(response, x0, x1):
     return expit(two + confounding) - expit(one + confounding)
 
 
+def test_the_error_of_a_mean_is_that_of_its_weights():
+    data, _ = _data(6, n=1000)
+    weights = np.where(np.arange(1000) < 500, 0.1, 10.0)
+    response = LogisticControlFunction().fit(replace(data, weights=weights))
+    given = replace(response, covariance=np.zeros_like(response.covariance))  # all but the sampling of confounders
+    share = weights / weights.sum()
+    logit = response.terms(np.zeros(1000), data.covariates) @ response.coefficients[: len(response.terms.pairs)]
+    each = expit(logit + response.control @ response.coefficients[len(response.terms.pairs) :])
+    se = np.sqrt(share**2 @ (each - share @ each) ** 2)
+    assert given.avg_iv_reg_function(np.zeros(1)).se[0] == pytest.approx(se, rel=1e-9)
+
+
 def test_covariates_are_averaged_over_or_given():
     data, truth = _data(4, with_covariate=True)
     response = LogisticControlFunction(covariate_functions=8).fit(data)

@@ -97,6 +97,14 @@ def test_two_samples_agree_with_one():
         Sieve().fit(replace(one, exposure=None))
 
 
+@pytest.mark.parametrize(("n", "others"), [(1000, 4000), (4000, 1000)])
+def test_two_samples_have_the_noise_of_both_stages(n, others):
+    data = [simulate(lambda x, c: x, n=m, seed=m, noise=0.0) for m in (n, others)]
+    fit = Sieve(n_functions=2).fit(replace(data[0], outcome=None), outcome_data=replace(data[1], exposure=None))
+    noise = 0.5**2 + 0.8**2  # of the exposure, in the outcomes of the one and in the predictions for them
+    assert fit.record.diagnostics["residual_sd"] == pytest.approx(np.sqrt(noise * (1 + others / n)), rel=0.05)
+
+
 def test_binary_outcome_is_a_probability():
     data = simulate(lambda x, c: 0.5 + 0.15 * np.tanh(x), n=8000, binary=True)
     found = Sieve().fit(data).avg_iv_reg_function(grid(data))
@@ -139,6 +147,8 @@ def test_options_by_name():
 
 
 def test_data_that_cannot_be_used():
+    with pytest.raises(InputError, match="covariate_functions must be at least 2; got 0"):
+        Sieve(covariate_functions=0).fit(simulate(lambda x, c: x, n=200, covariate=True))
     data = simulate(lambda x, c: x)
     with pytest.raises(InputError, match="exposure must vary; all 4000 samples have 1"):
         replace(data, exposure=np.ones(4000))
