@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 
 from deepmr.errors import InputError
 from deepmr.nonlinear.averaging import average_precisions
-from deepmr.nonlinear.second_stage import BIAS_SHARE
 from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
 from deepmr.nonlinear.strength import score_covariance
+
+_BIAS_SHARE = 0.5  # of the expected squared bias of shrinkage in intervals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ def _solved(equations: _Equations, found: Smoothed, meat: Float[np.ndarray, "ter
         inverse: Float[np.ndarray, "terms terms"], penalty: Float[np.ndarray, "terms"]
     ) -> Float[np.ndarray, "terms terms"]:
         inner = inverse / found.variance
-        return inner @ meat @ inner + BIAS_SHARE * inverse @ (penalty[:, None] * inverse)
+        return inner @ meat @ inner + _BIAS_SHARE * inverse @ (penalty[:, None] * inverse)
 
     averaged = average_precisions(
         equations.gram,
