@@ -117,6 +117,7 @@ def fit_response(
     InputError
         For a method, option or data that cannot be used.
     """
+    checks.at_least("seed", seed, 0)
     chosen = independent_instruments(data, outcome_data)
     response = make_method(method, options).fit(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
     found = diagnose_instruments(chosen.data, outcome_data=chosen.outcome_data, seed=seed)

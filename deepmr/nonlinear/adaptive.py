@@ -13,6 +13,7 @@ from deepmr.nonlinear.independent import independent_instruments
 from deepmr.nonlinear.linear import LinearResponse
 from deepmr.nonlinear.residuals import Control
 from deepmr.nonlinear.sieve import Modification, Sieve
+from deepmr.nonlinear.strength import check_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Adaptive:
         checks.at_least("min_dimensions", self.min_dimensions, 1)
         first, second = two_samples(data, outcome_data)
         shared = independent_instruments(first, None if second is first else second).data
+        check_samples(shared)
         dimensions = identified_dimensions(shared, hold_out(shared, seed=seed)).identified
         numbers = {"identified_dimension": float(dimensions)}
         if dimensions >= self.min_dimensions:

@@ -183,7 +183,7 @@ def conformal_band(
 def fit_with_conformal(
     data: IVData,
     *,
-    method: str = "sieve",
+    method: str = "auto",
     options: Mapping[str, Any] | None = None,
     outcome_data: IVData | None = None,
     seed: int = 0,

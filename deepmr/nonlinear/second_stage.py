@@ -22,7 +22,7 @@ class SecondStage:
     ----------
     coefficients : averaged over precisions.
     covariance : robust, with the spread of fits over precisions.
-    smoothed : the fit at the most likely precisions.
+    smoothed : the fit at the most likely precisions, to the outcome less its mean.
     """
 
     coefficients: Float[np.ndarray, "terms"]

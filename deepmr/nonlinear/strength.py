@@ -66,8 +66,7 @@ def instrument_strength(data: IVData) -> Strength:
     covariates = data.covariates[:, independent_columns(data.covariates, weights=data.weights)]
     p = 1 + covariates.shape[1]
     root, center = np.sqrt(data.scaled_weights), data.instruments.mean(axis=0)
-    if n <= p + k + 1:
-        raise InputError(f"{k} instruments and {p - 1} covariates need more than {p + k + 1} samples; there are {n}")
+    check_samples(data)
 
     def columns(rows: slice) -> Float[np.ndarray, "_ columns"]:
         parts = [np.ones((len(exposure[rows]), 1)), covariates[rows], data.instruments[rows] - center]
@@ -99,6 +98,18 @@ def instrument_strength(data: IVData) -> Strength:
         f_critical=_critical(covariance),
         r2=explained / (explained + left),
     )
+
+
+def check_samples(data: IVData) -> None:
+    """Raise `InputError` where there are too few samples to say how strong instruments are.
+
+    Parameters
+    ----------
+    data : with independent instruments.
+    """
+    n, k, p = len(data), data.instruments.shape[1], data.covariates.shape[1]
+    if n <= p + k + 2:
+        raise InputError(f"{k} instruments and {p} covariates need more than {p + k + 2} samples; there are {n}")
 
 
 def score_covariance(

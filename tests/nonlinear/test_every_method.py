@@ -184,6 +184,14 @@ def test_instruments_weaker_than_noise_are_told(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_a_seed_below_0_and_too_few_samples_are_refused(name):
+    with pytest.raises(InputError, match="seed must be at least 0; got -1"):
+        fit(name, usual(name, n=100), seed=-1)
+    with pytest.raises(InputError, match=r"^[^\n]*(sample|strata|tell y exactly|fold)[^\n]*$"):
+        fit(name, usual(name, n=7))
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_every_option_has_a_default_and_a_meaning(name):
     method = make_method(name)
     described = type(method).__doc__ or ""
