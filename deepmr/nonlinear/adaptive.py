@@ -17,7 +17,7 @@ from deepmr.nonlinear.sieve import Modification, Sieve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptive:
-    """The sieve, or the control function where the sieve is under-identified and the gate passes.
+    """The default: the sieve, or the control function where instruments cannot tell a curve and the gate passes.
 
     Attributes
     ----------
