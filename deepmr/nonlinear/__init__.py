@@ -10,11 +10,13 @@ from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.individual import DoseResponse, FitRecord, IVData
 from deepmr.nonlinear.diagnostics import diagnose_instruments
-from deepmr.nonlinear.independent import independent_instruments
+from deepmr.nonlinear.independent import IndependentInstruments, independent_instruments
 
 METHODS = {
     "quantile_iv": "deepmr.nonlinear.networks.quantile_iv:QuantileIV",
@@ -42,6 +44,9 @@ RESPONSES = {
     "strata": "deepmr.nonlinear.lace:StrataResponse",
     "kernel": "deepmr.nonlinear.kernel_response:KernelResponse",
 }
+
+OF_SIEVE = ("sieve", "auto", "control_function")  # are the sieve, or compare themselves with it
+_TOLD = 0.01  # P value below which a difference is told
 
 
 def method_class(name: str) -> Any:
@@ -104,7 +109,8 @@ def fit_response(
     -------
     DoseResponse
         With what `diagnostics.diagnose_instruments` says of the instruments in its record. Instruments that are
-        constant or repeat others are left out, and named.
+        constant or repeat others are left out, and named. A response with errors, other than the sieve's, is compared
+        with the sieve's in the manner of Hausman (`comparison`), conservatively.
 
     Raises
     ------
@@ -114,7 +120,21 @@ def fit_response(
     chosen = independent_instruments(data, outcome_data)
     response = make_method(method, options).fit(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
     found = diagnose_instruments(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
-    return with_diagnostics(response, found.numbers(), (*chosen.warnings, *found.warnings))
+    compared, said = _compare_with_sieve(response, chosen, seed)
+    return with_diagnostics(response, {**found.numbers(), **compared}, (*chosen.warnings, *found.warnings, *said))
+
+
+def _compare_with_sieve(
+    response: DoseResponse, chosen: IndependentInstruments, seed: int
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Test whether a response is the sieve's curve, where it has errors; the sieve assumes least of all methods."""
+    curve = response.avg_iv_reg_function(np.array(response.record.central))
+    if response.record.method in OF_SIEVE or curve.se is None:
+        return {}, ()
+    sieve = make_method("sieve").fit(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
+    pvalue = float(_load("deepmr.nonlinear.comparison:compare_responses")(response, sieve).pvalue)
+    sentence = f"The curve is not that of the sieve, which assumes less of effect and instruments (P = {pvalue:.2g})."
+    return {"sieve_comparison_pvalue": pvalue}, (sentence,) if pvalue < _TOLD else ()
 
 
 def response_from_state(

@@ -12,10 +12,6 @@ from deepmr.nonlinear.basis import Terms
 from deepmr.nonlinear.first_stage import FirstStage, blocks
 from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
 
-# Share of the expected squared bias of smoothing that intervals get beside what the average over precisions gives them.
-# Some of the bias is in that average already; the share is what covers in simulations (docs/iv.md).
-_BIAS_SHARE = 0.5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondStage:
@@ -24,7 +20,7 @@ class SecondStage:
     Attributes
     ----------
     coefficients : averaged over precisions.
-    covariance : robust, with what smoothing may take away.
+    covariance : robust, with the spread of fits over precisions.
     smoothed : the fit at the most likely precisions.
     """
 
@@ -115,8 +111,10 @@ def solve_second_stage(
     def covariance(
         inverse: Float[np.ndarray, "terms terms"], penalty: Float[np.ndarray, "terms"]
     ) -> Float[np.ndarray, "terms terms"]:
+        # Of the sampling alone: what smoothing takes away is in the spread of fits that are averaged, and expected
+        # squared bias on top of it makes intervals longer than they need be in simulations (docs/iv.md).
         inner = inverse / found.variance
-        return inner @ meat @ inner + _BIAS_SHARE * inverse @ (penalty[:, None] * inverse)
+        return inner @ meat @ inner
 
     curve = [k for k, g in enumerate(groups) if (terms.pairs[g.columns, 1] == 0).all()]
     rest = [[k] for k in range(len(groups)) if k not in curve]
