@@ -10,7 +10,7 @@ from deepmr.errors import InputError
 from deepmr.nonlinear.averaging import average_precisions
 from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
 
-_BIAS_SHARE = 0.5  # of the expected squared bias of shrinkage in intervals, as in `second_stage`
+_BIAS_SHARE = 0.5  # of the expected squared bias of shrinkage in intervals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
