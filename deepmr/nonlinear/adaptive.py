@@ -18,7 +18,7 @@ from deepmr.nonlinear.strength import check_samples
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptive:
-    """The sieve, or the control function where the sieve is under-identified and the gate passes.
+    """The default: the sieve, or the control function where instruments cannot tell a curve and the gate passes.
 
     Attributes
     ----------

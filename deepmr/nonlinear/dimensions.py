@@ -154,9 +154,14 @@ def dimension_warnings(found: Dimensions, *, n_instruments: int) -> tuple[str, .
     if found.identified < 2:
         strengths = ", ".join(f"{value:.3g}" for value in found.f[:2])
         which = "Instruments are" if n_instruments > 1 else "The instrument is"
+        if not found.identified:
+            return (
+                f"{which} weak: no direction of the curve is strong (F = {strengths}), and all of it rests on "
+                "assumptions of the method.",
+            )
         return (
-            f"{which} weak but for {_dimensions(found.identified)} of the curve (F = {strengths}): "
-            f"{'its bends rest' if found.identified else 'all of it rests'} on assumptions of the method.",
+            f"{which} weak but for {_dimensions(found.identified)} of the curve (F = {strengths}): its bends rest on "
+            "assumptions of the method.",
         )
     return ()
 

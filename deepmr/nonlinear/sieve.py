@@ -24,7 +24,7 @@ _FULL = 3  # most covariates whose products are taken, where it is not said
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sieve:
-    """Adaptive sieve two-stage least squares: any smooth response, the default.
+    """Adaptive sieve two-stage least squares: any smooth response.
 
     Attributes
     ----------

@@ -114,7 +114,7 @@ def test_noise_identifies_nothing_and_is_said_to():
         strong += found.dimensions.identified > 0
         assert found.weak
     assert strong <= 1
-    assert any("but for no identified dimensions" in sentence for sentence in found.warnings)
+    assert any("no direction of the curve is strong" in sentence for sentence in found.warnings)
 
 
 def test_everything_is_a_finite_number():
