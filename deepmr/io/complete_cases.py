@@ -155,6 +155,9 @@ def _made(
     clusters = None
     if "cluster" in roles:
         clusters = pd.factorize(frame[roles["cluster"][0]].astype(str))[0].astype(np.int64)
+        if clusters.max() == 0:
+            name, value = roles["cluster"][0], frame[roles["cluster"][0]].iloc[0]
+            raise InputError(f"{where}: cluster {name!r} must have two values or more; all samples have {value}")
     try:
         return IVData(
             instruments=instruments,

@@ -139,6 +139,7 @@ GOOD = {"x": [1, 2, 3, 4], "y": [0, 1, 0, 1], "v1": [0, 1, 2, 0]}
         ({"v1": [None] * 4}, {}, "no row is complete; 4 of 4 have no v1"),
         ({"v1": [None] * 4}, {"missing_genotypes": "mean"}, "instrument 'v1' has no value in any of the 4 samples"),
         ({"x": [], "y": [], "v1": []}, {}, "has no rows; needed a row a sample"),
+        ({"f": ["A"] * 4}, {"cluster": "f"}, "cluster 'f' must have two values or more; all samples have A"),
     ],
 )
 def test_data_that_cannot_be_used_say_why(write, columns, options, message):
