@@ -1,7 +1,7 @@
 """How an outcome responds to an exposure: curves with their bands, several fits, members, curves given covariates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -171,10 +171,12 @@ def _together(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> Fig
         label = words.shorten(drawn.label, 40) if named else f"{len(fits)} fits" if k == 0 else None
         dash = ("-", "--")[k // len(CYCLE) % 2] if named else "-"
         axes.plot(drawn.x, drawn.curve.estimate, color=colour, ls=dash, lw=0.9, alpha=0.75, label=label, gid="fit")
-    known = next((drawn for drawn in fits if drawn.truth is not None), None)
-    if known is not None and known.truth is not None:
-        axes.plot(known.x, known.truth, color=INK, lw=1.3, ls="--", label="truth", gid="truth")
-    axes.set_ylim(_limits(fits))
+    known = [(drawn.x, drawn.truth) for drawn in fits if drawn.truth is not None]
+    if known:  # one line over the exposures of all fits
+        x, first = np.unique(np.concatenate([x for x, _ in known]), return_index=True)
+        truth = np.concatenate([values for _, values in known])[first]
+        axes.plot(x, truth, color=INK, lw=1.3, ls="--", label="truth", gid="truth")
+    axes.set_ylim(_limits([replace(drawn, curve=Curve(estimate=drawn.curve.estimate), uniform=None) for drawn in fits]))
     axes.set_xlim(min(f.x[0] for f in fits), max(f.x[-1] for f in fits))
     axes.set(xlabel=wrapped(exposure), ylabel=_outcome(outcome))
     figure.legend(loc="outside right upper")

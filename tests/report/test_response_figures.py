@@ -71,6 +71,16 @@ def test_fits_stand_side_by_side_until_they_are_lines(n, panels):
     assert "truth" in labels(figure)
 
 
+def test_lines_of_many_fits_leave_no_room_for_bands_that_are_not_drawn():
+    fits = [drawn(f"run {k}", wide=30.0) for k in range(12)]
+    wider = DrawnCurve(label="wide", x=X * 2, curve=Curve(estimate=X**2), truth=4 * X**2)
+    figure = fits_figure([*fits, wider], **NAMES)
+    assert figure.axes[0].get_ylim()[0] > -1
+    (truth,) = marks(figure, "truth")
+    assert truth.get_xdata()[[0, -1]].tolist() == [-4, 4]  # over the exposures of all fits
+    assert np.allclose(truth.get_ydata(), truth.get_xdata() ** 2)
+
+
 def test_conditions_are_lines_of_a_panel():
     curves = [drawn(f"c={k}", shift=k, truth=False) for k in range(3)]
     figure = conditional_figure([curves, curves], titles=["a", "b"], **NAMES)
