@@ -32,7 +32,8 @@ def methods(name: str | None = None) -> dict[str, object]:
         When there is no such method.
     """
     if name is None:
-        return {"methods": [{"method": key, "meaning": _first_line(target)} for key, target in METHODS.items()]}
+        first = sorted(METHODS.items(), key=lambda item: item[0] != "auto")  # the default, then the others
+        return {"methods": [{"method": key, "meaning": _first_line(target)} for key, target in first]}
     checks.one_of("method", name, METHODS)
     chosen = method_class(name)
     meanings, hints = attribute_meanings(inspect.getdoc(chosen) or ""), get_type_hints(chosen)
@@ -70,12 +71,13 @@ def attribute_meanings(doc: str) -> dict[str, str]:
 
 
 def _resolved(meaning: str, option: str) -> str:
-    """Return a meaning, or for "as in `Other`" that of the option of the same name of the method with that class."""
-    reference = re.fullmatch(r"as in `(\w+)`\.", meaning)
+    """Return a meaning, with "as in `Other`" replaced by that of the same option of the method with that class."""
+    reference = re.fullmatch(r"as in `(\w+)`(\.|; .*)", meaning)
     other = next((key for key, target in METHODS.items() if reference and target.endswith(f":{reference[1]}")), None)
     if other is None:
         return meaning
-    return attribute_meanings(inspect.getdoc(method_class(other)) or "").get(option, meaning)
+    found = attribute_meanings(inspect.getdoc(method_class(other)) or "").get(option)
+    return meaning if reference is None or found is None else _resolved(found, option).removesuffix(".") + reference[2]
 
 
 def type_text(hint: Any) -> str:

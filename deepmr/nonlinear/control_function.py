@@ -28,7 +28,7 @@ class ControlFunction:
     ----------
     n_functions : functions of the exposure, and of the residual; how many of them the data can use is learned.
     covariate_functions : the same of every covariate; by default 30 for each of up to three, and 12 for each of more.
-    modification : how the effect varies with covariates, as in `Sieve`.
+    modification : as in `Sieve`.
     control : what confounding is a function of: normal scores of the ranks of the residual ("rank"), or itself.
     gate_pvalue : P value of the gate below which a warning says that the assumption fails.
     n_folds : of the first stage.

@@ -39,13 +39,14 @@ class DeepIV:
     n_components : of a mixture.
     n_nodes : values that stand for a sample's distribution.
     stage2 : the response: networks, or splines in closed form with intervals.
-    n_functions, covariate_functions : of splines, as in `Sieve`; by default 20 of each of up to three covariates, fewer
-        where there are more, or few samples.
+    n_functions : as in `Sieve`; of splines alone.
+    covariate_functions : the same of every covariate; by default 20 of each of up to three, fewer where there are more,
+        or few samples.
     activation, exposure_hidden, outcome_hidden, exposure_epochs, outcome_epochs, exposure_batch_size,
     outcome_batch_size, exposure_learning_rate, outcome_learning_rate, exposure_weight_decay, outcome_weight_decay,
     exposure_batch_norm, outcome_batch_norm, exposure_input_batch_norm, outcome_input_batch_norm, exposure_patience,
-    outcome_patience, averaging, linear_start, n_folds, validation_share, n_boot : as in `QuantileIV`; the exposure
-        always has folds, two in replicates.
+    outcome_patience, averaging, linear_start, validation_share, n_boot : as in `QuantileIV`.
+    n_folds : as in `QuantileIV`; the exposure always has folds, two in replicates.
 
     Notes
     -----
