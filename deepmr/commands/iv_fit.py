@@ -10,6 +10,7 @@ import pandas as pd
 from deepmr import checks
 from deepmr.commands.iv_fits import domain_of
 from deepmr.commands.iv_samples import Columns, Samples, describe, parse_options, read_samples, sample_rows, say_counts
+from deepmr.commands.iv_words import instruments_say, interval_words, method_numbers, method_words
 from deepmr.individual import DoseResponse, OutcomeType
 from deepmr.io.directories import atomic_directory, check_directory
 from deepmr.io.iv_data import MissingGenotypes
@@ -116,8 +117,8 @@ def fit(
     Returns
     -------
     dict
-        Warnings; samples; the effect of moving the exposure from its lower to its upper quartile; diagnostics; losses
-        on validation samples; files.
+        Warnings; what instruments can tell; samples; the effect of moving the exposure from its lower to its upper
+        quartile; what else the method reports; losses on validation samples; the folder.
 
     Raises
     ------
@@ -239,17 +240,29 @@ def _summary(response: DoseResponse, samples: Samples, out: Path, *, level: floa
     for name, values in (("se", effect.se), ("ci_low", effect.low), ("ci_high", effect.high)):
         if values is not None:
             row[name] = float(values[0])
+    unit = f"probability of {record.outcome}" if record.outcome_type == "binary" else record.outcome
+    row |= {"unit": unit, "interval": interval_words(record, level=None if effect.low is None else level)}
     said = [*say_counts(samples.first), *(() if samples.second is None else say_counts(samples.second))]
     return {
-        "warnings": list(record.warnings),
-        "method": record.method,
+        "warnings": [*record.warnings, *_taken_as_number(response, samples)],
+        "method": method_words(record),
         "response": f"{record.outcome} ({record.outcome_type}) by {record.exposure}",
         "instruments": len(record.instruments),
+        "what_instruments_tell": instruments_say(record),
         "covariates": list(record.covariates),
         "samples": sample_rows(samples),
         "left_out": said,
         "effect_between_quartiles": [row],
-        "diagnostics": [{"diagnostic": name, "value": value} for name, value in record.diagnostics.items()],
+        "diagnostics": method_numbers(record.diagnostics),
         "losses": [{"loss": name, "value": value} for name, value in record.losses.items()],
         "fit": str(out),
+        "all_numbers": str(out / META),
     }
+
+
+def _taken_as_number(response: DoseResponse, samples: Samples) -> list[str]:
+    """Warn of an outcome that is 0 and 1 and was not said to be."""
+    record, outcome = response.record, (samples.second or samples.first).data.outcome
+    if record.outcome_type == "binary" or outcome is None or not np.isin(outcome, (0.0, 1.0)).all():
+        return []
+    return [f"{record.outcome} is 0 or 1 in every sample, and taken as a number: --outcome-type binary may be meant."]

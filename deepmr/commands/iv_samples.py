@@ -13,6 +13,7 @@ from deepmr.individual import IVData, OutcomeType
 from deepmr.io.complete_cases import ReadIVData
 from deepmr.io.iv_data import MissingGenotypes, read_iv_data
 from deepmr.io.iv_table import Separator
+from deepmr.report import words
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,8 @@ def say_counts(found: ReadIVData) -> list[str]:
         said.append(f"{n:,} samples lack a value and are left out (by column: {named}{more})")
     if counts.imputed:
         n = sum(counts.imputed.values())
-        said.append(f"{n:,} missing values of {len(counts.imputed)} instruments are set to their mean")
+        values, of = words.count(n, "missing value"), words.count(len(counts.imputed), "instrument")
+        said.append(f"{values} of {of} {'is' if n == 1 else 'are'} set to the mean")
     return said
 
 

@@ -101,10 +101,24 @@ def test_the_summary_says_what_was_used_and_found(folder, capsys):
     assert summary["left_out"] == ["3 samples lack a value and are left out (by column: v2 2, age 1)"]
     (effect,) = summary["effect_between_quartiles"]
     assert effect["ci_low"] < effect["effect"] < effect["ci_high"]
-    assert {row["diagnostic"] for row in summary["diagnostics"]} >= {"effective_dimension"}
+    assert (effect["unit"], effect["interval"]) == ("y", "95 % interval")
+    assert summary["method"] == "auto, the sieve"
+    assert summary["what_instruments_tell"][0].startswith("3 instruments explain")
+    assert [row["diagnostic"] for row in summary["diagnostics"]] == ["effective_dimension", "residual_sd"]
+    assert all(row["meaning"] for row in summary["diagnostics"])
     assert execute(argv) == 3
     assert execute([*argv, "--overwrite", "--quiet"]) == 0
     assert "method: auto" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["continuous", "binary"])
+def test_an_outcome_of_0_and_1_that_was_not_said_to_be_is_pointed_out(folder, capsys, kind):
+    roles = [word if word != "y" else "high" for word in ROLES]
+    argv = ["iv", "fit", "--data", f"{folder}/d.tsv.gz", *roles, *SMALL, "--outcome-type", kind, "--no-figures"]
+    assert execute([*argv, "--out", f"{folder}/said_{kind}", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert any("--outcome-type binary" in said for said in summary["warnings"]) == (kind == "continuous")
+    assert summary["effect_between_quartiles"][0]["unit"] == ("high" if kind == "continuous" else "probability of high")
 
 
 def rows(text):
@@ -280,7 +294,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(folder, capsys, argv, message)
     ("argv", "message"),
     [
         (["nothing"], "nothing: there is no such folder"),
-        (["{runs}/q*"], "matches no folder of a fit"),
+        (["{runs}/q*"], "q*: matches nothing"),
+        (["{runs}/../*.gz"], "files or folders, but no fit"),
         (["{runs}/../d.tsv.gz"], "there is no such folder"),
         (["{runs}", "--domain", "90"], "domain must be 95, full or two numbers"),
         (["{runs}", "--domain=1,-1"], "from a lower to a higher number"),
@@ -348,11 +363,14 @@ def test_titles_leave_out_the_folder_that_all_share():
 
 
 def test_methods_are_listed_with_their_options(capsys):
-    assert [row["method"] for row in methods()["methods"]] == list(METHODS)
+    listed = [row["method"] for row in methods()["methods"]]
+    assert listed[0] == "auto"
+    assert sorted(listed) == sorted(METHODS)
     assert all(row["meaning"].endswith(".") for row in methods()["methods"])
     for name in METHODS:
         found = methods(name)["options"]
         assert all(row["meaning"] for row in found), f"{name}: {[r['option'] for r in found if not r['meaning']]}"
+        assert not any("as in `" in row["meaning"] for row in found), name
     (row,) = (row for row in methods("sieve")["options"] if row["option"] == "modification")
     assert row["type"] == "auto | none | linear | full"
     assert row["default"] == "auto"
