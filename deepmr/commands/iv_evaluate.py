@@ -31,6 +31,7 @@ from deepmr.nonlinear.ensemble import EnsembleResponse
 from deepmr.report.response import DrawnCurve, conditional_figure, fits_figure, members_figure, response_figure
 from deepmr.report.style import DPI
 
+DIGITS = 7  # of numbers that are printed; files have them all
 ENSEMBLE, FEWEST = "ensemble", 2  # name of its row, and least number of fits
 
 
@@ -138,7 +139,8 @@ def evaluate(
         with atomic_path(plot) as temporary:
             figure.savefig(temporary, format=plot.suffix[1:].lower(), dpi=DPI)
     if out is None:
-        sys.stdout.write(table.to_csv(index=False))
+        shown = table.map(lambda value: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value)
+        sys.stdout.write(shown.to_csv(index=False))
         return {}
     with atomic_path(out) as temporary:
         table.to_csv(temporary, index=False)

@@ -56,7 +56,8 @@ def find_fits(words: Sequence[Path]) -> list[Path]:
             matches = [one.parent if one.name == META else one for one in matches]
             fits = [one for one in matches if (one / META).is_file()]
             if not fits:
-                raise InputError(f"{word}: matches no folder of a fit ({len(matches)} other files or folders)")
+                what = f"{len(matches)} files or folders, but no fit" if matches else "nothing"
+                raise InputError(f"{word}: matches {what}")
         elif (path / META).is_file():
             fits = [path]
         elif path.is_dir():
