@@ -35,6 +35,8 @@ METHODS = {
     "kernel_mmr": "deepmr.nonlinear.kernel:KernelMMR",
 }
 
+FEW_CLUSTERS = 20  # fewer are warned of
+
 RESPONSES = {
     "network": "deepmr.nonlinear.networks.response:NetworkResponse",
     "ensemble": "deepmr.nonlinear.ensemble:EnsembleResponse",
@@ -118,11 +120,12 @@ def fit_response(
         For a method, option or data that cannot be used.
     """
     checks.at_least("seed", seed, 0)
+    few = _few_clusters(data, outcome_data)
     chosen = independent_instruments(data, outcome_data)
     response = make_method(method, options).fit(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
     found = diagnose_instruments(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
     compared, said = _compare_with_sieve(response, chosen, seed)
-    return with_diagnostics(response, {**found.numbers(), **compared}, (*chosen.warnings, *found.warnings, *said))
+    return with_diagnostics(response, {**found.numbers(), **compared}, (*chosen.warnings, *found.warnings, *few, *said))
 
 
 def _compare_with_sieve(
@@ -136,6 +139,17 @@ def _compare_with_sieve(
     pvalue = float(_load("deepmr.nonlinear.comparison:compare_responses")(response, sieve).pvalue)
     sentence = f"The curve is not that of the sieve, which assumes less of effect and instruments (P = {pvalue:.2g})."
     return {"sieve_comparison_pvalue": pvalue}, (sentence,) if pvalue < _TOLD else ()
+
+
+def _few_clusters(data: IVData, outcome_data: IVData | None) -> tuple[str, ...]:
+    """Refuse a single cluster, and return a warning of clusters that are too few for errors to rest on."""
+    samples = (data,) if outcome_data is None else (data, outcome_data)
+    counts = [len(np.unique(one.clusters)) for one in samples if one.clusters is not None]
+    if counts and min(counts) < 2:
+        raise InputError("clusters must be two or more; all samples are in one")
+    if counts and min(counts) < FEW_CLUSTERS:
+        return (f"Errors rest on {min(counts)} clusters: with so few, intervals are too short.",)
+    return ()
 
 
 def response_from_state(

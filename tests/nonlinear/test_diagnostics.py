@@ -9,6 +9,7 @@ from linearmodels.iv import IVGMM
 
 from deepmr.errors import InputError
 from deepmr.individual import IVData
+from deepmr.nonlinear import fit_response
 from deepmr.nonlinear.diagnostics import diagnose_instruments
 from deepmr.nonlinear.held_out import hold_out
 from deepmr.nonlinear.independent import independent_columns, independent_instruments
@@ -184,3 +185,13 @@ def test_linearity_is_rejected_in_one_of_twenty(setting):
             data = replace(data, outcome=data.outcome + 0.5 * data.covariates[:, 0] * data.exposure)
         rejected.append(diagnose_instruments(data, seed=seed).linearity.pvalue < 0.05)
     assert 0.015 <= np.mean(rejected) <= 0.095  # 200 rounds at 5 %: 3 standard errors
+
+
+def test_few_clusters_are_warned_of_and_one_is_refused():
+    data = make(n=300, m=3)
+    few = fit_response(replace(data, clusters=np.arange(300) % 5), method="tsls")
+    assert "Errors rest on 5 clusters: with so few, intervals are too short." in few.record.warnings
+    many = fit_response(replace(data, clusters=np.arange(300) // 3), method="tsls")
+    assert not any("clusters" in said for said in many.record.warnings)
+    with pytest.raises(InputError, match="clusters must be two or more; all samples are in one"):
+        fit_response(replace(data, clusters=np.zeros(300, dtype=int)))
