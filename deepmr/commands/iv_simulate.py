@@ -1,6 +1,7 @@
 """`deepmr iv simulate`: individual-level data whose true response is known, as files."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,10 +96,23 @@ def iv_simulate(
         "samples": n,
         "exposure": drawn.data.exposure_name,
         "outcome": drawn.data.outcome_name,
-        "instruments": list(drawn.data.instrument_names),
+        "instruments": instruments_text(drawn.data.instrument_names),
         "covariates": list(drawn.data.covariate_names),
         "files": [str(path) for path in written],
     }
+
+
+def instruments_text(names: Sequence[str]) -> str:
+    """Return names as `deepmr iv fit --instruments` takes them: v{1..20} for v1 to v20.
+
+    Parameters
+    ----------
+    names : of instruments.
+    """
+    stem = names[0].removesuffix("1")
+    if len(names) > 1 and list(names) == [f"{stem}{k}" for k in range(1, len(names) + 1)]:
+        return f"{stem}{{1..{len(names)}}}"
+    return " ".join(names)
 
 
 def truth_table(drawn: SimulatedIV) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deepmr.cli import execute
-from deepmr.commands.iv_simulate import iv_simulate
+from deepmr.commands.iv_simulate import instruments_text, iv_simulate
 from deepmr.errors import InputError
 from deepmr.io.simulated_models import read_model, read_parameters, write_sample
 from deepmr.simulate.iv_designs import DESIGNS, simulate_iv
@@ -131,3 +131,11 @@ def test_a_saved_sample_can_be_drawn_again(tmp_path):
 
 def test_the_help_names_no_design_that_is_not_there():
     assert {"poly20", "effect_mod", "burgess_j", "sine", "het20", "demand", "linear20"} <= set(DESIGNS)
+
+
+def test_instruments_are_named_as_fits_take_them():
+    assert instruments_text(["v1", "v2", "v3"]) == "v{1..3}"
+    assert instruments_text(["z"]) == "z"
+    assert instruments_text(["v1"]) == "v1"
+    assert instruments_text(["v1", "v3"]) == "v1 v3"
+    assert instruments_text(["cost", "t"]) == "cost t"
