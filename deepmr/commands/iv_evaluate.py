@@ -1,5 +1,6 @@
 """`deepmr iv evaluate`: errors, widths and coverage of fits against the truth, effects, curves and figures."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -21,6 +22,7 @@ from deepmr.commands.iv_fits import (
     parse_pair,
     read_fits,
 )
+from deepmr.commands.iv_words import weak_words
 from deepmr.commands.meta_parts import check_figure
 from deepmr.errors import InputError
 from deepmr.individual import Curve
@@ -30,6 +32,8 @@ from deepmr.nonlinear.accuracy import curve_accuracy, uniform_band
 from deepmr.nonlinear.ensemble import EnsembleResponse
 from deepmr.report.response import DrawnCurve, conditional_figure, fits_figure, members_figure, response_figure
 from deepmr.report.style import DPI
+
+log = logging.getLogger(__name__)
 
 DIGITS = 7  # of numbers that are printed; files have them all
 ENSEMBLE, FEWEST = "ensemble", 2  # name of its row, and least number of fits
@@ -138,13 +142,15 @@ def evaluate(
         figure = _figure(found, drawn, ensemble=ensemble, conditional=bool(conditions))
         with atomic_path(plot) as temporary:
             figure.savefig(temporary, format=plot.suffix[1:].lower(), dpi=DPI)
+    files = {name: str(path) for name, path in (("curves", curves), ("figure", plot)) if path is not None}
     if out is None:
+        for written in files.values():
+            log.info("wrote %s", written)
         shown = table.map(lambda value: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value)
         sys.stdout.write(shown.to_csv(index=False))
         return {}
     with atomic_path(out) as temporary:
         table.to_csv(temporary, index=False)
-    files = {name: str(path) for name, path in (("curves", curves), ("figure", plot)) if path is not None}
     return {"evaluated": _shown(table), "table": str(out), **files}
 
 
@@ -254,9 +260,11 @@ def _figure(found: Sequence[Fit], drawn: Sequence[Sequence[DrawnCurve]], *, ense
         told = "; ".join(sorted(f"{outcome} by {exposure}" for exposure, outcome in pairs))
         raise InputError(f"fits in one figure must be of the same exposure and outcome; got {told}")
     titles = _titles([fit.name for fit in found])
+    titles = [title + weak_words(fit.response.record) for title, fit in zip(titles, found, strict=True)]
     drawn = [[replace(of_fit[0], label=title), *of_fit[1:]] for of_fit, title in zip(drawn, titles, strict=True)]
     record = found[0].response.record
-    names = {"exposure": record.exposure, "outcome": record.outcome}
+    binary = all(fit.response.record.outcome_type == "binary" for fit in found)
+    names: dict[str, Any] = {"exposure": record.exposure, "outcome": record.outcome, "binary": binary}
     if conditional:
         return conditional_figure([of_fit[1:] for of_fit in drawn], titles=titles, **names)
     if ensemble:

@@ -10,7 +10,7 @@ import pandas as pd
 from deepmr import checks
 from deepmr.commands.iv_fits import domain_of
 from deepmr.commands.iv_samples import Columns, Samples, describe, parse_options, read_samples, sample_rows, say_counts
-from deepmr.commands.iv_words import instruments_say, interval_words, method_numbers, method_words
+from deepmr.commands.iv_words import instruments_say, interval_words, method_numbers, method_words, weak_words
 from deepmr.individual import DoseResponse, OutcomeType
 from deepmr.io.directories import atomic_directory, check_directory
 from deepmr.io.iv_data import MissingGenotypes
@@ -178,7 +178,7 @@ def average_curve(response: DoseResponse, *, level: float, seed: int = 0, n_poin
     record = response.record
     x = np.linspace(*domain_of(record, "95"), n_points)
     return DrawnCurve(
-        label=f"{record.exposure} → {record.outcome}: {record.method}",
+        label=f"{record.exposure} → {record.outcome}: {record.method}{weak_words(record)}",
         x=x,
         curve=response.avg_iv_reg_function(x, level=level),
         uniform=uniform_band(response, x, level=level, seed=seed),
@@ -225,7 +225,8 @@ def _draw(
 ) -> None:
     record, first = response.record, samples.first.data
     shown = read_histogram(histogram)
-    figure = response_figure(drawn, exposure=record.exposure, outcome=record.outcome, histogram=shown)
+    binary = record.outcome_type == "binary"
+    figure = response_figure(drawn, exposure=record.exposure, outcome=record.outcome, binary=binary, histogram=shown)
     figure.savefig(folder / CURVE, dpi=DPI)
     if first.exposure is not None:
         figure = first_stage_figure(predict_exposure(first), first.exposure, name=record.exposure)

@@ -107,6 +107,16 @@ def method_words(record: FitRecord) -> str:
     return record.method if took is None else f"{record.method}, {'a control function' if took else 'the sieve'}"
 
 
+def weak_words(record: FitRecord) -> str:
+    """Return what a figure's title has to add where instruments are weak; nothing elsewhere.
+
+    Parameters
+    ----------
+    record : of a fit.
+    """
+    return " (weak instruments)" if record.diagnostics.get("weak_identification") else ""
+
+
 def interval_words(record: FitRecord, *, level: float | None) -> str:
     """Say which interval an effect has, or what would give it one.
 

@@ -48,13 +48,16 @@ class Histogram:
 
 
 @styled
-def response_figure(drawn: DrawnCurve, *, exposure: str, outcome: str, histogram: Histogram | None = None) -> Figure:
+def response_figure(
+    drawn: DrawnCurve, *, exposure: str, outcome: str, binary: bool = False, histogram: Histogram | None = None
+) -> Figure:
     """Draw one response with its interval at every point and the band of the whole curve, above the exposures.
 
     Parameters
     ----------
     drawn : the curve.
     exposure, outcome : names of the axes.
+    binary : whether the response is a probability.
     histogram : of the exposure.
     """
     figure = new_figure(4.8, 3.8 if histogram is not None else 3.2)
@@ -65,7 +68,7 @@ def response_figure(drawn: DrawnCurve, *, exposure: str, outcome: str, histogram
         _histogram(bottom, histogram)
     _curve(top, drawn, CYCLE[0])
     top.set_ylim(_limits([drawn]))
-    top.set(xlim=(drawn.x[0], drawn.x[-1]), ylabel=wrapped(_outcome(outcome), width=34))
+    top.set(xlim=(drawn.x[0], drawn.x[-1]), ylabel=wrapped(_outcome(outcome, binary=binary), width=34))
     bottom.set_xlabel(wrapped(exposure))
     top.set_title(wrapped(drawn.label))
     top.legend(loc="best")
@@ -73,18 +76,19 @@ def response_figure(drawn: DrawnCurve, *, exposure: str, outcome: str, histogram
 
 
 @styled
-def fits_figure(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> Figure:
+def fits_figure(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str, binary: bool = False) -> Figure:
     """Draw several fits: up to nine side by side on the same axes, more as lines in one panel.
 
     Parameters
     ----------
     fits : one or more.
     exposure, outcome : names of the axes.
+    binary : whether the response is a probability.
     """
     if not fits:
         raise InputError("there is no fit to draw")
     if len(fits) > MOST_PANELS:
-        return _together(fits, exposure=exposure, outcome=outcome)
+        return _together(fits, exposure=exposure, outcome=outcome, binary=binary)
     panels, figure = _panels(len(fits))
     for axes, drawn in zip(panels, fits, strict=True):
         _curve(axes, drawn, CYCLE[0])
@@ -92,7 +96,7 @@ def fits_figure(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> F
     panels[0].set_ylim(_limits(fits))
     panels[0].set_xlim(min(f.x[0] for f in fits), max(f.x[-1] for f in fits))
     figure.supxlabel(exposure, fontsize=9)
-    figure.supylabel(_outcome(outcome), fontsize=9)
+    figure.supylabel(_outcome(outcome, binary=binary), fontsize=9)
     handles, labels = _every(panels)
     figure.legend(handles, labels, loc="outside upper right", ncols=4)
     return settle(figure)
@@ -100,7 +104,7 @@ def fits_figure(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> F
 
 @styled
 def conditional_figure(
-    fits: Sequence[Sequence[DrawnCurve]], *, titles: Sequence[str], exposure: str, outcome: str
+    fits: Sequence[Sequence[DrawnCurve]], *, titles: Sequence[str], exposure: str, outcome: str, binary: bool = False
 ) -> Figure:
     """Draw the response under several conditions: a panel a fit, a line a condition.
 
@@ -109,6 +113,7 @@ def conditional_figure(
     fits : of each fit the curves, whose label is the condition; `uniform` of a curve is not drawn.
     titles : of the fits.
     exposure, outcome : names of the axes.
+    binary : whether the response is a probability.
     """
     if not fits or not fits[0]:
         raise InputError("there is no fit to draw")
@@ -128,7 +133,7 @@ def conditional_figure(
     panels[0].set_ylim(_limits(every))
     panels[0].set_xlim(min(f.x[0] for f in every), max(f.x[-1] for f in every))
     figure.supxlabel(exposure, fontsize=9)
-    figure.supylabel(_outcome(outcome), fontsize=9)
+    figure.supylabel(_outcome(outcome, binary=binary), fontsize=9)
     handles, labels = _every(panels)
     level = words.percent(every[0].curve.level)
     figure.legend(handles, labels, loc="outside upper right", ncols=4, title=f"given (shaded: {level} at each point)")
@@ -137,7 +142,12 @@ def conditional_figure(
 
 @styled
 def members_figure(
-    members: Sequence[Float[np.ndarray, "points"]], ensemble: DrawnCurve, *, exposure: str, outcome: str
+    members: Sequence[Float[np.ndarray, "points"]],
+    ensemble: DrawnCurve,
+    *,
+    exposure: str,
+    outcome: str,
+    binary: bool = False,
 ) -> Figure:
     """Draw the curves of members as thin lines and that of their ensemble over them.
 
@@ -146,6 +156,7 @@ def members_figure(
     members : response of each at the ensemble's points.
     ensemble : of them.
     exposure, outcome : names of the axes.
+    binary : whether the response is a probability.
     """
     figure = new_figure(4.8, 3.4)
     axes = figure.subplots()
@@ -156,13 +167,13 @@ def members_figure(
     each = [DrawnCurve(label="", x=ensemble.x, curve=Curve(estimate=values)) for values in members]
     axes.set_ylim(_limits([ensemble, *each]))
     axes.set_xlim(ensemble.x[0], ensemble.x[-1])
-    axes.set(xlabel=wrapped(exposure), ylabel=wrapped(_outcome(outcome), width=34))
+    axes.set(xlabel=wrapped(exposure), ylabel=wrapped(_outcome(outcome, binary=binary), width=34))
     axes.set_title(wrapped(ensemble.label))
     axes.legend(loc="best")
     return settle(figure)
 
 
-def _together(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> Figure:
+def _together(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str, binary: bool = False) -> Figure:
     figure = new_figure(WIDTH, 4.0)
     axes = figure.subplots()
     named = len(fits) <= MOST_LABELS
@@ -178,7 +189,7 @@ def _together(fits: Sequence[DrawnCurve], *, exposure: str, outcome: str) -> Fig
         axes.plot(x, truth, color=INK, lw=1.3, ls="--", label="truth", gid="truth")
     axes.set_ylim(_limits([replace(drawn, curve=Curve(estimate=drawn.curve.estimate), uniform=None) for drawn in fits]))
     axes.set_xlim(min(f.x[0] for f in fits), max(f.x[-1] for f in fits))
-    axes.set(xlabel=wrapped(exposure), ylabel=_outcome(outcome))
+    axes.set(xlabel=wrapped(exposure), ylabel=_outcome(outcome, binary=binary))
     figure.legend(loc="outside right upper")
     return settle(figure)
 
@@ -248,5 +259,5 @@ def _title(text: str, n_panels: int) -> str:
     return wrapped(words.shorten(text, 2 * width), width=width)
 
 
-def _outcome(name: str) -> str:
-    return f"expected {name}"
+def _outcome(name: str, *, binary: bool) -> str:
+    return f"{'probability of' if binary else 'expected'} {name}"

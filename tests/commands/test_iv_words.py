@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepmr.commands.iv_words import instruments_say, interval_words, method_numbers, method_words
+from deepmr.commands.iv_words import instruments_say, interval_words, method_numbers, method_words, weak_words
 from deepmr.individual import FitRecord
 
 
@@ -52,6 +52,11 @@ def test_only_numbers_of_the_method_are_rows():
     assert list(found) == ["gate_pvalue", "another"]
     assert found["gate_pvalue"]
     assert found["another"] == ""
+
+
+def test_weak_instruments_are_in_the_title():
+    assert weak_words(record({"weak_identification": 1.0})) == " (weak instruments)"
+    assert weak_words(record({"weak_identification": 0.0})) == weak_words(record({})) == ""
 
 
 def test_intervals_and_methods():

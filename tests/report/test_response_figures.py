@@ -54,6 +54,19 @@ def test_one_response_has_its_curve_both_bands_and_the_truth():
     assert labels(bare) == {"estimate"}
 
 
+def test_the_response_of_a_binary_outcome_is_a_probability():
+    one = response_figure(drawn(), binary=True, **NAMES)
+    assert one.axes[0].get_ylabel() == "probability of glucose"
+    for figure in (
+        fits_figure([drawn(), drawn()], binary=True, **NAMES),
+        conditional_figure([[drawn("c=1")]], titles=["fit"], binary=True, **NAMES),
+    ):
+        assert figure.get_supylabel() == "probability of glucose"
+    assert members_figure([X], drawn(), binary=True, **NAMES).axes[0].get_ylabel() == "probability of glucose"
+    assert fits_figure([drawn()] * 12, binary=True, **NAMES).axes[0].get_ylabel() == "probability of glucose"
+    assert response_figure(drawn(), **NAMES).axes[0].get_ylabel() == "expected glucose"
+
+
 def test_a_band_that_dwarfs_the_curve_is_cut():
     low, high = response_figure(drawn(wide=1e6), **NAMES).axes[0].get_ylim()
     assert high - low < 100
