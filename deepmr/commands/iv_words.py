@@ -19,7 +19,7 @@ _MEANINGS = {  # of numbers that a method adds to those of its instruments
     "strata_trend_pvalue": "small: the slope changes with the exposure",
     "strata_exposure_q_pvalue": "small: genetic effects vary between strata, and slopes are biased",
     "strata_smallest_f": "F of the instruments in the weakest stratum; weak below 10",
-    "explained_first_stage": "share of the exposure's functions that instruments predict",
+    "explained_first_stage": "share of the exposure's variance that the first stage predicts, leaving one out",
     "bandwidth": "of the kernel, in units of the exposure",
     "n_terms": "functions that the response is a sum of",
     "n_networks": "networks that were trained",
