@@ -17,7 +17,8 @@ from deepmr.nonlinear.second_stage import solve_second_stage
 from deepmr.nonlinear.smoothing import Group
 
 Modification = Literal["auto", "none", "linear", "full"]
-_RICH, _PLAIN = 30, 12  # most functions of each of few covariates, and of each of many
+_RICH, _PLAIN = 30, 12  # most functions of each of one or two covariates, and of each of more
+_FEW = 2
 _TOTAL = 100  # most functions of many covariates together: the cost grows with the cube of their number
 _FULL = 3  # most covariates whose products are taken, where it is not said
 
@@ -29,7 +30,7 @@ class Sieve:
     Attributes
     ----------
     n_functions : functions of the exposure, the constant included; how many of them the data can use is learned.
-    covariate_functions : the same of every covariate; by default 30 for each of up to three, and at most 12 for each
+    covariate_functions : the same of every covariate; by default 30 for each of up to two, and at most 12 for each
         of more, about 100 together.
     modification : how the effect varies with covariates: not; linearly in the exposure ("linear"); or its curve, too,
         and by pairs of covariates ("full"). "auto" is full up to three covariates and linear beyond.
@@ -111,7 +112,7 @@ def functions_each(n_covariates: int) -> int:
     ----------
     n_covariates : how many covariates there are.
     """
-    return _RICH if n_covariates <= _FULL else max(2, min(_PLAIN, _TOTAL // n_covariates))
+    return _RICH if n_covariates <= _FEW else max(2, min(_PLAIN, _TOTAL // n_covariates))
 
 
 def modifies_fully(modification: Modification, n_covariates: int) -> bool:

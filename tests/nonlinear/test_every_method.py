@@ -20,6 +20,8 @@ OPTIONS = {
     "deep_iv": {**SHORT, "n_folds": 2},
     "delivr": {"outcome_epochs": 8, "n_folds": 2},
     "dfiv": {"epochs": 4},
+    "kernel_iv": {"n_landmarks": 60, "n_tuning": 300, "n_tries": 4},
+    "kernel_mmr": {"n_landmarks": 60, "n_tuning": 300, "n_tries": 4},
 }
 BINARY = {"logistic_control_function"}  # of a binary outcome alone
 ONE_SAMPLE = {"kernel_mmr", "liml", "doubly_ranked", "residual_strata", "control_function", "logistic_control_function"}
