@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.commands.iv_fits import domain_of
@@ -21,11 +22,13 @@ from deepmr.io.provenance import provenance
 from deepmr.io.responses import META, write_files
 from deepmr.nonlinear import fit_response, make_method
 from deepmr.nonlinear.accuracy import uniform_band
+from deepmr.nonlinear.conformal import ConformalBand, fit_with_conformal
 from deepmr.nonlinear.exposure_fit import predict_exposure
 from deepmr.report.first_stage import first_stage_figure
 from deepmr.report.response import DrawnCurve, Histogram, response_figure
 from deepmr.report.style import DPI
 
+OUTCOMES = "outcome_band.csv"
 ESTIMATES, CURVE, FIRST_STAGE = "causal_estimates.csv", "causal_estimates.png", "first_stage.png"
 N_POINTS = 200  # of the curve that is written
 
@@ -50,6 +53,7 @@ def fit(
     outcome_genotypes: Path | None = None,
     separator: Separator = "auto",
     level: float = 0.95,
+    outcome_share: float | None = None,
     seed: int = 0,
     figures: bool = True,
     tensorboard: Path | None = None,
@@ -103,6 +107,9 @@ def fit(
         What separates cells; auto looks at the header.
     level
         Level of the intervals and of the band of the whole curve.
+    outcome_share
+        Share of samples to hold out for a band of outcomes (outcome_band.csv): it holds a new sample's outcome at the
+        level given, and is no interval of the response. By default there is none, and all samples are fitted.
     seed
         Of everything random.
     figures
@@ -148,9 +155,21 @@ def fit(
         outcome_genotypes=outcome_genotypes,
     )
     samples = read_samples(columns)
-    response = fit_response(
-        samples.first.data, method=method, options=chosen, outcome_data=samples.outcome_data, seed=seed
-    )
+    first, second = samples.first.data, samples.outcome_data
+    band = None
+    if outcome_share is None:
+        response = fit_response(first, method=method, options=chosen, outcome_data=second, seed=seed)
+    else:
+        band = fit_with_conformal(
+            first,
+            method=method,
+            options=chosen,
+            outcome_data=second,
+            seed=seed,
+            level=level,
+            share=outcome_share,
+        )
+        response = band.response
     record = provenance("iv fit", options=used, inputs=_inputs(columns), seed=seed)
     described = describe(samples)
     drawn = average_curve(response, level=level, seed=seed)
@@ -158,6 +177,8 @@ def fit(
     with atomic_directory(out) as folder:
         write_files(response, folder, record, log, data=described)
         curve_table(drawn).to_csv(folder / ESTIMATES, index=False)
+        if band is not None:
+            outcome_table(band, drawn.x, described["covariate_means"]).to_csv(folder / OUTCOMES, index=False)
         if figures:
             _draw(folder, drawn, response, samples, described["exposure_histogram"])
     made, results = response.record, {**response.record.losses, **response.record.diagnostics}
@@ -197,6 +218,22 @@ def curve_table(drawn: DrawnCurve) -> pd.DataFrame:
     if drawn.uniform is not None:
         table["uniform_low"], table["uniform_high"] = drawn.uniform.low, drawn.uniform.high
     return table
+
+
+def outcome_table(band: ConformalBand, x: Float[np.ndarray, "points"], means: Mapping[str, float]) -> pd.DataFrame:
+    """Return a row a point: x, and bounds of the outcome of a new sample with this exposure and mean covariates.
+
+    Parameters
+    ----------
+    band : of outcomes.
+    x : exposures.
+    means : of the covariates.
+    """
+    covars = np.tile([means[name] for name in band.response.record.covariates], (len(x), 1)).astype(float)
+    found = band.interval(x, covars if covars.size else None)
+    return pd.DataFrame(
+        {"x": x, "outcome_low": found.outcome_low, "outcome_high": found.outcome_high, "level": found.level}
+    )
 
 
 def read_histogram(described: Mapping[str, Any]) -> Histogram:

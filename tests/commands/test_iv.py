@@ -242,6 +242,22 @@ def test_a_log_of_training_is_kept(folder):
     assert np.isfinite(log["training_loss"]).all()
 
 
+def test_a_band_of_outcomes_holds_outcomes_and_is_a_file_of_its_own(folder):
+    roles = {"exposure": "x", "outcome": "y", "instruments": ["v*"], "covariates": ["age"]}
+    fit(data=folder / "d.tsv.gz", **roles, out=folder / "band", outcome_share=0.25, level=0.9, figures=False)
+    band = pd.read_csv(folder / "band" / "outcome_band.csv")
+    curve = pd.read_csv(folder / "band" / "causal_estimates.csv")
+    assert (band["outcome_high"] - band["outcome_low"]).mean() > 3 * (curve["high"] - curve["low"]).mean()
+    table = simulate(7)
+    inside = table["x"].between(band["x"].min(), band["x"].max())
+    low, high = (np.interp(table["x"], band["x"], band[name]) for name in ("outcome_low", "outcome_high"))
+    held = ((low < table["y"]) & (table["y"] < high))[inside].mean()
+    assert 0.82 < held < 0.97
+    with pytest.raises(InputError, match="share"):
+        fit(data=folder / "d.tsv.gz", **roles, out=folder / "no_band", outcome_share=1.5, figures=False)
+    assert not (folder / "no_band").exists()
+
+
 def test_a_binary_outcome_weights_and_clusters(folder):
     options = {
         "weight": "w",
