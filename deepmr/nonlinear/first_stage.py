@@ -221,14 +221,17 @@ def fit_first_stage(
     first = fit_folds(of(data), data.exposure[:, None], folds=folds, weights=weights, groups=groups)
     sums = _fold_sums(rest(data), outputs, folds, weights)
     score, fitted = np.empty(n), np.empty_like(outputs)
-    for k, coefficients in enumerate(first.without):
-        one = _predictor(of(data), rest(data), outputs, coefficients, sums, np.where(folds == k, 0.0, weights), k)
-        mine = np.flatnonzero(folds == k)
-        for rows in blocks(n):
-            some = mine[(mine >= rows.start) & (mine < rows.stop)]
-            columns, others = of(data)(rows)[some - rows.start], rest(data)(rows)[some - rows.start]
-            score[some] = columns @ coefficients[:, 0]
-            fitted[some] = np.hstack([one.splines(score[some])[:, 1:], others]) @ one.coefficients
+    predictors = [
+        _predictor(of(data), rest(data), outputs, coefficients, sums, np.where(folds == k, 0.0, weights), k)
+        for k, coefficients in enumerate(first.without)
+    ]
+    for rows in blocks(n):
+        columns, others = of(data)(rows), rest(data)(rows)
+        for k, (one, coefficients) in enumerate(zip(predictors, first.without, strict=True)):
+            mine = np.flatnonzero(folds[rows] == k)
+            some = rows.start + mine
+            score[some] = columns[mine] @ coefficients[:, 0]
+            fitted[some] = np.hstack([one.splines(score[some])[:, 1:], others[mine]]) @ one.coefficients
     second = second_score = None
     if other is not None:
         one = _predictor(of(data), rest(data), outputs, first.whole, sums, weights, None)
