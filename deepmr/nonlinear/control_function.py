@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from deepmr.individual import IVData, record_of, two_samples
 from deepmr.nonlinear.averaging import average_precisions
@@ -16,7 +15,7 @@ from deepmr.nonlinear.moments import summed_squares
 from deepmr.nonlinear.residuals import Control, residual_strength
 from deepmr.nonlinear.sieve import Modification
 from deepmr.nonlinear.sieve_comparison import compare_curves
-from deepmr.nonlinear.smoothing import Group, smooth
+from deepmr.nonlinear.smoothing import Group, left_over, smooth
 from deepmr.nonlinear.strength import WEAK_F
 
 
@@ -187,8 +186,7 @@ def fit_controlled(first: IVData, design: ControlledDesign, groups: Sequence[Gro
         moment += weighted.T @ centred
         total += float((weights[rows] * centred) @ centred)
 
-    def residual(b: Float[np.ndarray, "terms"]) -> float:
-        return max(total - 2 * float(b @ moment) + float(b @ gram @ b), 1e-12 * total) / n
+    residual = left_over(total, moment, gram, n)
 
     found = smooth(gram, moment, groups, residual=residual, variance=total / n)
     fitted = with_errors(

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from deepmr.errors import InputError
 from deepmr.nonlinear.averaging import average_precisions
-from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
+from deepmr.nonlinear.smoothing import Group, Smoothed, left_over, smooth
 from deepmr.nonlinear.strength import score_covariance
 
 _BIAS_SHARE = 0.5  # of the expected squared bias of shrinkage in intervals
@@ -136,12 +136,7 @@ def _residual(
     weighted = columns * weights[:, None]
     gram, crossed = weighted.T @ columns, weighted.T @ outcome
     total, n = float(weights @ outcome**2), float(weights.sum())
-
-    def residual(coefficients: Float[np.ndarray, "terms"]) -> float:
-        left = total - 2 * float(coefficients @ crossed) + float(coefficients @ gram @ coefficients)
-        return max(left, 1e-12 * total) / n
-
-    return residual
+    return left_over(total, crossed, gram, n)
 
 
 def _variance(outcome: Float[np.ndarray, "samples"], weights: Float[np.ndarray, "samples"]) -> float:

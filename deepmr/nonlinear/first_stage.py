@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from deepmr.individual import IVData
 from deepmr.nonlinear.basis import CovariateBasis, SplineBasis, fit_splines
-from deepmr.nonlinear.smoothing import Group, smooth
+from deepmr.nonlinear.smoothing import Group, left_over, smooth
 
 N_FOLDS = 5
 SCORE_FUNCTIONS = 14
@@ -106,8 +106,7 @@ def _learned(
     """Return the penalty of every column in the unit of the Gram matrix."""
     total, n = float(weights @ output**2), float(weights.sum())
 
-    def residual(b: Float[np.ndarray, "columns"]) -> float:
-        return max(total - 2 * float(b @ moment) + float(b @ gram @ b), 1e-12 * total) / n
+    residual = left_over(total, moment, gram, n)
 
     found = smooth(gram, moment, groups, residual=residual, variance=float(np.average(output**2, weights=weights)))
     return found.penalty * found.variance

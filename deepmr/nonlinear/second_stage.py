@@ -11,7 +11,7 @@ from deepmr.nonlinear.averaging import average_precisions
 from deepmr.nonlinear.basis import Terms
 from deepmr.nonlinear.first_stage import FirstStage, blocks
 from deepmr.nonlinear.moments import summed_squares
-from deepmr.nonlinear.smoothing import Group, Smoothed, smooth
+from deepmr.nonlinear.smoothing import Group, Smoothed, left_over, smooth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +95,14 @@ def solve_second_stage(
     if stage.second is None:
         gram = _symmetric(of_first.cross.T @ project)
         moment, total = project.T @ of_first.outcome, of_first.total
-        residual = _residual(total, of_first.seen_outcome, of_first.own, len(first))
+        residual = left_over(total, of_first.seen_outcome, of_first.own, len(first))
     else:
         other = _Design(second, stage.second, terms, level)
         moments = _moments(other)
         gram = _symmetric(project.T @ moments.squares @ project)
         moment, total = project.T @ moments.outcome, moments.total
         about = (of_first.own - _symmetric(of_first.cross.T @ project)) * (len(second) / len(first)) ** 2
-        residual = _residual(total, moment, gram + about, len(second))
+        residual = left_over(total, moment, gram + about, len(second))
     variance = total / len(second)
     found = smooth(gram, moment, groups, residual=residual, variance=variance)
     if stage.second is None:
@@ -159,18 +159,6 @@ def _moments(design: _Design) -> _Moments:
 
 def _symmetric(matrix: Float[np.ndarray, "terms terms"]) -> Float[np.ndarray, "terms terms"]:
     return (matrix + matrix.T) / 2
-
-
-def _residual(
-    total: float, moment: Float[np.ndarray, "terms"], gram: Float[np.ndarray, "terms terms"], n: int
-) -> Callable[[Float[np.ndarray, "terms"]], float]:
-    """Return the mean square of what coefficients leave, from sums of products."""
-
-    def residual(coefficients: Float[np.ndarray, "terms"]) -> float:
-        left = total - 2 * float(coefficients @ moment) + float(coefficients @ gram @ coefficients)
-        return max(left, 1e-12 * total) / n
-
-    return residual
 
 
 def _left(

@@ -108,6 +108,25 @@ def smooth(
     )
 
 
+def left_over(
+    total: float, moment: Float[np.ndarray, "terms"], gram: Float[np.ndarray, "terms terms"], n: int | float
+) -> Callable[[Float[np.ndarray, "terms"]], float]:
+    """Return the mean square that coefficients leave of an outcome, as `smooth` asks for it, from sums made once.
+
+    Parameters
+    ----------
+    total : sum of squares of the outcome.
+    moment, gram : products of the columns with the outcome and with each other.
+    n : samples, or the sum of their weights.
+    """
+
+    def residual(coefficients: Float[np.ndarray, "terms"]) -> float:
+        left = total - 2 * float(coefficients @ moment) + float(coefficients @ gram @ coefficients)
+        return max(left, 1e-12 * total) / n
+
+    return residual
+
+
 def _penalty(
     groups: Sequence[Group], precisions: Float[np.ndarray, "groups"], terms: int
 ) -> Float[np.ndarray, "terms"]:
