@@ -1,0 +1,1 @@
+"""The same blocks of work on several processes or machines."""

@@ -1,0 +1,1 @@
+"""Linear mixed models as a user of Hail knows them."""

@@ -1,0 +1,159 @@
+"""The eigenvalues and eigenvectors of a relationship matrix, in which samples are independent."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from scipy import linalg
+
+from deepmr import checks
+from deepmr.errors import InputError
+
+NEGATIVE = 1e-8  # of the largest eigenvalue: below minus this, a matrix is no relationship matrix but indefinite
+LEAST = 1e-10  # of the largest eigenvalue: random effects below this have no part in a spectrum of low rank
+
+Scaling = Literal["none", "mean_diagonal"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spectrum:
+    """K = vectors' diag(eigenvalues) vectors, of samples by samples.
+
+    Attributes
+    ----------
+    eigenvalues : from the largest, zero or positive.
+    vectors : a row an eigenvector; orthonormal. Fewer than samples in a spectrum of low rank, whose other eigenvalues
+        are zero.
+    mean_diagonal : of the centred matrix before scaling, (I - 11'/n) K (I - 11'/n): the variance that K gives a sample.
+    scale : what the matrix was divided by; 1 where it is as given.
+    source : what it was made from, in words.
+    """
+
+    eigenvalues: Float[np.ndarray, "rank"]
+    vectors: Float[np.ndarray, "rank samples"]
+    mean_diagonal: float
+    scale: float = 1.0
+    source: str = "kinship"
+
+    def __post_init__(self) -> None:
+        checks.shape("eigenvalues", self.eigenvalues, (len(self.vectors),))
+        checks.non_negative("eigenvalues", self.eigenvalues)
+        if len(self.vectors) > self.n:
+            raise InputError(f"a spectrum of {self.n} samples has at most {self.n} vectors; got {len(self.vectors)}")
+
+    @property
+    def n(self) -> int:
+        """How many samples."""
+        return int(self.vectors.shape[1])
+
+    @property
+    def rank(self) -> int:
+        """How many eigenvectors."""
+        return len(self.eigenvalues)
+
+    @property
+    def low_rank(self) -> bool:
+        """Whether there are fewer eigenvectors than samples."""
+        return self.rank < self.n
+
+    def truncate(self, rank: int) -> "Spectrum":
+        """Return the largest eigenvalues alone."""
+        checks.at_least("rank", rank, 1)
+        return replace(self, eigenvalues=self.eigenvalues[:rank], vectors=self.vectors[:rank])
+
+
+def spectrum_of_kinship(
+    kinship: Float[np.ndarray, "samples samples"], *, scaling: Scaling = "none", source: str = "kinship"
+) -> Spectrum:
+    """Decompose a relationship matrix.
+
+    Parameters
+    ----------
+    kinship
+        Symmetric and positive semidefinite; only its lower triangle is read.
+    scaling
+        `mean_diagonal` divides it by the mean diagonal of the centred matrix, so that h2 is a share of the variance of
+        a sample whatever the units of the matrix.
+    source
+        What it was made from, for the record.
+
+    Raises
+    ------
+    InputError
+        When the matrix is not square, not symmetric, not finite, or has an eigenvalue below -1e-8 of the largest.
+    """
+    n = len(kinship)
+    checks.shape("kinship", kinship, (n, n))
+    checks.finite("kinship", kinship)
+    size = float(np.abs(kinship).max(initial=0.0))
+    gap = float(np.abs(kinship - kinship.T).max(initial=0.0))
+    if gap > 1e-6 * size:
+        raise InputError(f"kinship must be symmetric; entries across the diagonal differ by up to {gap:.3g}")
+    mean_diagonal = centred_mean_diagonal(kinship)
+    scale = _scale(mean_diagonal, scaling)
+    values, vectors = linalg.eigh(kinship, lower=True)
+    values, vectors = values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
+    if len(values) and values[-1] < -NEGATIVE * max(values[0], 0.0):
+        raise InputError(
+            f"kinship must be positive semidefinite; its smallest eigenvalue is {values[-1]:.6g}, where the largest "
+            f"is {values[0]:.6g}"
+        )
+    return Spectrum(
+        eigenvalues=np.maximum(values, 0.0) / scale,
+        vectors=vectors,
+        mean_diagonal=mean_diagonal,
+        scale=scale,
+        source=source,
+    )
+
+
+def spectrum_of_effects(
+    design: Float[np.ndarray, "samples effects"], *, scaling: Scaling = "none", source: str = "random effects"
+) -> Spectrum:
+    """Decompose K = Z Z' by the singular vectors of Z; of low rank where Z has fewer columns than rows.
+
+    Parameters
+    ----------
+    design
+        Z, a column a random effect of variance 1.
+    scaling, source
+        As in `spectrum_of_kinship`.
+
+    Raises
+    ------
+    InputError
+        When Z is not finite or all zero.
+    """
+    checks.finite("design", design)
+    n, effects = design.shape
+    if not design.any():
+        raise InputError("random effects must not all be zero; they are")
+    mean_diagonal = float(np.square(design - design.mean(0)).sum() / n)
+    scale = _scale(mean_diagonal, scaling)
+    vectors, roots, _ = linalg.svd(design, full_matrices=effects >= n, lapack_driver="gesdd")
+    values = np.zeros(vectors.shape[1])
+    values[: len(roots)] = roots**2
+    if n > effects:
+        kept = values > LEAST * values[0]
+        values, vectors = values[kept], vectors[:, kept]
+    return Spectrum(
+        eigenvalues=values / scale,
+        vectors=np.ascontiguousarray(vectors.T),
+        mean_diagonal=mean_diagonal,
+        scale=scale,
+        source=source,
+    )
+
+
+def centred_mean_diagonal(kinship: Float[np.ndarray, "samples samples"]) -> float:
+    """Return the mean diagonal of (I - 11'/n) K (I - 11'/n): mean diagonal less mean of K."""
+    return float(np.trace(kinship) / len(kinship) - kinship.mean()) if len(kinship) else 0.0
+
+
+def _scale(mean_diagonal: float, scaling: Scaling) -> float:
+    if scaling == "none":
+        return 1.0
+    if not mean_diagonal > 0:
+        raise InputError(f"the mean diagonal must be positive to divide by it; it is {mean_diagonal:g}")
+    return mean_diagonal
