@@ -3,15 +3,21 @@
 from deepmr.population.association import Associations, associate_variants
 from deepmr.population.null_model import NullModel, fit_null
 from deepmr.population.projection import project
+from deepmr.population.scan import Scan, block_table, prepare_scan, scan_block, scan_rotated
 from deepmr.population.spectrum import Spectrum, spectrum_of_effects, spectrum_of_kinship
 
 __all__ = [
     "Associations",
     "NullModel",
+    "Scan",
     "Spectrum",
     "associate_variants",
+    "block_table",
     "fit_null",
+    "prepare_scan",
     "project",
+    "scan_block",
+    "scan_rotated",
     "spectrum_of_effects",
     "spectrum_of_kinship",
 ]

@@ -1,19 +1,24 @@
 """What a test of a marker needs of it: a'V^-1 a, and its products with covariates and trait; a block at once.
 
 Two ways lead there: from rotated markers P a, for any number of traits, and, for one trait of a model of full rank,
-from markers as they are, by a triangular product that costs half a rotation.
+from markers turned by the triangular T with T'T = V^-1, which costs half a rotation.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, to_device
 from jaxtyping import Float
 from scipy import linalg
 
 from deepmr.population.null_model import NullModel
 from deepmr.population.reml import solve
+
+CACHE = 1 << 18  # bytes of markers whose products are made together, so that they are read from memory once
+THIN = 32  # columns: with more, the products are long enough to be made of larger parts
+LARGE = 256  # markers of those
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,24 +26,30 @@ class Weighted:
     """A null model of one gamma a trait, made ready for products with rotated markers.
 
     With L L' = Q'V^-1 Q, a marker's products are with the columns of Q L'^-1, orthonormal in V^-1, and with the
-    residual r = e - Q b.
+    residual r = e - Q b. Arrays may be of any namespace (`placed`).
 
     Attributes
     ----------
-    weights : of squared rotated markers; less 1 in a model of low rank, where the squares of the markers as they are
-        come to it.
-    rotated : traits by columns, for rotated markers: f of the covariates, then the residual.
-    whole : the same for markers before rotation, in a model of low rank; None otherwise.
-    rss : r'V^-1 r.
+    weights : (rank, traits), of squared rotated markers; less 1 in a model of low rank, where the squares of the
+        markers as they are come to it; None where all are 1.
+    rotated : (rank, columns), for rotated markers: every trait's first covariate, then every trait's second, and so
+        on; the residuals are last.
+    whole : (samples, columns), the same for markers before rotation, in a model of low rank; None otherwise.
+    rss : r'V^-1 r of each trait.
     n, fixed : samples, and fixed effects without the marker.
     """
 
-    weights: Float[np.ndarray, "rank traits"]
-    rotated: Float[np.ndarray, "rank columns"]
-    whole: Float[np.ndarray, "samples columns"] | None
+    weights: Any
+    rotated: Any
+    whole: Any
     rss: Float[np.ndarray, "traits"]
     n: int
     fixed: int
+
+    def placed(self, to: Callable[[np.ndarray], Any]) -> "Weighted":
+        """Return the same with its arrays where a function puts them, as on a device."""
+        weights, whole = (None if part is None else to(part) for part in (self.weights, self.whole))
+        return replace(self, weights=weights, rotated=to(self.rotated), whole=whole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,40 +66,37 @@ def weigh(
     *,
     y: Float[np.ndarray, "samples traits"] | None = None,
     x: Float[np.ndarray, "samples fixed"] | None = None,
+    traits: slice = slice(None),
 ) -> Weighted:
     """Make a null model ready for markers.
 
     Parameters
     ----------
     null : fitted.
-    y, x : traits and covariates before rotation, needed in a model of low rank.
+    y, x : all traits, and covariates, before rotation, needed in a model of low rank.
+    traits : which of them.
     """
     model = null.projected
-    solved = solve(model, null.log_gamma)
-    traits, fixed, rank = model.traits, model.fixed, len(model.s)
+    chosen = np.arange(model.traits)[traits]
+    solved = solve(model, null.log_gamma[chosen], traits=chosen)
     basis = np.swapaxes(np.linalg.inv(solved.factor), 1, 2)  # L'^-1 of each trait
-    low = model.n > rank
+    low = model.n > len(model.s)
     scaled = solved.weights - 1.0 if low else solved.weights
-    left = model.e.T - solved.coefficients @ model.q.T
-    columns = np.empty((rank, traits, fixed + 1))
-    columns[:, :, :fixed] = np.einsum("tr,rf,tfg->rtg", scaled, model.q, basis)
-    columns[:, :, fixed] = (scaled * left).T
+    left = model.e[:, chosen] - model.q @ solved.coefficients.T
     whole = None
     if low:
         if y is None or x is None:
             raise ValueError("a model of low rank needs y and x")
-        q = linalg.solve_triangular(model.triangle, x.T, trans="T").T if fixed else x
-        outside = np.empty((model.n, traits, fixed + 1))
-        outside[:, :, :fixed] = np.einsum("nf,tfg->ntg", q, basis)
-        outside[:, :, fixed] = y - q @ (model.start + solved.coefficients.T)
-        whole = outside.reshape(model.n, -1)
+        q = linalg.solve_triangular(model.triangle, x.T, trans="T").T if model.fixed else x
+        outside = y[:, chosen] - q @ (model.start[:, chosen] + solved.coefficients.T)
+        whole = _columns(q, basis, outside, None)
     return Weighted(
-        weights=scaled.T,
-        rotated=columns.reshape(rank, -1),
+        weights=np.ascontiguousarray(scaled.T),
+        rotated=_columns(model.q, basis, left, scaled),
         whole=whole,
         rss=solved.rss,
         n=model.n,
-        fixed=fixed,
+        fixed=model.fixed,
     )
 
 
@@ -100,65 +108,108 @@ def rotated_moments(weighted: Weighted, rotated: Any, markers: Any = None) -> Mo
     weighted
         The null model.
     rotated
-        P a of each marker, (variants, rank), of any array-API namespace; products are made there.
+        P a of each marker, (variants, rank), in any precision and of any array-API namespace; sums are in double
+        precision, where the array is.
     markers
         The markers before rotation, (variants, samples), needed in a model of low rank.
     """
-    own = _to_numpy(_like(rotated, rotated**2) @ _like(rotated, weighted.weights))
-    cross = _to_numpy(rotated @ _like(rotated, weighted.rotated))
+    own, cross = _products(rotated, weighted.weights, weighted.rotated)
     if weighted.whole is not None:
-        own = own + _to_numpy((markers**2).sum(1))[:, None]
-        cross = cross + _to_numpy(markers @ _like(markers, weighted.whole))
-    return _split(own, cross, weighted)
+        more = _products(markers, None, weighted.whole)
+        own, cross = own + more[0], cross + more[1]
+    traits = len(weighted.rss)
+    parts = np.moveaxis(cross.reshape(len(cross), weighted.fixed + 1, traits), 1, 2)
+    return Moments(own=own, covariates=parts[:, :, :-1], residual=parts[:, :, -1])
 
 
 def triangular_factor(
-    weighted: Weighted, vectors: Float[np.ndarray, "rank samples"]
-) -> tuple[Float[np.ndarray, "samples samples"], Float[np.ndarray, "samples columns"]]:
-    """Return upper-triangular T with T'T = V^-1 of one trait of full rank, and the columns for markers as they are.
+    weighted: Weighted, vectors: Float[np.ndarray, "samples samples"]
+) -> tuple[Float[np.ndarray, "samples samples"], Weighted]:
+    """Return upper-triangular T with T'T = V^-1 of one trait of full rank, and the null model for markers turned by it.
 
     Parameters
     ----------
     weighted : a null model of one trait.
     vectors : P.
+
+    Notes
+    -----
+    a'V^-1 b = (T a)'(T b), so all weights are 1 and columns are turned too. T and columns meet the same rounded T a, so
+    that a marker equal to a covariate stays one in single precision.
     """
-    triangle = linalg.qr(np.sqrt(weighted.weights) * vectors, mode="r", overwrite_a=True, check_finite=False)[0]
-    return np.asfortranarray(triangle), np.ascontiguousarray(vectors.T @ weighted.rotated)
+    # Householder's method is accurate by rows where large ones come first; R does not depend on their order.
+    rows = np.asfortranarray((np.sqrt(weighted.weights) * vectors)[::-1])
+    triangle = linalg.qr(rows, mode="r", overwrite_a=True, check_finite=False)[0]
+    columns = triangle @ (vectors.T @ (weighted.rotated / weighted.weights))
+    return np.asfortranarray(triangle), replace(weighted, weights=None, rotated=columns)
 
 
-def triangular_moments(
-    weighted: Weighted,
-    factor: Float[np.ndarray, "samples samples"],
-    columns: Float[np.ndarray, "samples columns"],
-    markers: Float[np.ndarray, "variants samples"],
-) -> Moments:
-    """Return the moments of markers as they are, for one trait of full rank.
+def turn_markers(
+    factor: Float[np.ndarray, "samples samples"], markers: Float[np.ndarray, "variants samples"]
+) -> Float[np.ndarray, "variants samples"]:
+    """Return T a of each marker, in place of the markers, which are overwritten.
 
     Parameters
     ----------
-    weighted : the null model.
-    factor, columns : of `triangular_factor`, in the precision of the markers.
-    markers : centred.
+    factor : T of `triangular_factor`, in Fortran order and in the precision of the markers.
+    markers : centred, in C order.
     """
     multiply = linalg.get_blas_funcs("trmm", (factor,))
-    turned = multiply(1.0, factor, markers.T, overwrite_b=0)  # T a of each marker, a column each
-    own = np.einsum("nv,nv->v", turned, turned, dtype=float)[:, None]
-    return _split(own, np.asarray(markers @ columns, dtype=float), weighted)
+    return np.asarray(multiply(1.0, factor, markers.T, overwrite_b=1)).T
 
 
-def _split(own: np.ndarray, cross: np.ndarray, weighted: Weighted) -> Moments:
-    traits = len(weighted.rss)
-    parts = cross.reshape(len(cross), traits, weighted.fixed + 1)
-    return Moments(own=own, covariates=parts[:, :, :-1], residual=parts[:, :, -1])
+def _columns(q: np.ndarray, basis: np.ndarray, left: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
+    """Return Q L'^-1 and the residuals of every trait, scaled by its weights, in the order of `Weighted.rotated`."""
+    rows, fixed = q.shape
+    columns = np.empty((rows, fixed + 1, left.shape[1]))
+    columns[:, :fixed] = np.moveaxis((q @ basis), 0, 2)
+    columns[:, fixed] = left
+    if scale is not None:
+        columns *= scale.T[:, None, :]
+    return columns.reshape(rows, -1)
 
 
-def _like(where: Any, values: Any) -> Any:
-    """Return an array in the namespace, precision and place of another."""
-    xp = array_namespace(where)
-    return xp.asarray(values, dtype=where.dtype, device=device(where))
+def _products(values: Any, weights: Any, columns: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return weighted sums of squares, a column a trait or one, and products with columns, in double precision."""
+    if isinstance(values, np.ndarray):
+        return _products_in_cache(values, weights, columns)
+    xp = array_namespace(values)
+    wide = xp.astype(values, xp.float64)
+    squares = wide * wide
+    own = xp.sum(squares, axis=1)[:, None] if weights is None else squares @ _beside(wide, weights)
+    return _to_numpy(own), _to_numpy(wide @ _beside(wide, columns))
+
+
+def _products_in_cache(
+    values: Float[np.ndarray, "variants rank"],
+    weights: Float[np.ndarray, "rank traits"] | None,
+    columns: Float[np.ndarray, "rank columns"],
+) -> tuple[Float[np.ndarray, "variants _"], Float[np.ndarray, "variants columns"]]:
+    """Do so a few markers at a time: read from memory once, squared and widened in the processor's cache."""
+    variants, rank = values.shape
+    rows = max(8, CACHE // (8 * max(rank, 1))) if columns.shape[1] <= THIN else LARGE
+    own = np.empty((variants, 1 if weights is None else weights.shape[1]))
+    cross = np.empty((variants, columns.shape[1]))
+    squares = np.empty((min(rows, variants), rank))
+    wide = squares if values.dtype == np.float64 else np.empty_like(squares)
+    for start in range(0, variants, rows):
+        part = values[start : start + rows]
+        if wide is not squares:
+            wide[: len(part)] = part
+            part = wide[: len(part)]
+        np.matmul(part, columns, out=cross[start : start + rows])
+        square = np.square(part, out=squares[: len(part)])
+        if weights is None:
+            np.sum(square, axis=1, out=own[start : start + rows, 0])
+        else:
+            np.matmul(square, weights, out=own[start : start + rows])
+    return own, cross
+
+
+def _beside(where: Any, values: Any) -> Any:
+    """Return an array in the namespace and place of another."""
+    return array_namespace(where).asarray(values, dtype=where.dtype, device=device(where))
 
 
 def _to_numpy(values: Any) -> np.ndarray:
-    """Return an array as numpy has it, in double precision."""
-    on_host = values.cpu() if hasattr(values, "cpu") else values
-    return np.asarray(on_host, dtype=float)
+    return np.asarray(to_device(values, "cpu"))
