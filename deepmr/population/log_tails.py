@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-SMALL = 1e-280  # below it the continued fraction takes over from scipy's incomplete beta function
+NEAR_ONE = 0.9  # above it, log P is taken from 1 - P
+SMALL = 1e-250  # below it, log P is no longer taken from P
 STEPS = 2000  # of the fraction; tens are enough this far out
 
 
@@ -21,7 +22,7 @@ def log_tail_chi_sq(chi_sq: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*
     """
     z = np.sqrt(chi_sq)
     log_p = np.log(2.0) + special.log_ndtr(-z)
-    near_one = z < 1
+    near_one = z < 0.2
     log_p[near_one] = np.log1p(-special.erf(z[near_one] / np.sqrt(2.0)))
     return log_p
 
@@ -36,29 +37,27 @@ def log_tail_f(statistic: Float[np.ndarray, "*shape"], dof: int) -> Float[np.nda
 
     Notes
     -----
-    P = I_x(dof / 2, 1 / 2) at x = dof / (dof + statistic), the regularised incomplete beta function. Of x and 1 - x, the
-    one that is not close to 1 is used, so that nothing is lost in either tail; far out, the continued fraction of I_x,
-    whose factor x^(dof / 2) stays a logarithm.
+    P = I_x(dof / 2, 1 / 2) at x = dof / (dof + statistic), the regularised incomplete beta function. Far out, where P is
+    near the smallest number there is, its continued fraction, whose factor x^(dof / 2) stays a logarithm; near 1, the
+    logarithm of what is missing from 1.
+
+    References
+    ----------
+    DLMF 8.17.22, https://dlmf.nist.gov/8.17.E22.
     """
-    half = 0.5 * dof
-    whole = dof + statistic
-    explained = statistic / whole
-    near = explained < 0.5
+    p = special.fdtrc(1, dof, statistic)
     with np.errstate(divide="ignore"):
-        p = np.empty_like(statistic)
-        p[near] = special.betaincc(0.5, half, explained[near])
-        p[~near] = special.betainc(half, 0.5, dof / whole[~near])
         log_p = np.log(p)
-    near_one = p > 0.5
-    log_p[near_one] = np.log1p(-special.betainc(0.5, half, explained[near_one]))
+    near_one = p > NEAR_ONE
+    log_p[near_one] = np.log1p(-special.fdtr(1, dof, statistic[near_one]))
     far = p < SMALL
     if far.any():
-        log_p[far] = _log_beta_tail(statistic[far], half)
+        log_p[far] = _log_beta_tail(statistic[far], 0.5 * dof)
     return log_p
 
 
 def _log_beta_tail(statistic: Float[np.ndarray, "far"], half: float) -> Float[np.ndarray, "far"]:
-    """Return log I_x(half, 1/2) by its continued fraction, Lentz's method; DLMF 8.17.22."""
+    """Return log I_x(half, 1/2) by its continued fraction, with Lentz's method."""
     dof = 2 * half
     x = dof / (dof + statistic)
     c = np.ones_like(x)
