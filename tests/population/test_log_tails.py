@@ -12,7 +12,11 @@ def log_f(statistic, dof):
     half, x = mpmath.mpf(dof) / 2, dof / (dof + mpmath.mpf(statistic))
     # I_x(a, b) = x^a (1 - x)^b / (a B(a, b)) F(a + b, 1; a + 1; x)
     front = half * mpmath.log(x) + mpmath.log(1 - x) / 2 - mpmath.log(half) - mpmath.log(mpmath.beta(half, 0.5))
-    series = mpmath.hyp2f1(half + mpmath.mpf(1) / 2, 1, half + 1, x, maxterms=10**6)
+    series, term, k = mpmath.mpf(0), mpmath.mpf(1), 0
+    while term > series * mpmath.mpf(10) ** -20:
+        series += term
+        term *= (half + 0.5 + k) / (half + 1 + k) * x
+        k += 1
     return front + mpmath.log(series)
 
 
@@ -20,10 +24,10 @@ def log_chi_sq(statistic):
     return mpmath.log(mpmath.erfc(mpmath.sqrt(mpmath.mpf(statistic) / 2)))
 
 
-@pytest.mark.parametrize("dof", [30, 199, 1994, 500_000])
+@pytest.mark.parametrize("dof", [30, 199, 1994, 100_000])
 def test_f_tail_from_one_to_far_below_what_a_number_holds(dof):
     wanted = np.array([1e-3, 0.05, 0.3, 2.0, 23.0, 230.0, 574.0, 580.0, 700.0, 2300.0, 11500.0])  # -log P, about
-    wanted = wanted[(2 * wanted / dof < 700) & (wanted > dof / 2000)]  # a number, and a short series
+    wanted = wanted[(2 * wanted / dof < 700) & (wanted > dof / 400)]  # a number, and a short series
     statistic = dof * np.expm1(2 * wanted / dof)
     found = log_tail_f(statistic, dof)
     for value, near in zip(found, statistic, strict=True):
