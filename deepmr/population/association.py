@@ -139,11 +139,11 @@ def associate_variants(
 
     Notes
     -----
-    Single precision rounds P, the marker and P a to u = 2^-24 each. Let e be the error that this leaves in P a as a share
-    of its length (a'V^-1 a)^1/2: a few u, up to the square root of the ratio between a'a, weighted alike in all
-    directions, and a'V^-1 a. With k = (a'V^-1 a / a'Pa)^1/2, which is 1 where covariates explain nothing of a marker, and
-    d = n - f - 1, z = beta / se is then off by at most e k (d^1/2 + |z|) (1 + z^2 / d)^1/2, to first order; commonly by
-    n^1/2 times less, as rounding has no part in the direction of the trait. TF32 is never asked for.
+    Single precision rounds P, the marker and P a to u = 2^-24 each. Let e be the error that this leaves in P a as a
+    share of its length (a'V^-1 a)^1/2: a few u, up to the square root of the ratio between a'a, weighted alike in all
+    directions, and a'V^-1 a. With k = (a'V^-1 a / a'Pa)^1/2, which is 1 where covariates explain nothing of a marker,
+    and d = n - f - 1, z = beta / se is then off by at most e k (d^1/2 + |z|) (1 + z^2 / d)^1/2, to first order;
+    commonly by n^1/2 times less, as rounding has no part in the direction of the trait. TF32 is never asked for.
 
     With the same blocks and threads, results are the same to the last bit; otherwise z differs by rounding of this kind
     in double precision, less than 1e-12 in units of the largest z where k is moderate.

@@ -1,4 +1,5 @@
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_blocks_and_threads_change_nothing(traits):
         np.testing.assert_array_equal(again[name], values)
     for cuts in ((0, 800), (0, 1, 257, 800)):
         with threadpool_limits(2):
-            pieces = [scan_block(scan, dosages[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+            pieces = [scan_block(scan, dosages[a:b]) for a, b in pairwise(cuts)]
         for name in NUMBERS:
             values = np.concatenate([piece[name] for piece in pieces])
             unit = whole["se"] if name == "beta" else whole[name].max()
