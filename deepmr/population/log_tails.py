@@ -38,8 +38,8 @@ def log_tail_f(statistic: Float[np.ndarray, "*shape"], dof: int) -> Float[np.nda
     Notes
     -----
     P = I_x(dof / 2, 1 / 2) at x = dof / (dof + statistic), the regularised incomplete beta function. Where P is near
-    the smallest number there is, its continued fraction, whose factor x^(dof / 2) stays a logarithm; near 1, the logarithm
-    of what is missing from 1.
+    the smallest number there is, its continued fraction, whose factor x^(dof / 2) stays a logarithm; near 1, the
+    logarithm of what is missing from 1.
 
     References
     ----------

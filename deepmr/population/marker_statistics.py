@@ -61,7 +61,7 @@ def marker_statistics(
         Samples, and fixed effects without the marker.
     test
         `f`: (beta / se)^2 against F(1, n - f - 1); `wald`: the same against chi-square; `lrt`: n log(rss_0 / rss_1)
-        against chi-square; `score`: (n - f) beta a'Py / rss_0 against chi-square.
+        against chi-square; `score`: n beta a'Py / rss_0 against F(1, n - f - 1), as GEMMA has it.
     precision
         Of the rotated markers, by which `collinear` and `no_variance` are told.
 
@@ -69,11 +69,11 @@ def marker_statistics(
     -----
     a'Pa = a'V^-1 a - |L^-1 Q'V^-1 a|^2, beta = a'Py / a'Pa, R = beta a'Py / rss_0, rss_1 = rss_0 (1 - R),
     se^2 = rss_1 / ((n - f - 1) a'Pa). With these, f and wald are (n - f - 1) R / (1 - R), lrt is -n log(1 - R), exact
-    for small R, and score is (n - f) R.
+    for small R, and score is n R.
     """
     dof = n - fixed - 1
     see = moments.own.copy() if moments.own.shape[1] == len(rss) else np.repeat(moments.own, len(rss), axis=1)
-    for k in range(fixed):
+    for k in range(moments.covariates.shape[2]):
         see -= np.square(moments.covariates[:, :, k])
     collinear = ~(see > COLLINEAR[precision] * moments.own)
     product = moments.residual
@@ -91,7 +91,7 @@ def marker_statistics(
     if test == "lrt":
         chi_sq = -n * np.log1p(-explained)
     elif test == "score":
-        chi_sq = (n - fixed) * explained
+        chi_sq = n * explained
     else:
         chi_sq = dof * explained / left
     return Tested(
@@ -99,7 +99,7 @@ def marker_statistics(
         se=np.sqrt(sigma_sq / see),
         sigma_sq=sigma_sq,
         chi_sq=chi_sq,
-        log_p=log_tail_f(chi_sq, dof) if test == "f" else log_tail_chi_sq(chi_sq),
+        log_p=log_tail_f(chi_sq, dof) if test in ("f", "score") else log_tail_chi_sq(chi_sq),
         collinear=collinear,
         no_variance=no_variance,
     )
