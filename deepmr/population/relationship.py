@@ -149,21 +149,13 @@ def relationship_of(
     n = len(genotypes.samples)
     total = np.zeros((n, n), order="F")
     shared = np.zeros((n, n), order="F") if missing == "pairwise" else None
-    complete = 0
-    for z, there in scaled_blocks(genotypes, choice, spans, counts, progress=progress):
-        add_products(total, z)
-        if shared is not None:
-            if there is None:
-                complete += len(z)
-            else:
-                add_products(shared, there.astype(float))
-    check_left(counts, "relationship matrix")
+    add_blocks(total, genotypes, choice, spans, counts, shared=shared, progress=progress)
+    check_left(counts)
     mirror(total)
     if shared is None:
         total /= counts.taken
     else:
         mirror(shared)
-        shared += complete
         if not shared.all():
             i, j = (genotypes.samples[k] for k in np.argwhere(shared == 0)[0])
             raise InputError(f"samples {i} and {j} have no marker in common; needed one for pairwise relationships")
@@ -212,16 +204,29 @@ def spectrum_of_relationship(
     return spectrum if rank is None else spectrum.truncate(rank)
 
 
-def add_products(total: Float[np.ndarray, "samples samples"], z: Float[np.ndarray, "variants samples"]) -> None:
-    """Add Z' Z of a block to the lower triangle of a sum, in place.
+def add_blocks(
+    total: Float[np.ndarray, "samples samples"],
+    genotypes: Genotypes,
+    choice: MarkerChoice,
+    spans: Sequence[tuple[int, int]],
+    counts: MarkerCounts,
+    *,
+    shared: Float[np.ndarray, "samples samples"] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Add the products of chosen markers to the lower triangle of a sum, in place.
 
     Parameters
     ----------
     total : contiguous by columns; its upper triangle is left alone.
-    z : contiguous by rows.
+    genotypes, choice, spans, counts, progress : as in `scaled_blocks`.
+    shared : to its lower triangle the number of markers that two samples both have is added.
     """
-    if len(z):
-        blas.dsyrk(1.0, z.T, beta=1.0, c=total, lower=1, overwrite_c=1)
+    gaps = shared is not None
+    for z, there in scaled_blocks(genotypes, choice, spans, counts, gaps=gaps, progress=progress):
+        _add_products(total, z)
+        if shared is not None and there is not None:
+            _add_products(shared, there.astype(float))
 
 
 def mirror(matrix: Float[np.ndarray, "samples samples"]) -> None:
@@ -254,17 +259,21 @@ def chosen_spans(genotypes: Genotypes, chroms: Sequence[str] | None) -> list[tup
     return [span for chrom in dict.fromkeys(map(plain_chromosome, chroms)) for span in spans[chrom]]
 
 
-def check_left(counts: MarkerCounts, of: str) -> None:
+def check_left(counts: MarkerCounts) -> None:
     """Raise `InputError` where no marker is left, saying what became of them.
 
     Parameters
     ----------
     counts : of markers.
-    of : what needs them.
     """
     if not counts.taken:
         why = ", ".join(f"{n} {reason}" for reason, n in counts.dropped.items()) or "none was read"
-        raise InputError(f"no marker is left for the {of}; needed one at least: {why}")
+        raise InputError(f"no marker is left for the relationship matrix; needed one at least: {why}")
+
+
+def _add_products(total: Float[np.ndarray, "samples samples"], z: Float[np.ndarray, "variants samples"]) -> None:
+    if len(z):
+        blas.dsyrk(1.0, z.T, beta=1.0, c=total, lower=1, overwrite_c=1)
 
 
 def _source(kind: Kind, missing: Missing, chroms: Sequence[str] | None, counts: MarkerCounts) -> str:

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from deepmr import checks
 from deepmr.cohort import Genotypes
@@ -75,9 +76,10 @@ def scaled_blocks(
     spans: Sequence[tuple[int, int]],
     counts: MarkerCounts,
     *,
+    gaps: bool = False,
     progress: Progress | None = None,
-) -> Iterator[tuple[Float[np.ndarray, "variants samples"], np.ndarray | None]]:
-    """Yield chosen markers of each block, 0 where missing, and which genotypes are there (None where all are).
+) -> Iterator[tuple[Float[np.ndarray, "chosen samples"], Bool[np.ndarray, "chosen samples"] | None]]:
+    """Yield chosen markers of each block, 0 where missing, and which genotypes are there.
 
     Parameters
     ----------
@@ -85,13 +87,16 @@ def scaled_blocks(
     choice : of markers.
     spans : first variant and the one after the last, of each stretch to read.
     counts : filled as blocks are read.
+    gaps : whether to say which genotypes are there.
     progress : called after every block.
     """
     total, done = sum(stop - start for start, stop in spans), 0
     for first, last in spans:
         for start in range(first, last, choice.block):
             stop = min(start + choice.block, last)
-            yield _scaled(genotypes.read(start, stop), choice, counts)
+            dosages = genotypes.read(start, stop)
+            kept, z = _scaled(dosages, choice, counts)
+            yield z, ~np.isnan(dosages)[kept] if gaps else None
             done += stop - start
             if progress is not None:
                 progress(done, total)
@@ -108,7 +113,7 @@ def chromosome_spans(genotypes: Genotypes) -> dict[str, list[tuple[int, int]]]:
     cuts = np.flatnonzero(names[1:] != names[:-1]) + 1
     edges = [0, *cuts.tolist(), len(names)] if len(names) else [0]
     found: dict[str, list[tuple[int, int]]] = {}
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         found.setdefault(plain_chromosome(names[start]), []).append((start, stop))
     return found
 
@@ -120,20 +125,20 @@ def plain_chromosome(chrom: str) -> str:
 
 def _scaled(
     dosages: Float[np.ndarray, "variants samples"], choice: MarkerChoice, counts: MarkerCounts
-) -> tuple[Float[np.ndarray, "variants samples"], np.ndarray | None]:
-    ready = prepare_markers(dosages, max_missing=1.0)
+) -> tuple[Bool[np.ndarray, "variants"], Float[np.ndarray, "chosen samples"]]:
+    """Return which markers are taken, and those, centred and scaled."""
+    ready = prepare_markers(dosages)
     status, eaf, n, samples = ready.status.copy(), ready.eaf, ready.n, dosages.shape[1]
     if choice.counted is not None:
         part = prepare_markers(np.ascontiguousarray(dosages[:, choice.counted]))
         status = np.where(status == prepared.OK, part.status, status)
         eaf, n, samples = part.eaf, part.n, len(choice.counted)
     rare = np.minimum(eaf, 1 - eaf) < choice.min_maf
-    status[(status == prepared.OK) & (n < (1 - choice.max_missing) * samples)] = prepared.TOO_MISSING
+    status[(status == prepared.OK) & ((samples - n) / samples > choice.max_missing)] = prepared.TOO_MISSING
     status[(status == prepared.OK) & rare] = LOW_MAF
     counts.reasons.update(status.tolist())
-    kept = status == prepared.OK
+    kept = (status == prepared.OK).astype(bool)
     z = ready.centred[kept]
-    there = ~np.isnan(dosages[kept]) if (ready.n[kept] < dosages.shape[1]).any() else None
     if choice.kind == "standardised":
         z /= np.sqrt(np.einsum("vs,vs->v", z, z) / dosages.shape[1])[:, None]
-    return z, there
+    return kept, z

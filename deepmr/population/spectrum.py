@@ -70,9 +70,7 @@ class Spectrum:
         checks.at_least("rank", rank, 1)
         trace = float(self.eigenvalues.sum())
         share = float(self.eigenvalues[:rank].sum()) / trace if trace > 0 else 1.0
-        return replace(
-            self, eigenvalues=self.eigenvalues[:rank], vectors=self.vectors[:rank], kept=self.kept * share
-        )
+        return replace(self, eigenvalues=self.eigenvalues[:rank], vectors=self.vectors[:rank], kept=self.kept * share)
 
 
 def spectrum_of_kinship(
@@ -114,7 +112,7 @@ def spectrum_of_kinship(
     if gap > max(1e-6, 2 * rounding) * size:
         raise InputError(f"kinship must be symmetric; entries across the diagonal differ by up to {gap:.3g}")
     mean_diagonal = centred_mean_diagonal(kinship)
-    scale = _scale(mean_diagonal, scaling)
+    scale = divisor(mean_diagonal, scaling)
     values, vectors = linalg.eigh(kinship, lower=True)
     values, vectors = values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
     allowed = rounding * float(linalg.norm(kinship)) if rounding else 0.0
@@ -154,7 +152,7 @@ def spectrum_of_effects(
     if not design.any():
         raise InputError("random effects must not all be zero; they are")
     mean_diagonal = float(np.square(design - design.mean(0)).sum() / n)
-    scale = _scale(mean_diagonal, scaling)
+    scale = divisor(mean_diagonal, scaling)
     vectors, roots, _ = linalg.svd(design, full_matrices=False, lapack_driver="gesdd")
     values = np.zeros(vectors.shape[1])
     values[: len(roots)] = roots**2
@@ -185,7 +183,14 @@ def _asymmetry(matrix: Float[np.ndarray, "samples samples"]) -> tuple[float, flo
     return size, gap
 
 
-def _scale(mean_diagonal: float, scaling: Scaling) -> float:
+def divisor(mean_diagonal: float, scaling: Scaling) -> float:
+    """Return what a relationship matrix is divided by.
+
+    Parameters
+    ----------
+    mean_diagonal : of the centred matrix.
+    scaling : as in `spectrum_of_kinship`.
+    """
     if scaling == "none":
         return 1.0
     if not mean_diagonal > 0:
