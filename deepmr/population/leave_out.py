@@ -93,11 +93,13 @@ class LeaveOneOut:
                 f"all {total} markers of the relationship matrix lie on chromosome {chrom}; "
                 "needed another to leave it out"
             )
-        share = self._share(name)
-        part = np.ix_(self.rows, self.rows)
-        matrix = self.whole.matrix[part]
-        matrix *= total / (total - removed)
-        matrix -= share[part] / (total - removed)
+        share, whole = self._share(name), self.whole.matrix
+        if not np.array_equal(self.rows, np.arange(self.whole.n)):
+            part = np.ix_(self.rows, self.rows)
+            share, whole = share[part], whole[part]
+        matrix = whole * (total / (total - removed))
+        share /= total - removed
+        matrix -= share
         return replace(
             self.whole,
             matrix=matrix,
@@ -127,7 +129,7 @@ def leave_one_out(
     max_missing: float = 0.05,
     counted: Int[np.ndarray, "counted"] | None = None,
     scaling: Scaling = "mean_diagonal",
-    block: int = 1024,
+    block: int = 512,
     max_bytes: int = 1 << 30,
     progress: Progress | None = None,
 ) -> LeaveOneOut:
@@ -157,9 +159,9 @@ def leave_one_out(
 
     Notes
     -----
-    K_-c = (m K - m_c K_c) / (m - m_c). While shares are summed three matrices are in memory beside what is kept (the
-    whole, a share, a block), and while a spectrum is made the decomposition's three beside the whole. A spectrum is as
-    large as a matrix and is not kept.
+    K_-c = (m K - m_c K_c) / (m - m_c). While shares are summed, two matrices of samples by samples are in memory
+    beside the shares that are kept; while one spectrum is made, five. A spectrum is as large as a matrix, and is not
+    kept here.
 
     References
     ----------

@@ -44,7 +44,7 @@ def randomized_spectrum(
     max_missing: float = 0.05,
     counted: Int[np.ndarray, "counted"] | None = None,
     scaling: Scaling = "mean_diagonal",
-    block: int = 1024,
+    block: int = 512,
     progress: Progress | None = None,
 ) -> Spectrum:
     """Find the largest eigenvalues of the relationship matrix of genotypes, in n_iter + 2 passes over them.

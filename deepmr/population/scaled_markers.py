@@ -39,7 +39,7 @@ class MarkerChoice:
     min_maf: float = 0.01
     max_missing: float = 0.05
     counted: Int[np.ndarray, "counted"] | None = None
-    block: int = 1024
+    block: int = 512
 
     def __post_init__(self) -> None:
         checks.one_of("kind", self.kind, ("centred", "standardised"))

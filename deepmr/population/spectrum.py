@@ -15,6 +15,7 @@ LEAST = 1e-10  # of the largest eigenvalue: random effects below this have no pa
 STRIP = 512  # rows of a matrix compared at a time
 
 Scaling = Literal["none", "mean_diagonal"]
+Negative = Literal["raise", "cut"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ def spectrum_of_kinship(
     scaling: Scaling = "none",
     source: str = "kinship",
     rounding: float = 0.0,
+    negative: Negative = "raise",
 ) -> Spectrum:
     """Decompose a relationship matrix.
 
@@ -93,16 +95,18 @@ def spectrum_of_kinship(
         What it was made from, for the record.
     rounding
         Largest relative error of an entry, where the matrix went through few digits or single precision.
+    negative
+        What to do about eigenvalues below -1e-8 of the largest that rounding does not explain: `raise`, or `cut` them,
+        which leaves the nearest positive semidefinite matrix in the Frobenius norm; `source` then names the smallest.
 
     Raises
     ------
     InputError
-        When the matrix is not square, not symmetric, not finite, or has an eigenvalue below -1e-8 of the largest that
-        rounding does not explain.
+        When the matrix is not square, not symmetric, not finite, or, unless they are cut, has such eigenvalues.
 
     Notes
     -----
-    Eigenvalues between that and zero are set to zero. Rounding moves no eigenvalue by more than the Frobenius norm of
+    Eigenvalues from there to zero are set to zero. Rounding moves no eigenvalue by more than the Frobenius norm of
     the errors (Weyl), here `rounding` times that of the matrix.
     """
     n = len(kinship)
@@ -117,10 +121,12 @@ def spectrum_of_kinship(
     values, vectors = values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
     allowed = rounding * float(linalg.norm(kinship)) if rounding else 0.0
     if n and values[-1] < -max(NEGATIVE * values[0], allowed, 0.0):
-        raise InputError(
-            f"kinship must be positive semidefinite; its smallest eigenvalue is {values[-1]:.6g}, where the largest "
-            f"is {values[0]:.6g}"
-        )
+        if negative == "raise" or values[0] <= 0:
+            raise InputError(
+                f"kinship must be positive semidefinite; its smallest eigenvalue is {values[-1]:.6g}, where the "
+                f"largest is {values[0]:.6g}"
+            )
+        source = f"{source}, negative eigenvalues to {values[-1]:.6g} cut"
     return Spectrum(
         eigenvalues=np.maximum(values, 0.0) / scale,
         vectors=vectors,

@@ -50,6 +50,8 @@ def write_inputs(folder, dosages, phenotype):
     (folder / "g.txt").write_text("\n".join(lines) + "\n")
     said = ["NA" if np.isnan(y) else f"{y}" for y in phenotype]
     (folder / "p.txt").write_text("\n".join(said) + "\n")
+    places = [f"v{k}, {k + 1}, {1 + k // 34}" for k in range(VARIANTS)]
+    (folder / "a.txt").write_text("\n".join(places) + "\n")
     names = [f"s{k}" for k in range(SAMPLES)]
     to_bed(
         folder / "g.bed",
@@ -88,6 +90,8 @@ def main():
                 pve, se = (number(fit, f"{word} in the null model") for word in ("pve estimate", "se(pve)"))
                 used = number(log, "number of analyzed SNPs/var")
                 rows.append([kind, gk, used, pve, se, " ".join(x for row in values for x in row)])
+        log = gemma(folder, "-g", "g.txt", "-p", "p.txt", "-a", "a.txt", "-gk", "1", "-loco", "2")
+        print(log)
     with (HERE / "gemma_kinship.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["input", "gk", "n_markers", "pve", "se", "lower_triangle"])

@@ -59,6 +59,20 @@ def test_pairwise_divides_by_markers_that_both_have():
     np.testing.assert_allclose(relationship_of(full, missing="pairwise").matrix, relationship_of(full).matrix)
 
 
+def test_pairwise_has_no_bias_and_negative_eigenvalues():
+    full = families(variants=160, missing=0.0)
+    gappy = full.dosages.copy()
+    gappy[:, :20][np.random.default_rng(0).random((160, 20)) < 0.3] = np.nan
+    truth = np.diag(relationship_of(full, max_missing=0.5).matrix)[:20].sum()
+    mean = relationship_of(panel(gappy), max_missing=0.5)
+    pairwise = relationship_of(panel(gappy), max_missing=0.5, missing="pairwise")
+    assert np.diag(mean.matrix)[:20].sum() / truth == pytest.approx(0.7, abs=0.03)
+    assert np.diag(pairwise.matrix)[:20].sum() / truth == pytest.approx(1.0, abs=0.03)
+    with pytest.raises(InputError, match="kinship must be positive semidefinite"):
+        spectrum_of_relationship(pairwise)
+    assert spectrum_of_relationship(pairwise, negative="cut").eigenvalues[-1] == 0.0
+
+
 def test_pairwise_needs_a_marker_in_common():
     dosages = np.array([[0.0, 1.0, np.nan, 2.0], [np.nan, 1.0, 0.0, 2.0]])
     with pytest.raises(InputError, match="samples s0 and s2 have no marker in common"):

@@ -50,6 +50,14 @@ def test_rounding_below_zero_is_cut():
         spectrum_of_kinship(np.diag([2.0, 1.0, -2.1e-8]))
 
 
+def test_negative_eigenvalues_are_cut_where_that_is_asked_for():
+    spectrum = spectrum_of_kinship(np.diag([2.0, 1.0, -0.05]), negative="cut")
+    np.testing.assert_array_equal(spectrum.eigenvalues, [2.0, 1.0, 0.0])
+    assert spectrum.source == "kinship, negative eigenvalues to -0.05 cut"
+    with pytest.raises(InputError, match="smallest eigenvalue is -2"):
+        spectrum_of_kinship(np.diag([-2.0, -1.0]), negative="cut")
+
+
 def test_asymmetry_is_seen_wherever_it_is():
     k = np.eye(1100)
     k[1050, 20] = 0.3
