@@ -43,6 +43,13 @@ def number(log, name):
     return re.search(rf"{re.escape(name)}\s*=\s*(\S+)", log).group(1)
 
 
+def triangle(folder, suffix):
+    """Move the kinship matrix just written to k.txt and return its lower triangle."""
+    kinship = (folder / "output" / f"out.{suffix}.txt").rename(folder / "k.txt")
+    lines = kinship.read_text().splitlines()
+    return " ".join(x for i, line in enumerate(lines) for x in line.split()[: i + 1])
+
+
 def write_inputs(folder, dosages, phenotype):
     """Write the genotypes as BIMBAM and as a bed, and the phenotype."""
     cell = {0.0: "0", 1.0: "1", 2.0: "2"}
@@ -81,17 +88,17 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_inputs(folder, dosages, phenotype)
-        for kind, inputs in (("bimbam", ["-g", "g.txt", "-p", "p.txt"]), ("plink", ["-bfile", "g"])):
+        bimbam = ["-g", "g.txt", "-p", "p.txt"]
+        for kind, inputs in (("bimbam", bimbam), ("plink", ["-bfile", "g"])):
             for gk, suffix in ((1, "cXX"), (2, "sXX")):
                 log = gemma(folder, *inputs, "-gk", str(gk))
-                kinship = (folder / "output" / f"out.{suffix}.txt").rename(folder / "k.txt")
-                values = [line.split()[: i + 1] for i, line in enumerate(kinship.read_text().splitlines())]
+                kinship = triangle(folder, suffix)
                 fit = gemma(folder, *inputs, "-k", "k.txt", "-lmm", "1")
                 pve, se = (number(fit, f"{word} in the null model") for word in ("pve estimate", "se(pve)"))
-                used = number(log, "number of analyzed SNPs/var")
-                rows.append([kind, gk, used, pve, se, " ".join(x for row in values for x in row)])
-        log = gemma(folder, "-g", "g.txt", "-p", "p.txt", "-a", "a.txt", "-gk", "1", "-loco", "2")
-        print(log)
+                rows.append([kind, gk, number(log, "number of analyzed SNPs/var"), pve, se, kinship])
+        for chrom in (1, 2, 3):  # the log counts the markers of all chromosomes
+            gemma(folder, *bimbam, "-a", "a.txt", "-gk", "1", "-loco", str(chrom))
+            rows.append([f"without {chrom}", 1, "", "", "", triangle(folder, "cXX")])
     with (HERE / "gemma_kinship.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["input", "gk", "n_markers", "pve", "se", "lower_triangle"])
