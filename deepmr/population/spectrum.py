@@ -12,8 +12,10 @@ from deepmr.errors import InputError
 
 NEGATIVE = 1e-8  # of the largest eigenvalue: below minus this, a matrix is no relationship matrix but indefinite
 LEAST = 1e-10  # of the largest eigenvalue: random effects below this have no part in a spectrum of low rank
+STRIP = 512  # rows of a matrix compared at a time
 
 Scaling = Literal["none", "mean_diagonal"]
+Negative = Literal["raise", "cut"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Spectrum:
     mean_diagonal : of the centred matrix before scaling, (I - 11'/n) K (I - 11'/n): the variance that K gives a sample.
     scale : what the matrix was divided by; 1 where it is as given.
     source : what it was made from, in words.
+    kept : share of the trace of the matrix that the eigenvalues hold; below 1 where some were left out and count as 0.
     """
 
     eigenvalues: Float[np.ndarray, "rank"]
@@ -35,6 +38,7 @@ class Spectrum:
     mean_diagonal: float
     scale: float = 1.0
     source: str = "kinship"
+    kept: float = 1.0
 
     def __post_init__(self) -> None:
         checks.shape("eigenvalues", self.eigenvalues, (len(self.vectors),))
@@ -58,13 +62,25 @@ class Spectrum:
         return self.rank < self.n
 
     def truncate(self, rank: int) -> "Spectrum":
-        """Return the largest eigenvalues alone."""
+        """Return the largest eigenvalues alone; the others are taken for zero, and `kept` says what that leaves out.
+
+        Parameters
+        ----------
+        rank : how many.
+        """
         checks.at_least("rank", rank, 1)
-        return replace(self, eigenvalues=self.eigenvalues[:rank], vectors=self.vectors[:rank])
+        trace = float(self.eigenvalues.sum())
+        share = float(self.eigenvalues[:rank].sum()) / trace if trace > 0 else 1.0
+        return replace(self, eigenvalues=self.eigenvalues[:rank], vectors=self.vectors[:rank], kept=self.kept * share)
 
 
 def spectrum_of_kinship(
-    kinship: Float[np.ndarray, "samples samples"], *, scaling: Scaling = "none", source: str = "kinship"
+    kinship: Float[np.ndarray, "samples samples"],
+    *,
+    scaling: Scaling = "none",
+    source: str = "kinship",
+    rounding: float = 0.0,
+    negative: Negative = "raise",
 ) -> Spectrum:
     """Decompose a relationship matrix.
 
@@ -77,28 +93,40 @@ def spectrum_of_kinship(
         a sample whatever the units of the matrix.
     source
         What it was made from, for the record.
+    rounding
+        Largest relative error of an entry, where the matrix went through few digits or single precision.
+    negative
+        What to do about eigenvalues below -1e-8 of the largest that rounding does not explain: `raise`, or `cut` them,
+        which leaves the nearest positive semidefinite matrix in the Frobenius norm; `source` then names the smallest.
 
     Raises
     ------
     InputError
-        When the matrix is not square, not symmetric, not finite, or has an eigenvalue below -1e-8 of the largest.
+        When the matrix is not square, not symmetric, not finite, or, unless they are cut, has such eigenvalues.
+
+    Notes
+    -----
+    Eigenvalues from there to zero are set to zero. Rounding moves no eigenvalue by more than the Frobenius norm of
+    the errors (Weyl), here `rounding` times that of the matrix.
     """
     n = len(kinship)
     checks.shape("kinship", kinship, (n, n))
     checks.finite("kinship", kinship)
-    size = float(np.abs(kinship).max(initial=0.0))
-    gap = float(np.abs(kinship - kinship.T).max(initial=0.0))
-    if gap > 1e-6 * size:
+    size, gap = _asymmetry(kinship)
+    if gap > max(1e-6, 2 * rounding) * size:
         raise InputError(f"kinship must be symmetric; entries across the diagonal differ by up to {gap:.3g}")
     mean_diagonal = centred_mean_diagonal(kinship)
-    scale = _scale(mean_diagonal, scaling)
+    scale = divisor(mean_diagonal, scaling)
     values, vectors = linalg.eigh(kinship, lower=True)
     values, vectors = values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
-    if len(values) and values[-1] < -NEGATIVE * max(values[0], 0.0):
-        raise InputError(
-            f"kinship must be positive semidefinite; its smallest eigenvalue is {values[-1]:.6g}, where the largest "
-            f"is {values[0]:.6g}"
-        )
+    allowed = rounding * float(linalg.norm(kinship)) if rounding else 0.0
+    if n and values[-1] < -max(NEGATIVE * values[0], allowed, 0.0):
+        if negative == "raise" or values[0] <= 0:
+            raise InputError(
+                f"kinship must be positive semidefinite; its smallest eigenvalue is {values[-1]:.6g}, where the "
+                f"largest is {values[0]:.6g}"
+            )
+        source = f"{source}, negative eigenvalues to {values[-1]:.6g} cut"
     return Spectrum(
         eigenvalues=np.maximum(values, 0.0) / scale,
         vectors=vectors,
@@ -126,12 +154,12 @@ def spectrum_of_effects(
         When Z is not finite or all zero.
     """
     checks.finite("design", design)
-    n, effects = design.shape
+    n, effects = design.shape  # vectors are n by n, or n by effects where these are fewer
     if not design.any():
         raise InputError("random effects must not all be zero; they are")
     mean_diagonal = float(np.square(design - design.mean(0)).sum() / n)
-    scale = _scale(mean_diagonal, scaling)
-    vectors, roots, _ = linalg.svd(design, full_matrices=effects >= n, lapack_driver="gesdd")
+    scale = divisor(mean_diagonal, scaling)
+    vectors, roots, _ = linalg.svd(design, full_matrices=False, lapack_driver="gesdd")
     values = np.zeros(vectors.shape[1])
     values[: len(roots)] = roots**2
     if n > effects:
@@ -151,7 +179,24 @@ def centred_mean_diagonal(kinship: Float[np.ndarray, "samples samples"]) -> floa
     return float(np.trace(kinship) / len(kinship) - kinship.mean()) if len(kinship) else 0.0
 
 
-def _scale(mean_diagonal: float, scaling: Scaling) -> float:
+def _asymmetry(matrix: Float[np.ndarray, "samples samples"]) -> tuple[float, float]:
+    """Return the largest entry and the largest difference across the diagonal, without a copy of the matrix."""
+    size = gap = 0.0
+    for start in range(0, len(matrix), STRIP):
+        rows = matrix[start : start + STRIP]
+        size = max(size, float(np.abs(rows).max(initial=0.0)))
+        gap = max(gap, float(np.abs(rows - matrix[:, start : start + STRIP].T).max(initial=0.0)))
+    return size, gap
+
+
+def divisor(mean_diagonal: float, scaling: Scaling) -> float:
+    """Return what a relationship matrix is divided by.
+
+    Parameters
+    ----------
+    mean_diagonal : of the centred matrix.
+    scaling : as in `spectrum_of_kinship`.
+    """
     if scaling == "none":
         return 1.0
     if not mean_diagonal > 0:
