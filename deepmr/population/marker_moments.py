@@ -138,10 +138,14 @@ def triangular_factor(
     that a marker equal to a covariate stays one in single precision.
     """
     # Householder's method is accurate by rows where large ones come first; R does not depend on their order.
-    rows = np.asfortranarray((np.sqrt(weighted.weights) * vectors)[::-1])
-    triangle = linalg.qr(rows, mode="r", overwrite_a=True, check_finite=False)[0]
+    rows = np.empty_like(vectors, order="F")
+    np.multiply(np.sqrt(weighted.weights[::-1]), vectors[::-1], out=rows)
+    reduce, size = linalg.get_lapack_funcs(("geqrf", "geqrf_lwork"), (rows,))
+    triangle = reduce(rows, lwork=int(size(*rows.shape)[0]), overwrite_a=1)[0]  # in place: a second matrix is too much
+    for k in range(len(triangle)):
+        triangle[k + 1 :, k] = 0.0
     columns = triangle @ (vectors.T @ (weighted.rotated / weighted.weights))
-    return np.asfortranarray(triangle), replace(weighted, weights=None, rotated=columns)
+    return triangle, replace(weighted, weights=None, rotated=columns)
 
 
 def turn_markers(
