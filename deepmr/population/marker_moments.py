@@ -140,7 +140,7 @@ def triangular_factor(
     # Householder's method is accurate by rows where large ones come first; R does not depend on their order.
     rows = np.empty_like(vectors, order="F")
     np.multiply(np.sqrt(weighted.weights[::-1]), vectors[::-1], out=rows)
-    reduce, size = linalg.get_lapack_funcs(("geqrf", "geqrf_lwork"), (rows,))
+    reduce, size = (linalg.get_lapack_funcs(name, (rows,)) for name in ("geqrf", "geqrf_lwork"))
     triangle = reduce(rows, lwork=int(size(*rows.shape)[0]), overwrite_a=1)[0]  # in place: a second matrix is too much
     for k in range(len(triangle)):
         triangle[k + 1 :, k] = 0.0
