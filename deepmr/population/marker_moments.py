@@ -12,6 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, to_device
 from jaxtyping import Float
 from scipy import linalg
+from scipy.linalg import lapack
 
 from deepmr.population.null_model import NullModel
 from deepmr.population.reml import solve
@@ -140,8 +141,8 @@ def triangular_factor(
     # Householder's method is accurate by rows where large ones come first; R does not depend on their order.
     rows = np.empty_like(vectors, order="F")
     np.multiply(np.sqrt(weighted.weights[::-1]), vectors[::-1], out=rows)
-    reduce, size = (linalg.get_lapack_funcs(name, (rows,)) for name in ("geqrf", "geqrf_lwork"))
-    triangle = reduce(rows, lwork=int(size(*rows.shape)[0]), overwrite_a=1)[0]  # in place: a second matrix is too much
+    space = int(lapack.dgeqrf_lwork(*rows.shape)[0])
+    triangle = lapack.dgeqrf(rows, lwork=space, overwrite_a=1)[0]  # in place: a second matrix is too much
     for k in range(len(triangle)):
         triangle[k + 1 :, k] = 0.0
     columns = triangle @ (vectors.T @ (weighted.rotated / weighted.weights))
