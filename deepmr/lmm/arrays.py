@@ -14,6 +14,7 @@ from deepmr.lmm.errors import ModelAssertion, ModelInputError
 from deepmr.population.spectrum import NEGATIVE
 
 Compat = Literal["0.2.93", "2018"]
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]  # py, px, s, y, x
 
 
 class Refused:
@@ -152,3 +153,24 @@ def check_stored(path: Path, shape: tuple[int, int], refused: Refused) -> None:
             p.shape == shape,
             f"the matrix at 'p_path' must have shape {shape}, eigenvalues by samples; it has {p.shape}",
         )
+
+
+def same_arrays(one: Arrays, two: Arrays, tol: float, up_to_sign: bool) -> bool:
+    """Return whether the arrays of two models are the same.
+
+    Parameters
+    ----------
+    one, two : py, px, s, y and x of each.
+    tol : absolute difference.
+    up_to_sign : whether an eigenvector may have turned around.
+    """
+    if any((a is None) != (b is None) or np.shape(a) != np.shape(b) for a, b in zip(one, two, strict=True)):
+        return False
+    rotated = [np.column_stack([arrays[0], arrays[1]]) for arrays in (one, two)]
+    near = np.isclose(rotated[0], rotated[1], atol=tol).all(1)
+    if up_to_sign:
+        near |= np.isclose(rotated[0], -rotated[1], atol=tol).all(1)
+    rest = [
+        np.allclose(a, b, atol=tol) for a, b in zip(one[2:], two[2:], strict=True) if a is not None and b is not None
+    ]
+    return bool(near.all()) and all(rest)

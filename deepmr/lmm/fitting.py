@@ -105,8 +105,8 @@ def search(model: Projected, bounds: tuple[float, float], tol: float, maxiter: i
         options={"xatol": tol, "maxiter": maxiter},
     )
     if found.success:
-        found.x = _polish(model, float(found.x), bracket)
-        found.fun = float(criterion(model, np.array([found.x]))[0])
+        best_found = _polish(model, float(found.x), bracket)
+        found.update(x=best_found, fun=float(criterion(model, np.array([best_found]))[0]))
     return found
 
 

@@ -17,6 +17,7 @@ from deepmr.lmm.arrays import (
     check_shapes,
     check_stored,
     owned,
+    same_arrays,
 )
 from deepmr.lmm.building import Parts, parts_of_effects, parts_of_kinship
 from deepmr.lmm.errors import FitError, ModelInputError
@@ -287,7 +288,7 @@ class LinearMixedModel:
         refused.unless(self.low_rank or a_t_path is None, "model is full-rank so a_t must not be set.")
         if partition_size is not None:
             refused.unless(partition_size > 0, f"partition_size must be positive, found {partition_size}")
-        weighted, gamma = self._null()
+        weighted, gamma = self.null()
         a_t = None if a_t_path is None else Path(a_t_path)
         with row_blocks(Path(pa_t_path), a_t, (self.r, self.n), partition_size, refused) as blocks:
             return alternatives_of_blocks(weighted, gamma, blocks, test=test)
@@ -320,7 +321,7 @@ class LinearMixedModel:
         """
         refused = Refused(self.compat)
         check_dof(self.n, self.f + 1, refused)
-        weighted, gamma = self._null()
+        weighted, gamma = self.null()
         rows = pa.shape[0] if pa.ndim == 2 else -1
         refused.unless(rows == self.r, f"pa must have {self.r} rows, one an eigenvalue; its shape is {pa.shape}")
         if self.low_rank:
@@ -453,17 +454,8 @@ class LinearMixedModel:
 
     def _same(self, other: "LinearMixedModel", tol: float = 1e-6, up_to_sign: bool = True) -> bool:
         """Return whether two models have the same arrays, up to the sign of each eigenvector."""
-        if (self.low_rank, self.r, self.n, self.f) != (other.low_rank, other.r, other.n, other.f):
-            return False
-        mine, theirs = (np.column_stack([model.py, model.px]) for model in (self, other))
-        near = np.isclose(mine, theirs, rtol=1e-5, atol=tol).all(1)
-        if up_to_sign:
-            near |= np.isclose(mine, -theirs, rtol=1e-5, atol=tol).all(1)
-        pairs = [(self.s, other.s)]
-        if self.low_rank:
-            pairs += [(self.y, other.y), (self.x, other.x)]
-        same = all(np.allclose(one, two, atol=tol) for one, two in pairs)
-        return bool(near.all()) and same and str(self.p_path) == str(other.p_path)
+        mine, theirs = ((m.py, m.px, m.s, m.y, m.x) for m in (self, other))
+        return same_arrays(mine, theirs, tol, up_to_sign) and str(self.p_path) == str(other.p_path)
 
     def _fitted_at(self, log_gamma: float, *, se: float | None = None, boundary: str = "", found: Any = None) -> Fit:
         null = fit_null(self._projected, log_gamma=np.array([log_gamma]))
@@ -476,8 +468,8 @@ class LinearMixedModel:
             search=found,
         )
 
-    def _null(self) -> tuple[Weighted, float]:
-        """Return the null model of the last fit, and its gamma."""
+    def null(self) -> tuple[Weighted, float]:
+        """Return the null model of the last fit, ready for markers, and its gamma."""
         fit = self._fit  # read once: another thread may replace it
         if fit.weighted is None or fit.estimate is None:
             raise FitError(NOT_FIT)
