@@ -192,7 +192,7 @@ class LinearMixedModel:
         """Scipy's result of the search for log gamma; None where it was given."""
         return self._fit.search
 
-    def compute_neg_log_reml(self, log_gamma: float, return_parameters: bool = False) -> Any:
+    def compute_neg_log_reml(self, log_gamma: int | float, return_parameters: bool = False) -> Any:
         """Return minus the restricted log likelihood at a gamma, without the constant that depends on X alone.
 
         Parameters
@@ -209,8 +209,8 @@ class LinearMixedModel:
 
     def fit(
         self,
-        log_gamma: float | None = None,
-        bounds: tuple[float, float] = (-8.0, 8.0),
+        log_gamma: int | float | None = None,
+        bounds: tuple[int | float, int | float] = (-8.0, 8.0),
         tol: float = 1e-8,
         maxiter: int = 500,
     ) -> None:

@@ -190,7 +190,7 @@ def test_search_has_scipys_result_and_its_limit():
 
 def test_zero_log_gamma_is_a_value():
     model, _ = LinearMixedModel.from_kinship(Y, X, Z @ Z.T, compat="2018")
-    model.fit(log_gamma=0.0)
+    model.fit(log_gamma=0)
     assert (model.log_gamma, model.gamma, model.optimize_result) == (0.0, 1.0, None)
     assert model.compute_neg_log_reml(0.0, return_parameters=True)[2] == model.sigma_sq
 
