@@ -164,7 +164,8 @@ def same_arrays(one: Arrays, two: Arrays, tol: float, up_to_sign: bool) -> bool:
     tol : absolute difference.
     up_to_sign : whether an eigenvector may have turned around.
     """
-    if any((a is None) != (b is None) or np.shape(a) != np.shape(b) for a, b in zip(one, two, strict=True)):
+    shapes = [[None if a is None else a.shape for a in arrays] for arrays in (one, two)]
+    if shapes[0] != shapes[1]:
         return False
     rotated = [np.column_stack([arrays[0], arrays[1]]) for arrays in (one, two)]
     near = np.isclose(rotated[0], rotated[1], atol=tol).all(1)

@@ -38,6 +38,7 @@ from deepmr.population.projection import project
 from deepmr.population.spectrum import LEAST, Scaling
 
 NEAR = {"0.2.93": 0.001, "2018": 0.01}  # of a bound of log gamma: the optimum is taken to lie beyond it
+KEPT = ("py", "px", "s", "y", "x")
 NOT_FIT = "null model is not fit. Run 'fit' first."
 
 
@@ -141,6 +142,12 @@ class LinearMixedModel:
         with refused.as_own():
             self._projected = project(self.py[:, None], self.px, np.maximum(self.s, 0.0), names=tuple(names), **before)
         self._fit = Fit()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What was made of them would not follow.
+        if name in KEPT and name in vars(self):
+            raise AttributeError(f"{name} of a model cannot be changed; make another model")
+        object.__setattr__(self, name, value)
 
     @property
     def _fitted(self) -> bool:
