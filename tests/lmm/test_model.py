@@ -164,6 +164,22 @@ def test_model_and_regression_from_genotypes(markers, h_sq, beta, p_value, synth
     assert found["variant_id"].tolist() == list("abcde")
 
 
+def test_models_of_a_kinship_and_of_the_genotypes_it_is_made_from(tmp_path):
+    z_t = np.array([[0.0, 0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 0.0], [1.0, 2.0, 0.0, 1.0]])
+    standard = (z_t - z_t.mean(1, keepdims=True)) / (z_t.std(1, keepdims=True) * np.sqrt(3))
+    kinship = standard.T @ standard
+    assert np.trace(kinship) == pytest.approx(4)
+    path = tmp_path / "p.npy"
+    full, p = linear_mixed_model(Y, [1, X[:, 1]], k=kinship, p_path=path)
+    again, p_again = LinearMixedModel.from_kinship(Y, X, kinship, path, overwrite=True)
+    assert full._same(again)
+    np.testing.assert_array_equal(p, p_again)
+    low, _ = linear_mixed_model(Y, [1, X[:, 1]], z_t=z_t)
+    assert low._same(LinearMixedModel(p[:3] @ Y, p[:3] @ X, full.s[:3], Y, X))
+    plain, _ = linear_mixed_model(Y, [1, X[:, 1]], z_t=z_t, standardize=False)
+    assert plain._same(LinearMixedModel.from_random_effects(Y, X, z_t.T)[0])
+
+
 def test_many_responses_at_once_are_each_alone():
     rng = np.random.default_rng(5)
     z = rng.normal(size=(60, 80)) / 80**0.5
