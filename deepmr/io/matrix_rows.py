@@ -18,7 +18,7 @@ NPY = b"\x93NUMPY"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_SUFFIXES = (".h5", ".hdf5")
 ROWS = 1024  # read at a time where the file has no chunks
-DATASET = "matrix"
+DATASET = "matrix"  # stores of rotated markers have it too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +49,15 @@ class MatrixRows:
 
 
 @contextmanager
-def open_rows(path: Path) -> Iterator[MatrixRows]:
+def open_rows(path: Path, *, names: tuple[str, ...] = (DATASET,)) -> Iterator[MatrixRows]:
     """Open a matrix to read its rows; closed afterwards.
 
     Parameters
     ----------
     path
-        NumPy's `.npy`, or HDF5 with one two-dimensional array, or one named `matrix`. Told apart by content.
+        NumPy's `.npy`, or HDF5 with one two-dimensional array, or one of these names. Told apart by content.
+    names
+        Of the array in HDF5; the first that is there.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def open_rows(path: Path) -> Iterator[MatrixRows]:
         yield MatrixRows(source=values, shape=_matrix_shape(path, values), rows=ROWS)
     elif start == HDF5:
         with h5py.File(path, "r") as file:
-            dataset = _only_matrix(path, file)
+            dataset = _only_matrix(path, file, names)
             chunk = dataset.chunks[0] if dataset.chunks else ROWS
             # Whole chunks, so that none is unpacked twice.
             yield MatrixRows(source=dataset, shape=_matrix_shape(path, dataset), rows=-(-ROWS // chunk) * chunk)
@@ -111,15 +113,16 @@ def write_rows(path: Path, matrix: Shaped[np.ndarray, "rows columns"], *, overwr
                 np.save(file, np.ascontiguousarray(matrix))
 
 
-def _only_matrix(path: Path, file: h5py.File) -> Any:
-    """Return the array named `matrix`, or the only two-dimensional one."""
-    if isinstance(file.get(DATASET), h5py.Dataset):
-        return file[DATASET]
+def _only_matrix(path: Path, file: h5py.File, names: tuple[str, ...]) -> Any:
+    """Return the first array that has one of the names, or the only two-dimensional one."""
+    for name in names:
+        if isinstance(file.get(name), h5py.Dataset):
+            return file[name]
     found: list[Any] = []
     file.visititems(lambda _, item: found.append(item) if getattr(item, "ndim", 0) == 2 else None)
     if len(found) != 1:
-        names = ", ".join(item.name for item in found) or "none"
-        raise InputError(f"{path}: one matrix, or one named {DATASET!r}, is needed; it has {names}")
+        there = ", ".join(item.name for item in found) or "none"
+        raise InputError(f"{path}: one matrix, or one named {' or '.join(names)}, is needed; it has {there}")
     return found[0]
 
 

@@ -17,6 +17,7 @@ from deepmr.population.marker_moments import Moments, Weighted, rotated_moments
 from deepmr.population.marker_statistics import MarkerTest, marker_statistics
 
 COLUMNS = ("idx", "beta", "sigma_sq", "chi_sq", "p_value", "se", "log10p", "status")
+UNROTATED = ("markers", "matrix")  # names of A' in HDF5: as in stores of rotated markers, or in a file of its own
 COLUMNS_AT_ONCE = 2048  # of an array with a column a marker
 NOTHING_LEFT = 1e-12  # of the null model's residual sum of squares: what a marker leaves of it
 
@@ -107,8 +108,9 @@ def block_columns(
     for row in np.flatnonzero(usable & found.collinear[:, 0]):
         constant = not rotated[row].any() if whole is None else bool((whole[row] == whole[row, 0]).all())
         status[row] = prepared.MONOMORPHIC if constant else prepared.COLLINEAR
-    left = found.sigma_sq[:, 0] * (weighted.n - weighted.fixed - 1)
-    status[(status == prepared.OK) & (left <= NOTHING_LEFT * weighted.rss[0])] = prepared.NO_VARIANCE
+    explained = moments.residual[:, 0] * found.beta[:, 0]
+    nothing_left = explained >= (1 - NOTHING_LEFT) * weighted.rss[0]
+    status[(status == prepared.OK) & nothing_left] = prepared.NO_VARIANCE
     values = {
         "beta": found.beta,
         "sigma_sq": gamma * found.sigma_sq,
@@ -163,7 +165,7 @@ def row_blocks(
         if a_t is None:
             yield ((block, None) for block in pa.blocks(rows))
             return
-        a = files.enter_context(open_rows(a_t))
+        a = files.enter_context(open_rows(a_t, names=UNROTATED))
         needed = pa.shape[0], shape[1]
         refused.unless(a.shape == needed, f"{a_t}: shape {needed} is needed, markers by samples; it has {a.shape}")
         yield zip(pa.blocks(rows), a.blocks(rows), strict=True)

@@ -278,7 +278,7 @@ class LinearMixedModel:
         pa_t_path
             (P A)', a row a marker, as .npy or HDF5 (`deepmr.io.matrix_rows`).
         a_t_path
-            A', in a model of low rank.
+            A', in a model of low rank. Both may be one store of rotated markers (`deepmr.io.marker_store`).
         partition_size
             Rows read at a time. Changes nothing but memory and time.
         test

@@ -1,5 +1,6 @@
 """Hail's own unit tests of its class, in our words: the same numbers at the same tolerances."""
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -221,3 +222,17 @@ def test_blocks_change_nothing(tmp_path):
     for size in (1, 7, None):
         found = model.fit_alternatives(tmp_path / "pa_t.h5", partition_size=size).to_pandas()
         np.testing.assert_allclose(found["chi_sq"], whole["chi_sq"], rtol=1e-11)
+
+
+def test_one_file_may_have_both_kinds_of_markers(tmp_path):
+    rng = np.random.default_rng(4)
+    y, x, z, a = rng.normal(size=30), np.ones((30, 1)), rng.normal(size=(30, 8)), rng.normal(size=(30, 7))
+    model, p = LinearMixedModel.from_random_effects(y, x, z)
+    model.fit(0.3)
+    path = tmp_path / "store.h5"
+    with h5py.File(path, "w") as file:  # as stores of rotated markers are laid out
+        file["rotated"], file["markers"] = (p @ a).T, a.T
+        file["matrix"] = h5py.SoftLink("/rotated")
+    found = model.fit_alternatives(path, path, partition_size=3).to_pandas()
+    expected = model.fit_alternatives_numpy(p @ a, a, return_pandas=True)
+    np.testing.assert_allclose(found["chi_sq"], expected["chi_sq"], rtol=1e-11)
