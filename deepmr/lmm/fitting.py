@@ -1,6 +1,5 @@
 """Fit of one trait: gamma by a grid, then by a bounded search within the best bracket of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -181,15 +180,15 @@ def h_sq_error(model: Projected, log_gamma: float, method: SeMethod) -> float:
     return _by_parabola(1 / (1 + np.exp(-at)), values)
 
 
-def normalized_likelihood(value: Callable[[float], float]) -> Float[np.ndarray, "percentiles"]:
+def normalized_likelihood(model: Projected) -> Float[np.ndarray, "percentiles"]:
     """Return the likelihood of h2 at 0, .01, ..., 1, of sum 1; NaN at both ends.
 
     Parameters
     ----------
-    value : the criterion at a log gamma.
+    model : of one trait.
     """
     h_sq = np.arange(1, 100) / 100
-    log_likelihood = -np.array([value(float(at)) for at in np.log(h_sq / (1 - h_sq))])
+    log_likelihood = -criterion_grid(model, np.log(h_sq / (1 - h_sq)))[:, 0]
     likelihood = np.exp(log_likelihood - log_likelihood.max())
     return np.concatenate([[np.nan], likelihood / likelihood.sum(), [np.nan]])
 

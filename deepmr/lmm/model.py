@@ -261,7 +261,7 @@ class LinearMixedModel:
 
     def h_sq_normalized_lkhd(self) -> Float[np.ndarray, "percentiles"]:
         """Return the likelihood of h2 at 0, .01, ..., 1 under the best of all else; NaN at both ends, of sum 1."""
-        return normalized_likelihood(self.compute_neg_log_reml)
+        return normalized_likelihood(self._projected)
 
     def fit_alternatives(
         self,

@@ -7,6 +7,7 @@ from jaxtyping import TypeCheckError
 from deepmr.errors import InputError
 from deepmr.io.matrix_rows import write_rows
 from deepmr.lmm import FitError, LinearMixedModel, linear_mixed_model, linear_mixed_regression_rows
+from deepmr.lmm.fitting import h_sq_error
 from tests.lmm.problems import make_problem
 from tests.lmm.test_model import X, Y, Z
 
@@ -120,6 +121,12 @@ def test_margin_of_a_bound(compat, near):
         inside.fit(bounds=bounds)
     with pytest.raises(FitError, match=f"within {near} of lower bound"):
         inside.fit(bounds=(model.log_gamma + 0.5, 8.0))
+
+
+def test_hails_standard_error_needs_an_optimum():
+    model, _ = LinearMixedModel.from_random_effects(Y, X, Z)
+    with pytest.raises(FitError, match=r"lower beside it: .* at 0\.4999"):
+        h_sq_error(model._projected, 0.5, "hail")
 
 
 def test_upper_bound_stays_where_least_squares_take_the_lower():
