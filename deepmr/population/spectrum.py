@@ -137,7 +137,11 @@ def spectrum_of_kinship(
 
 
 def spectrum_of_effects(
-    design: Float[np.ndarray, "samples effects"], *, scaling: Scaling = "none", source: str = "random effects"
+    design: Float[np.ndarray, "samples effects"],
+    *,
+    scaling: Scaling = "none",
+    source: str = "random effects",
+    least: float = LEAST,
 ) -> Spectrum:
     """Decompose K = Z Z' by the singular vectors of Z; of low rank where Z has fewer columns than rows.
 
@@ -147,6 +151,8 @@ def spectrum_of_effects(
         Z, a column a random effect of variance 1.
     scaling, source
         As in `spectrum_of_kinship`.
+    least
+        Of the largest eigenvalue: those up to this are left out of a spectrum of low rank.
 
     Raises
     ------
@@ -163,7 +169,7 @@ def spectrum_of_effects(
     values = np.zeros(vectors.shape[1])
     values[: len(roots)] = roots**2
     if n > effects:
-        kept = values > LEAST * values[0]
+        kept = values > least * values[0]
         values, vectors = values[kept], vectors[:, kept]
     return Spectrum(
         eigenvalues=values / scale,
