@@ -19,7 +19,6 @@ from deepmr.population.marker_statistics import MarkerTest, marker_statistics
 COLUMNS = ("idx", "beta", "sigma_sq", "chi_sq", "p_value", "se", "log10p", "status")
 UNROTATED = ("markers", "matrix")  # names of A' in HDF5: as in stores of rotated markers, or in a file of its own
 COLUMNS_AT_ONCE = 2048  # of an array with a column a marker
-NOTHING_LEFT = 1e-12  # of the null model's residual sum of squares: what a marker leaves of it
 
 Blocks = tuple[np.ndarray, np.ndarray | None]  # rotated markers, and markers before rotation in a model of low rank
 
@@ -108,9 +107,7 @@ def block_columns(
     for row in np.flatnonzero(usable & found.collinear[:, 0]):
         constant = not rotated[row].any() if whole is None else bool((whole[row] == whole[row, 0]).all())
         status[row] = prepared.MONOMORPHIC if constant else prepared.COLLINEAR
-    explained = moments.residual[:, 0] * found.beta[:, 0]
-    nothing_left = explained >= (1 - NOTHING_LEFT) * weighted.rss[0]
-    status[(status == prepared.OK) & nothing_left] = prepared.NO_VARIANCE
+    status[(status == prepared.OK) & found.no_variance[:, 0]] = prepared.NO_VARIANCE
     values = {
         "beta": found.beta,
         "sigma_sq": gamma * found.sigma_sq,

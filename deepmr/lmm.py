@@ -1,1 +1,0 @@
-"""Linear mixed models as a user of Hail knows them."""
