@@ -46,7 +46,11 @@ class PlinkPanel:
         return np.ascontiguousarray(self.read(rows, np.flatnonzero(self.used)).T)
 
     def read(
-        self, rows: Int[np.ndarray, "variants"] | slice, columns: Int[np.ndarray, "samples"] | slice, *, threads: int = 1
+        self,
+        rows: Int[np.ndarray, "variants"] | slice,
+        columns: Int[np.ndarray, "samples"] | slice,
+        *,
+        threads: int = 1,
     ) -> Float[np.ndarray, "variants samples"]:
         """Return copies of A1, a variant a row.
 
