@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from deepmr.cohort import VARIANT_COLUMNS
 from deepmr.errors import InputError
 from deepmr.io.chromosomes import plain_chromosomes
 from deepmr.io.delimited import split_cells
@@ -58,8 +59,7 @@ def read_bimbam(
     chrom, pos = _places(annotation, ids)
     variants = pd.DataFrame(alleles, columns=["effect_allele", "other_allele"], dtype="category")
     variants.insert(0, "variant_id", pd.Series(ids, dtype=object))
-    variants.insert(1, "chrom", chrom)
-    variants.insert(2, "pos", pos)
+    variants = variants.assign(chrom=chrom, pos=pos)[list(VARIANT_COLUMNS)]
     return StoredGenotypes(variants=variants, samples=_samples(samples, path, held.n_samples), values=held.finish())
 
 
@@ -97,20 +97,23 @@ def _parsed(path: Path, number: int, line: bytes) -> tuple[list[str], Float[np.n
 def _places(annotation: Path | None, ids: list[str]) -> tuple[pd.Categorical, np.ndarray]:
     """Return chromosomes and positions of variants."""
     if annotation is None:
-        return plain_chromosomes(pd.Categorical([None] * len(ids), categories=pd.Index([], dtype=object))), np.zeros(
-            len(ids), dtype=np.int64
-        )
+        nowhere = pd.Categorical(np.full(len(ids), None, dtype=object), categories=pd.Index([], dtype=object))
+        return plain_chromosomes(nowhere), np.zeros(len(ids), dtype=np.int64)
     known: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(_text_lines(annotation), 1):
         cells = split_cells(line)[0]
         if len(cells) < 3 or not (cells[1].isdigit() or cells[1] == "NA"):
-            raise InputError(f"{annotation}: line {number}: needed a variant, a position and a chromosome; got {line!r}")
+            raise InputError(
+                f"{annotation}: line {number}: needed a variant, a position and a chromosome; got {line!r}"
+            )
         place = (int(cells[1]) if cells[1].isdigit() else 0, cells[2])
         if known.setdefault(cells[0], place) != place:
             raise InputError(f"{annotation}: line {number}: variant {cells[0]!r} has two positions")
     absent = [one for one in ids if one not in known]
     if absent:
-        raise InputError(f"{annotation}: {len(absent)} of {len(ids)} variants are not there; the first is {absent[0]!r}")
+        raise InputError(
+            f"{annotation}: {len(absent)} of {len(ids)} variants are not there; the first is {absent[0]!r}"
+        )
     chrom = pd.Categorical([known[one][1] for one in ids])
     return plain_chromosomes(chrom), np.array([known[one][0] for one in ids], dtype=np.int64)
 

@@ -116,6 +116,9 @@ def read_cohort(
     found = values[rows[kept]]
     for name, column in zip(names, found.T, strict=True):
         notes += _about(name, column, where=phenotypes)
+    shared = int(genotypes.variants["variant_id"].duplicated(keep=False).sum())
+    if shared:
+        notes.append(f"{shared} variants share their identifier with another")
     encoded = encode_covariates(beside, text, beside_rows[kept], categorical=categorical)
     return CohortRead(
         cohort=Cohort(

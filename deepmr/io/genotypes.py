@@ -57,7 +57,7 @@ def open_genotypes(
         return read_vcf_genotypes(path, field=field, max_bytes=max_bytes)
     if name.endswith(".npz"):
         return read_npz_genotypes(path)
-    if path.suffix in SUFFIXES or path.with_name(path.name + ".bed").exists():
+    if path.suffix in SUFFIXES or Path(f"{path}.bed").exists():
         return open_plink(path, threads=threads)
     raise InputError(
         f"{path}: no genotypes: no {path.name}.bed is there, and the name is not of a VCF ({', '.join(VCF_SUFFIXES)}), "

@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from deepmr.errors import InputError
+from deepmr.io.genotypes_stored import variant_names
 from deepmr.io.plink import PlinkPanel, read_plink
 
 
@@ -18,20 +19,17 @@ class PlinkGenotypes:
     Attributes
     ----------
     panel : the data set.
+    variants : as in `Genotypes`; the effect allele is A1 of the .bim.
     samples : identifiers of the samples read, each once.
     columns : which of the .fam file's samples they are.
     threads : how many decode.
     """
 
     panel: PlinkPanel
+    variants: pd.DataFrame
     samples: pd.Index
     columns: Int[np.ndarray, "samples"]
     threads: int = 1
-
-    @property
-    def variants(self) -> pd.DataFrame:
-        """variant_id, chrom, pos, effect_allele (A1 of the .bim) and other_allele (A2)."""
-        return self.panel.variants
 
     def read(self, start: int, stop: int) -> Float[np.ndarray, "variants samples"]:
         """Return copies of A1 of variants start to stop, NaN where missing."""
@@ -60,15 +58,23 @@ def open_plink(prefix: Path, *, threads: int = 1) -> PlinkGenotypes:
     Notes
     -----
     Samples are known by their individual identifier (the second column of the .fam file), or by family:individual
-    where individuals of several families share one.
+    where individuals of several families share one. A variant without an identifier (".") is named
+    chrom:pos:other_allele:effect_allele.
     """
     panel = read_plink(prefix)
+    fam = panel.bed.with_suffix(".fam")
     samples = pd.Index(panel.samples["sample"])
+    if samples.hasnans:
+        raise InputError(f"{fam}: line {int(np.argmax(samples.isna())) + 1} has no individual identifier")
     if samples.has_duplicates:
         samples = pd.Index(panel.samples["family"] + ":" + panel.samples["sample"])
     if samples.has_duplicates:
         twice = panel.samples[samples.duplicated()].iloc[0]
-        raise InputError(
-            f"{panel.bed.with_suffix('.fam')}: sample {twice['sample']!r} of family {twice['family']!r} occurs more than once"
-        )
-    return PlinkGenotypes(panel=panel, samples=samples, columns=np.arange(len(samples)), threads=threads)
+        raise InputError(f"{fam}: sample {twice['sample']!r} of family {twice['family']!r} occurs more than once")
+    variants = panel.variants
+    unnamed = variants["variant_id"].isna()
+    if unnamed.any():
+        variants = variants.assign(variant_id=variants["variant_id"].where(~unnamed, variant_names(variants)))
+    return PlinkGenotypes(
+        panel=panel, variants=variants, samples=samples, columns=np.arange(len(samples)), threads=threads
+    )

@@ -87,3 +87,15 @@ class Growing:
         self._values.resize((self.n, self.n_samples), refcheck=False)
         values, self._values = self._values, np.empty((0, self.n_samples), dtype=self.dtype)
         return values
+
+
+def variant_names(variants: pd.DataFrame) -> pd.Series:
+    """Return chrom:pos:other_allele:effect_allele of each variant, for those without an identifier.
+
+    Parameters
+    ----------
+    variants : as in `Genotypes`.
+    """
+    columns = [variants[name].astype(object) for name in ("chrom", "other_allele", "effect_allele")]
+    chrom, other, effect = (column.fillna(".").astype(str) for column in columns)
+    return chrom + ":" + variants["pos"].astype(str) + ":" + other + ":" + effect

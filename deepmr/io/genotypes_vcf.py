@@ -12,7 +12,7 @@ from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.io.chromosomes import plain_chromosomes
 from deepmr.io.files import BGZIP_END, BGZIP_FIELD, GZIP
-from deepmr.io.genotypes_stored import MISSING, Growing, StoredGenotypes
+from deepmr.io.genotypes_stored import MISSING, Growing, StoredGenotypes, variant_names
 
 if TYPE_CHECKING:
     from cyvcf2 import VCF
@@ -78,9 +78,8 @@ def read_vcf_genotypes(path: Path, *, field: Field = "auto", max_bytes: int = 4 
 def _variants(rows: list[tuple[str | None, str, int, str, str]]) -> pd.DataFrame:
     variants = pd.DataFrame(rows, columns=["variant_id", "chrom", "pos", "effect_allele", "other_allele"])
     variants["chrom"] = plain_chromosomes(pd.Categorical(variants["chrom"]))
-    chrom, pos = variants["chrom"].astype(str), variants["pos"].astype(str)
-    place = chrom + ":" + pos + ":" + variants["other_allele"] + ":" + variants["effect_allele"]
-    variants["variant_id"] = variants["variant_id"].where(variants["variant_id"].notna(), place)
+    named = variants["variant_id"].notna()
+    variants["variant_id"] = variants["variant_id"].where(named, variant_names(variants))
     return variants.astype({"effect_allele": "category", "other_allele": "category"})
 
 
