@@ -103,18 +103,14 @@ def _places(annotation: Path | None, ids: list[str]) -> tuple[pd.Categorical, np
     for number, line in enumerate(_text_lines(annotation), 1):
         cells = split_cells(line)[0]
         if len(cells) < 3 or not (cells[1].isdigit() or cells[1] == "NA"):
-            raise InputError(
-                f"{annotation}: line {number}: needed a variant, a position and a chromosome; got {line!r}"
-            )
+            raise InputError(f"{annotation}: line {number}: needed variant, position and chromosome; got {line!r}")
         place = (int(cells[1]) if cells[1].isdigit() else 0, cells[2])
         if known.setdefault(cells[0], place) != place:
             raise InputError(f"{annotation}: line {number}: variant {cells[0]!r} has two positions")
     absent = [one for one in ids if one not in known]
     if absent:
-        raise InputError(
-            f"{annotation}: {len(absent)} of {len(ids)} variants are not there; the first is {absent[0]!r}"
-        )
-    chrom = pd.Categorical([known[one][1] for one in ids])
+        raise InputError(f"{annotation}: {len(absent)} of {len(ids)} variants are not there, such as {absent[0]!r}")
+    chrom = pd.DataFrame({"chrom": [known[one][1] for one in ids]}, dtype="category")["chrom"].array
     return plain_chromosomes(chrom), np.array([known[one][0] for one in ids], dtype=np.int64)
 
 

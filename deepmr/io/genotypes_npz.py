@@ -31,14 +31,15 @@ def read_npz_genotypes(path: Path) -> StoredGenotypes:
         When it is no such file, or the arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("one array, not several")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("one array, not several")
+        with loaded as file:
             missing = [name for name in ARRAYS if name not in file.files]
             if missing:
                 raise InputError(f"{path}: no array {missing[0]!r}; it has {', '.join(file.files)}")
             arrays = {name: file[name] for name in ARRAYS}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"{path}: not a .npz file of genotypes: {reason}") from error
     dosages = arrays["dosages"]
