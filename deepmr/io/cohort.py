@@ -96,8 +96,9 @@ def read_cohort(
     if both:
         raise InputError(f"{beside.path}: {both[0]!r} has two roles, trait and covariate; it can have one")
     notes: list[str] = []
-    values = np.column_stack([_trait(table, name, notes) for name in names])
-    text = {name: _cells(beside, name, notes) for name in chosen}
+    measured = _cells(table, names, notes)
+    values = np.column_stack([_trait(table, name, measured[name], notes) for name in names])
+    text = _cells(beside, chosen, notes)
     rows = rows_of_samples(table, samples)
     beside_rows = rows if beside is table else rows_of_samples(beside, samples)
     lacking = np.zeros(len(samples), dtype=bool)
@@ -153,17 +154,17 @@ def _kept(
     return np.flatnonzero(kept), counts | {"used": int(kept.sum())}
 
 
-def _cells(table: TraitTable, name: str, notes: list[str]) -> pd.Series:
-    """Return a column as text, and note what counted as missing that could be a value."""
-    text, n_coded = table.cells(name)
-    if n_coded:
-        notes.append(f"{name}: {n_coded} cell(s) with {' or '.join(sorted(table.missing))} count as missing")
+def _cells(table: TraitTable, names: Sequence[str], notes: list[str]) -> dict[str, pd.Series]:
+    """Return columns as text, and note what counted as missing that could be a value."""
+    text, n_coded = table.cells(names)
+    codes = " or ".join(sorted(table.missing))
+    notes += [f"{name}: {n} cell(s) with {codes} count as missing" for name, n in n_coded.items() if n]
     return text
 
 
-def _trait(table: TraitTable, name: str, notes: list[str]) -> Float[np.ndarray, "rows"]:
+def _trait(table: TraitTable, name: str, text: pd.Series, notes: list[str]) -> Float[np.ndarray, "rows"]:
     """Return a trait as numbers; of cases and controls in PLINK's coding, 0 is missing as it is there."""
-    values = table.numbers(name, _cells(table, name, notes))
+    values = table.numbers(name, text)
     levels = set(np.unique(values[~np.isnan(values)]))
     if PLINK_MISSING in table.missing and levels == {0.0, 1.0, 2.0}:
         notes.append(f"{name}: {(values == 0).sum()} values of 0 count as missing, as in PLINK's coding of cases")

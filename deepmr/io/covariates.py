@@ -12,6 +12,7 @@ from deepmr.errors import InputError
 from deepmr.io.phenotypes import TraitTable
 
 _MOST_LEVELS = 100
+_FEW_LEVELS = 10  # of a category, however few the samples
 _INDEPENDENT = 1e-8  # least part of a column, of length 1, that those before it do not explain
 
 
@@ -78,7 +79,7 @@ def _levels(name: str, cells: pd.Series, notes: list[str], *, where: str) -> dic
     """Return a column of 0 and 1 for every level but the first."""
     counts = cells.value_counts()
     levels = sorted(counts.index, key=_natural)
-    if len(levels) > min(_MOST_LEVELS, len(cells) // 2):
+    if len(levels) > min(_MOST_LEVELS, max(_FEW_LEVELS, len(cells) // 2)):
         raise InputError(
             f"{where}: covariate {name!r} has {len(levels)} levels such as {levels[0]!r} in {len(cells)} samples: too "
             "many for a category"

@@ -37,6 +37,7 @@ class TraitTable:
     table : its columns.
     names : of the columns that may be traits or covariates: all but identifiers.
     keys : identifiers by which a row may be known, one array a way; empty where rows are in the order of the genotypes.
+    n_rows : how many rows there are.
     missing : texts that mean a missing value, beside empty cells, NA and the like.
     """
 
@@ -44,19 +45,19 @@ class TraitTable:
     table: SampleTable
     names: tuple[str, ...]
     keys: tuple[pd.Index, ...]
+    n_rows: int
     missing: frozenset[str]
 
-    @property
-    def n_rows(self) -> int:
-        """Rows of the table."""
-        return len(self.table.columns(numbers=(), groups=(), identifiers=self.table.names[:1]))
-
-    def cells(self, name: str) -> tuple[pd.Series, int]:
-        """Return a column as text, None where missing, and how many cells had one of the texts of `missing`."""
-        text = self.table.columns(numbers=(), groups=(), identifiers=[name])[name].astype(object)
+    def cells(self, names: Sequence[str]) -> tuple[dict[str, pd.Series], dict[str, int]]:
+        """Return columns as text, None where missing, and how many cells of each had one of the texts of `missing`."""
+        frame = self.table.columns(numbers=(), groups=(), identifiers=names)
         codes = pd.to_numeric(pd.Series(sorted(self.missing), dtype=object), errors="coerce").dropna()
-        coded = text.isin(self.missing) | pd.to_numeric(text, errors="coerce").isin(codes)
-        return text.where(text.notna() & ~coded, None), int(coded.sum())
+        columns, n_coded = {}, {}
+        for name in names:
+            text = frame[name].astype(object)
+            coded = text.isin(self.missing) | pd.to_numeric(text, errors="coerce").isin(codes)
+            columns[name], n_coded[name] = text.where(text.notna() & ~coded, None), int(coded.sum())
+        return columns, n_coded
 
     def numbers(self, name: str, text: pd.Series) -> Float[np.ndarray, "rows"]:
         """Return text as numbers, NaN where missing; raise `InputError` naming the first that is none."""
@@ -114,11 +115,10 @@ def open_trait_table(
             raise InputError(
                 f"{path}: has sample identifiers, column {chosen!r}; rows must not be taken by their order"
             )
-        return TraitTable(path=path, table=table, names=table.names, keys=(), missing=frozenset(missing))
+        n_rows = len(table.columns(numbers=(), groups=(), identifiers=table.names[:1]))
+        return TraitTable(path=path, table=table, names=table.names, keys=(), n_rows=n_rows, missing=frozenset(missing))
     if chosen is None or chosen not in table.names:
-        needed = (
-            f"no column {id_column!r}" if id_column is not None else "no column of sample identifiers (such as IID)"
-        )
+        needed = "no column of sample identifiers, such as IID" if id_column is None else f"no column {id_column!r}"
         raise InputError(f"{path}: {needed}; it has {', '.join(table.names[:12])}")
     family = lower.get(FAMILY)
     known = table.columns(numbers=(), groups=(), identifiers=[c for c in (chosen, family) if c is not None])
@@ -132,6 +132,7 @@ def open_trait_table(
         table=table,
         names=tuple(name for name in table.names if name not in fixed),
         keys=tuple(keys),
+        n_rows=len(known),
         missing=frozenset(missing),
     )
 
@@ -150,13 +151,12 @@ def rows_of_samples(table: TraitTable, samples: pd.Index) -> Int[np.ndarray, "sa
         When a sample has several rows, or none has one.
     """
     if not table.keys:
-        n = table.n_rows
-        if n != len(samples):
+        if table.n_rows != len(samples):
             raise InputError(
-                f"{table.path}: has {n} rows; rows in the order of the genotypes must be as many as their "
+                f"{table.path}: has {table.n_rows} rows; rows in the order of the genotypes must be as many as their "
                 f"{len(samples)} samples"
             )
-        return np.arange(n)
+        return np.arange(table.n_rows)
     keys = max(table.keys, key=lambda one: int(one.isin(samples).sum()))  # the first of equals
     shared = keys.isin(samples)
     if not shared.any():

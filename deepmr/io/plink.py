@@ -90,7 +90,7 @@ def read_plink(prefix: Path) -> PlinkPanel:
     if not len(variants) or not len(samples):
         raise InputError(f"{bim if len(samples) else fam}: the file is empty")
     variants["chrom"] = plain_chromosomes(variants["chrom"].array)
-    variants["pos"] = variants["pos"].fillna(0).astype(np.int64)
+    variants["pos"] = variants["pos"].fillna(0).clip(lower=0).astype(np.int64)  # PLINK: negative where unknown
     founders = ((samples["father"] == "0") & (samples["mother"] == "0")).to_numpy()
     stride = (len(samples) + 3) // 4
     try:
