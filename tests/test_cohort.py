@@ -28,7 +28,7 @@ def cohort(**changed):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"phenotypes": PHENOTYPES[:4]}, "phenotypes must have shape"),
+        ({"genotypes": GENOTYPES.take(np.arange(4))}, r"phenotypes must have shape \(4, 4\); got \(5, 4\)"),
         ({"traits": ("w", "x", "y")}, "phenotypes must have shape"),
         ({"covariates": np.zeros((5, 1))}, "covariates must have shape"),
         ({"covariates": np.full((5, 2), NAN)}, "covariates must be finite; 10 of 10"),
