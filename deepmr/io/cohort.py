@@ -60,7 +60,7 @@ def read_cohort(
     categorical
         Covariates whose numbers are names of categories. Covariates that are not numbers are categories anyway.
     id_column, order, missing
-        As in `open_trait_table`.
+        As in `open_trait_table`. Where the table of covariates has no such column, its own is found by name.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def read_cohort(
     table = open_trait_table(phenotypes, samples, id_column=id_column, order=order, missing=missing)
     beside = table
     if covariates is not None:
-        beside = open_trait_table(covariates, samples, id_column=id_column, order=order, missing=missing)
+        beside = _covariates(covariates, samples, id_column=id_column, order=order, missing=missing)
     names = choose_names(traits, table.names, what="trait", where=str(phenotypes))
     if not names:
         raise InputError(f"{phenotypes}: at least one trait is needed; there are {', '.join(table.names[:12])}")
@@ -132,6 +132,17 @@ def read_cohort(
         counts=counts,
         notes=(*notes, *encoded.notes),
     )
+
+
+def _covariates(
+    path: Path, samples: pd.Index, *, id_column: str | None, order: Order, missing: Collection[str]
+) -> TraitTable:
+    try:
+        return open_trait_table(path, samples, id_column=id_column, order=order, missing=missing)
+    except InputError:
+        if id_column is None:
+            raise
+        return open_trait_table(path, samples, order=order, missing=missing)
 
 
 def _kept(

@@ -1,5 +1,6 @@
 """Tables of phenotypes and covariates: which row is whose, and columns of them as numbers or text."""
 
+import io
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ def rows_of_samples(table: TraitTable, samples: pd.Index) -> Int[np.ndarray, "sa
 def _invented_names(path: Path, samples: pd.Index, *, order: Order) -> list[str] | None:
     """Return names for a table without a header, None for one with."""
     content = read_bytes(path)
-    lines = [line.decode("utf-8", "replace") for line in islice(_lines(content), _LOOKED_AT)]
+    lines = [line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in islice(_lines(content), _LOOKED_AT)]
     if not lines:
         raise InputError(f"{path}: the file is empty")
     first, separator = split_cells(lines[0])
@@ -198,7 +199,7 @@ def _invented_names(path: Path, samples: pd.Index, *, order: Order) -> list[str]
 
 
 def _lines(content: bytes) -> Iterable[bytes]:
-    return (line for line in content.splitlines() if line.strip() and not line.startswith(b"##"))
+    return (line for line in io.BytesIO(content) if line.strip() and not line.startswith(b"##"))
 
 
 def _at(row: Sequence[str], k: int) -> str:

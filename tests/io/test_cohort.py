@@ -96,6 +96,8 @@ FORMS = {
         "\r\n".join("\t".join(f'"{cell}"' for cell in row.split("\t")) for row in TRAITS.splitlines()),
         "t.tsv",
     ),
+    "with a mark of the encoding": ("\ufeff" + TRAITS, "t.tsv"),
+    "after comments": ("## made by hand\n\n" + TRAITS, "t.tsv"),
     "another name": (TRAITS.replace("id\t", "#IID\t"), "t.tsv"),
     "another place": ("\n".join("\t".join(row.split("\t")[::-1]) for row in TRAITS.splitlines()), "t.tsv"),
     "families": ("\n".join(f"{'FID' if k == 0 else 'F'}\t{row}" for k, row in enumerate(TRAITS.splitlines())), "t.tsv"),
@@ -108,6 +110,23 @@ def test_tables_of_every_form(write, form):
     found = read(path)
     assert found.counts == plain.counts
     np.testing.assert_array_equal(found.cohort.phenotypes, plain.cohort.phenotypes)
+
+
+def test_the_two_tables_may_name_their_samples_differently(write):
+    path = write(TRAITS.replace("id", "mouse"))
+    found = read(path, id_column="mouse", covariates=write("F a 1\nF b 2\nF d 4\nF f 5\n", "c.txt"))
+    assert found.cohort.covariates[:, 0].tolist() == [1, 2, 4, 5]
+    assert found.counts["without_covariate_row"] == 2  # c and 01
+    with pytest.raises(InputError, match="no column 'mouse'"):
+        read(write(TRAITS), id_column="mouse")
+
+
+def test_parquet_says_the_same(tmp_path, write):
+    pytest.importorskip("pyarrow")
+    frame = pd.read_csv(write(TRAITS), sep="\t", dtype={"id": str}, na_values=".")
+    frame.to_parquet(tmp_path / "t.parquet")
+    found = read(tmp_path / "t.parquet", traits=["y", "z"]).cohort
+    np.testing.assert_array_equal(found.phenotypes, read(write(TRAITS), traits=["y", "z"]).cohort.phenotypes)
 
 
 HEADERLESS = {
