@@ -11,6 +11,8 @@ from deepmr.cohort import ArrayGenotypes
 from deepmr.errors import InputError
 from deepmr.io.cohort import read_cohort
 from deepmr.io.genotypes import open_genotypes
+from deepmr.population.association import prepare_scan
+from deepmr.population.relationship import relationship_of, spectrum_of_relationship
 from tests.io.population_files import random_dosages, write_plink
 
 IDS = ["a", "b", "c", "d", "e", "f", "01"]
@@ -324,6 +326,10 @@ def test_mouse_data_from_mean_genotypes(mouse):
     )  # fmt: skip
     found = read(folder / "mouse_hs1940.pheno.txt.gz", genotypes=means, traits=["1"], order="genotypes")
     assert (len(found.cohort), len(found.cohort.genotypes.variants)) == (1410, 12_226)
+    spectrum = spectrum_of_relationship(relationship_of(found.cohort.genotypes))
+    null = prepare_scan(found.cohort, spectrum).null
+    assert null.h_sq[0] == pytest.approx(0.608801, abs=1e-6)  # as GEMMA prints
+    assert null.h_sq_se[0] == pytest.approx(0.032774, abs=1e-6)
     called = open_genotypes(stem).take(np.flatnonzero(np.isin(means.samples, found.cohort.samples)))
     pairs = ("variant_id", "chrom", "pos", "effect_allele", "other_allele")
     same = [(called.variants[name].astype(str) == means.variants[name].astype(str)).mean() for name in pairs]
