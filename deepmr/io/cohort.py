@@ -84,29 +84,17 @@ def read_cohort(
     beside = table
     if covariates is not None:
         beside = _covariates(covariates, samples, id_column=id_column, order=order, missing=missing)
-    names = choose_names(traits, table.names, what="trait", where=str(phenotypes))
-    if not names:
-        raise InputError(f"{phenotypes}: at least one trait is needed; there are {', '.join(table.names[:12])}")
-    if covariate_names is None:
-        chosen = [] if covariates is None else list(beside.names)
-    else:
-        taken = names if beside is table else ()
-        chosen = choose_names(covariate_names, beside.names, what="covariate", where=str(beside.path), taken=taken)
-    both = [name for name in chosen if name in names and not (beside is not table and name.isdigit())]
-    if both:
-        raise InputError(f"{beside.path}: {both[0]!r} has two roles, trait and covariate; it can have one")
+    names, chosen = _chosen(table, beside, traits, covariate_names)
     notes: list[str] = []
     measured = _cells(table, names, notes)
     values = np.column_stack([_trait(table, name, measured[name], notes) for name in names])
     text = _cells(beside, chosen, notes)
     rows = rows_of_samples(table, samples)
     beside_rows = rows if beside is table else rows_of_samples(beside, samples)
-    lacking = np.zeros(len(samples), dtype=bool)
-    for name, cells in text.items():
-        absent = cells.isna().to_numpy()[beside_rows] & (rows >= 0) & (beside_rows >= 0)
-        lacking |= absent
-        if absent.any():
-            notes.append(f"covariate {name} is missing in {absent.sum()} of the samples with rows")
+    there = (rows >= 0) & (beside_rows >= 0)
+    absent = {name: cells.isna().to_numpy()[beside_rows] & there for name, cells in text.items()}
+    notes += [f"covariate {k} is missing in {v.sum()} of the samples with rows" for k, v in absent.items() if v.any()]
+    lacking = np.any([np.zeros(len(rows), dtype=bool), *absent.values()], axis=0)
     kept, counts = _kept(rows, beside_rows, lacking, np.isnan(values)[rows].all(1))
     counts["phenotype_rows_without_genotypes"] = table.n_rows - int((rows >= 0).sum())
     if beside is not table:
@@ -132,6 +120,25 @@ def read_cohort(
         counts=counts,
         notes=(*notes, *encoded.notes),
     )
+
+
+def _chosen(
+    table: TraitTable, beside: TraitTable, traits: Sequence[str], covariates: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """Return names of traits and of covariates; of the latter all of a table of their own, unless they are named."""
+    names = choose_names(traits, table.names, what="trait", where=str(table.path))
+    if not names:
+        raise InputError(f"{table.path}: at least one trait is needed; there are {', '.join(table.names[:12])}")
+    alone = beside is not table
+    if covariates is None:
+        chosen = list(beside.names) if alone else []
+    else:
+        taken = () if alone else names
+        chosen = choose_names(covariates, beside.names, what="covariate", where=str(beside.path), taken=taken)
+    both = [name for name in chosen if name in names and not (alone and name.isdigit())]  # 1, 2, ... are no names
+    if both:
+        raise InputError(f"{beside.path}: {both[0]!r} has two roles, trait and covariate; it can have one")
+    return names, chosen
 
 
 def _covariates(
