@@ -62,14 +62,28 @@ def table_layout(path: Path, content: bytes, separator: str | None = None) -> La
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text table") from error
-    if separator is None:
-        separator = next((s for s in "\t,;" if s in text), BLANKS)
-    cells = text.split() if separator == BLANKS else text.split(separator)
-    header = [cell.strip().strip('"').lstrip("#") for cell in cells]
+    cells, separator = split_cells(text, separator)
+    header = [cell.lstrip("#") for cell in cells]
     for name in header:
         if header.count(name) > 1 and name:
             raise InputError(f"{path}: the column {name!r} occurs more than once")
     return Layout(skipped=lines, header=tuple(header), separator=separator)
+
+
+def split_cells(line: str, separator: str | None = None) -> tuple[list[str], str]:
+    """Return the cells of a line, and what separates them: the first of tab, comma and semicolon in it, else blanks.
+
+    Parameters
+    ----------
+    line
+        One line of text.
+    separator
+        What separates cells, where it is known.
+    """
+    if separator is None:
+        separator = next((s for s in "\t,;" if s in line), BLANKS)
+    cells = line.split() if separator == BLANKS else line.split(separator)
+    return [cell.strip().strip('"') for cell in cells], separator
 
 
 def check_cells(path: Path, content: bytes, layout: Layout) -> None:

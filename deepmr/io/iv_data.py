@@ -12,7 +12,7 @@ from deepmr.errors import InputError
 from deepmr.individual import OutcomeType
 from deepmr.io.column_names import check_roles, choose_names, expand_ranges
 from deepmr.io.complete_cases import Genotypes, ReadIVData, complete_cases
-from deepmr.io.iv_genotypes import join_samples, open_genotypes, read_dosages
+from deepmr.io.iv_genotypes import join_samples, open_panel, read_dosages
 from deepmr.io.iv_table import SampleTable, Separator, open_table
 from deepmr.io.plink import PlinkPanel
 
@@ -69,7 +69,7 @@ def read_iv_data(
     if (genotypes is None) != (sample_id is None):
         raise InputError("genotypes and sample_id go together: identifiers join the table to the PLINK files")
     table, where = open_table(path, separator=separator), str(path)
-    panel = None if genotypes is None else open_genotypes(genotypes)
+    panel = None if genotypes is None else open_panel(genotypes)
     single = {"exposure": exposure, "outcome": outcome, "weight": weight, "cluster": cluster, "sample_id": sample_id}
     roles = {role: choose_names([name], table.names, what=role, where=where) for role, name in single.items() if name}
     taken = {name for names in roles.values() for name in names}

@@ -29,7 +29,7 @@ class Joined:
     n_unused: int
 
 
-def open_genotypes(prefix: Path) -> PlinkPanel:
+def open_panel(prefix: Path) -> PlinkPanel:
     """Open a PLINK data set with all of its samples, founders or not.
 
     Parameters

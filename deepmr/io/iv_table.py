@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.errors import InputError
-from deepmr.io.delimited import BLANKS, Layout, check_cells, parse_table, table_layout
+from deepmr.io.delimited import BLANKS, Layout, check_cells, parse_table, split_cells, table_layout
 from deepmr.io.files import read_bytes
 from deepmr.io.tables import PARQUET, read_table
 
@@ -94,7 +94,7 @@ class _Parquet:
         )
 
 
-def open_table(path: Path, *, separator: Separator = "auto") -> SampleTable:
+def open_table(path: Path, *, separator: Separator = "auto", names: Sequence[str] | None = None) -> SampleTable:
     """Open a table of samples.
 
     Parameters
@@ -103,6 +103,8 @@ def open_table(path: Path, *, separator: Separator = "auto") -> SampleTable:
         Text with a header, plain or gzip, or Parquet (.parquet).
     separator
         What separates cells of text; "auto" is the first of tab, comma and semicolon that the header has, else blanks.
+    names
+        Names of the columns of a text without a header.
 
     Raises
     ------
@@ -113,6 +115,10 @@ def open_table(path: Path, *, separator: Separator = "auto") -> SampleTable:
     if path.suffix == PARQUET:
         return _Parquet(path, read_table(path))
     content = read_bytes(path)
-    layout = table_layout(path, content, SEPARATORS[separator])
+    if names is None:
+        layout = table_layout(path, content, SEPARATORS[separator])
+    else:
+        first = content.lstrip().split(b"\n", 1)[0].decode("utf-8", "replace")
+        layout = Layout(skipped=0, header=tuple(names), separator=split_cells(first, SEPARATORS[separator])[1])
     check_cells(path, content, layout)
     return _Text(path, content, layout)

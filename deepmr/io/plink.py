@@ -1,11 +1,11 @@
 """PLINK genotypes (.bed, .bim, .fam) as a panel for linkage disequilibrium; only the variants asked for are decoded."""
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from bed_reader import open_bed
 from jaxtyping import Bool, Float, Int
 
 from deepmr.errors import InputError
@@ -43,11 +43,29 @@ class PlinkPanel:
         ----------
         rows : row numbers of `variants`.
         """
-        stride = (self.n_samples + 3) // 4
-        shape = (len(self.variants), stride)
-        packed = np.memmap(self.bed, dtype=np.uint8, mode="r", offset=len(MAGIC), shape=shape)[rows]
-        genotypes = _decoder()[packed].reshape(len(rows), 4 * stride)[:, : self.n_samples]
-        return np.ascontiguousarray(genotypes[:, self.used].T)
+        return np.ascontiguousarray(self.read(rows, np.flatnonzero(self.used)).T)
+
+    def read(
+        self,
+        rows: Int[np.ndarray, "variants"] | slice,
+        columns: Int[np.ndarray, "samples"] | slice,
+        *,
+        threads: int = 1,
+    ) -> Float[np.ndarray, "variants samples"]:
+        """Return copies of A1, a variant a row.
+
+        Parameters
+        ----------
+        rows : row numbers of `variants`.
+        columns : row numbers of `samples`.
+        threads : how many decode.
+        """
+        # Opened anew each time, which costs microseconds: the panel can be sent to other processes.
+        bed = open_bed(self.bed, iid_count=self.n_samples, sid_count=len(self.variants), skip_format_check=True)
+        try:
+            return bed.read((columns, rows), dtype="float32", order="F", num_threads=threads).T
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.bed}: cannot be read: {' '.join(str(error).split())}") from error
 
 
 def read_plink(prefix: Path) -> PlinkPanel:
@@ -67,11 +85,12 @@ def read_plink(prefix: Path) -> PlinkPanel:
     bed, bim, fam = (stem.with_name(stem.name + suffix) for suffix in SUFFIXES)
     names = ["chrom", "variant_id", "morgans", "pos", "effect_allele", "other_allele"]
     variants = _table(bim, names, text=[1], categories=[0, 4, 5], numeric=[3])
-    samples = _table(fam, ["family", "sample", "father", "mother", "sex", "phenotype"], text=[0, 1, 2, 3])
+    names = ["family", "sample", "father", "mother", "sex"]
+    samples = _table(fam, names, text=[0, 1, 2, 3], more="phenotypes")
     if not len(variants) or not len(samples):
         raise InputError(f"{bim if len(samples) else fam}: the file is empty")
     variants["chrom"] = plain_chromosomes(variants["chrom"].array)
-    variants["pos"] = variants["pos"].fillna(0).astype(np.int64)
+    variants["pos"] = variants["pos"].fillna(0).clip(lower=0).astype(np.int64)  # PLINK: negative where unknown
     founders = ((samples["father"] == "0") & (samples["mother"] == "0")).to_numpy()
     stride = (len(samples) + 3) // 4
     try:
@@ -101,27 +120,21 @@ def _table(
     text: list[int],
     categories: list[int] | None = None,
     numeric: list[int] | None = None,
+    more: str = "",
 ) -> pd.DataFrame:
-    """Read a table of blanks or tabs without a header."""
+    """Read a table of blanks or tabs without a header; further columns only where `more` says what they are."""
     content = read_bytes(path)
     if not content.strip():
         raise InputError(f"{path}: the file is empty")
     cells = len(content.split(b"\n", 1)[0].split())
-    if cells != len(names):
-        raise InputError(f"{path}: line 1 has {cells} cell(s); needed {len(names)}: {', '.join(names)}")
+    if cells < len(names) or (cells > len(names) and not more):
+        needed = ", ".join([*names, more] if more else names)
+        raise InputError(f"{path}: line 1 has {cells} cell(s); needed {len(names)}: {needed}")
     return parse_table(
         path,
         content,
-        Layout(skipped=0, header=tuple(names), separator=BLANKS),
+        Layout(skipped=0, header=(*names, *(f"{more} {i + 1}" for i in range(cells - len(names)))), separator=BLANKS),
         text={i: names[i] for i in text},
         categories={i: names[i] for i in categories or ()},
         numeric={i: names[i] for i in numeric or ()},
     )
-
-
-@cache
-def _decoder() -> Float[np.ndarray, "bytes four"]:
-    """Return the four dosages of A1 that each byte holds, the lowest bits first."""
-    copies = np.array([2, np.nan, 1, 0], dtype=np.float32)  # 00 two A1, 01 missing, 10 one, 11 none
-    codes = np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 3
-    return copies[codes]

@@ -466,10 +466,9 @@ class LinearMixedModel:
 
     def _fitted_at(self, log_gamma: float, *, se: float | None = None, boundary: str = "", found: Any = None) -> Fit:
         null = fit_null(self._projected, log_gamma=np.array([log_gamma]))
-        before = {} if self.y is None or self.x is None else {"y": self.y[:, None], "x": self.x}
         return Fit(
             estimate=estimate_at(self._projected, log_gamma),
-            weighted=weigh(null, **before),
+            weighted=weigh(null, y=None if self.y is None else self.y[:, None], x=self.x),
             se=se,
             boundary=boundary,
             search=found,

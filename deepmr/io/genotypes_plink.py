@@ -1,0 +1,80 @@
+"""PLINK files as genotypes of a population: blocks of variants of all samples, or of some in any order."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from deepmr.errors import InputError
+from deepmr.io.genotypes_stored import variant_names
+from deepmr.io.plink import PlinkPanel, read_plink
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlinkGenotypes:
+    """Genotypes in PLINK files, of which only the blocks asked for are decoded.
+
+    Attributes
+    ----------
+    panel : the data set.
+    variants : as in `Genotypes`; the effect allele is A1 of the .bim.
+    samples : identifiers of the samples read, each once.
+    columns : which of the .fam file's samples they are.
+    threads : how many decode.
+    """
+
+    panel: PlinkPanel
+    variants: pd.DataFrame
+    samples: pd.Index
+    columns: Int[np.ndarray, "samples"]
+    threads: int = 1
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "variants samples"]:
+        """Return copies of A1 of variants start to stop, NaN where missing."""
+        return self.panel.read(slice(start, stop), self.columns, threads=self.threads)
+
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> "PlinkGenotypes":
+        """Return the same variants of these samples alone, in this order."""
+        return replace(self, samples=self.samples[rows], columns=self.columns[rows])
+
+
+def open_plink(prefix: Path, *, threads: int = 1) -> PlinkGenotypes:
+    """Open PLINK 1 files (.bed, .bim, .fam) with all samples, founders or not.
+
+    Parameters
+    ----------
+    prefix
+        Path without suffix, or any one of the three files.
+    threads
+        How many decode a block.
+
+    Raises
+    ------
+    InputError
+        When a file is missing, damaged, or does not fit the others, or a sample occurs twice.
+
+    Notes
+    -----
+    Samples are known by their individual identifier (the second column of the .fam file), or by family:individual
+    where individuals of several families share one. A variant without an identifier (".") is named
+    chrom:pos:other_allele:effect_allele.
+    """
+    panel = read_plink(prefix)
+    fam = panel.bed.with_suffix(".fam")
+    samples = pd.Index(panel.samples["sample"])
+    if samples.hasnans:
+        raise InputError(f"{fam}: line {int(np.argmax(samples.isna())) + 1} has no individual identifier")
+    if samples.has_duplicates:
+        samples = pd.Index(panel.samples["family"] + ":" + panel.samples["sample"])
+    if samples.has_duplicates:
+        twice = panel.samples[samples.duplicated()].iloc[0]
+        raise InputError(f"{fam}: sample {twice['sample']!r} of family {twice['family']!r} occurs more than once")
+    variants = panel.variants
+    unnamed = variants["variant_id"].isna()
+    if unnamed.any():
+        variants = variants.assign(variant_id=variants["variant_id"].where(~unnamed, variant_names(variants)))
+    return PlinkGenotypes(
+        panel=panel, variants=variants, samples=samples, columns=np.arange(len(samples)), threads=threads
+    )
