@@ -122,7 +122,8 @@ def associate_variants(
     test
         As in `marker_statistics`.
     gamma
-        `null`: of the model without the marker.
+        `null`: of the model without the marker; `exact`: fitted for each marker, as in `exact_statistics`, and told in
+        a column `log_gamma`.
     precision
         Of rotated markers; sums are in double precision.
     on_boundary
