@@ -1,6 +1,6 @@
 """Association of every variant with every trait, in a linear mixed model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,6 +39,7 @@ __all__ = [
     "associate_variants",
     "block_table",
     "cut_blocks",
+    "join_blocks",
     "prepare_scan",
     "scan_block",
     "scan_rotated",
@@ -171,6 +172,18 @@ def associate_variants(
             done += stop - start
             if progress is not None:
                 progress(done, len(variants))
+    return join_blocks(cohort, tables, nulls)
+
+
+def join_blocks(cohort: Cohort, tables: Sequence[pd.DataFrame], nulls: dict[str, NullModel]) -> Associations:
+    """Return the blocks of a scan as one.
+
+    Parameters
+    ----------
+    cohort : that was tested.
+    tables : of the blocks, in order.
+    nulls : as `Associations` has them.
+    """
     sd = cohort.phenotypes.std(0, ddof=1)
     return Associations(
         table=pd.concat(tables, ignore_index=True),

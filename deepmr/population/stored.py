@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from deepmr.cohort import Cohort
 from deepmr.errors import InputError
-from deepmr.population.association import Associations, Precision, Progress, cut_blocks
+from deepmr.population.association import Associations, Precision, Progress, cut_blocks, join_blocks
 from deepmr.population.marker_statistics import MarkerTest
 from deepmr.population.null_model import OnBoundary
 from deepmr.population.scan import Gamma, Scan, block_table, prepare_scan, scan_rotated
@@ -111,12 +111,7 @@ def associate_stored(
             done += stop - start
             if progress is not None:
                 progress(done, len(variants))
-    sd = cohort.phenotypes.std(0, ddof=1)
-    return Associations(
-        table=pd.concat(tables, ignore_index=True),
-        nulls=nulls,
-        trait_sd=dict(zip(cohort.traits, sd.tolist(), strict=True)),
-    )
+    return join_blocks(cohort, tables, nulls)
 
 
 def scan_stored(scan: Scan, store: RotatedMarkers, start: int, stop: int) -> dict[str, np.ndarray]:

@@ -91,7 +91,7 @@ def test_low_rank_equals_full_rank():
 
 @pytest.mark.parametrize(("genetic", "residual"), [(0.0, 0.6), (0.8, -0.5)])
 def test_it_is_that_of_errors_with_polygenic_traits(genetic, residual):
-    """Errors are of effects whose true values are known; z-scores alone would say up to 0.25 more in the second case."""
+    """Errors are of effects whose true values are known; of the second, z-scores say up to 0.25 more."""
     rng = np.random.default_rng(6)
     wanted, said = [], []
     for _ in range(12):

@@ -116,7 +116,7 @@ def test_dask_tries_again(client):
 
 def test_what_is_no_place_to_work_is_refused(monkeypatch):
     cohort, spectrum = CASES["several"]
-    with pytest.raises(InputError, match="Dask client.*got 'moon'"):
+    with pytest.raises(InputError, match=r"Dask client.*got 'moon'"):
         associate_on("moon", cohort, spectrum)
     real = builtins.__import__
 
