@@ -133,3 +133,32 @@ def test_what_makes_no_sense_is_refused():
     record = cross_trait_correlation([part], n_markers=np.inf).to_dict()
     assert record["n_markers"] is None
     assert record["traits"] == ["a", "b"]
+
+
+def test_a_trait_beside_itself_has_the_same_errors_where_standard_errors_are_of_errors_alone():
+    y, _ = draw(np.random.default_rng(9), genetic=0.0, residual=0.0)
+    part = scored(make_cohort(y[:, [0, 0]]))
+    honest = 1 - part.gamma[0] * (part.weights[0] @ part.spectrum.eigenvalues) / VARIANTS
+    assert 0.3 < honest < 0.95
+    inside = cross_trait_correlation([part], n_markers=VARIANTS).matrix
+    # What rests of 1 is the sum over eigenvectors of what the likelihood does not fit exactly.
+    assert inside[0, 1] == pytest.approx(honest, abs=0.1)
+    beside = cross_trait_correlation([part], n_markers=VARIANTS, tested="left_out").matrix
+    assert beside[0, 1] == pytest.approx(inside[0, 1] / honest)
+    assert np.diagonal(beside) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("genetic", "residual"), [(0.0, 0.6), (0.8, -0.5)])
+def test_of_markers_left_out_of_the_matrix_too(genetic, residual):
+    rng, inside = np.random.default_rng(10), slice(0, 300)
+    spectrum = spectrum_of_kinship(Z[:, inside] @ Z[:, inside].T / 300)
+    wanted, said = [], []
+    for _ in range(12):
+        y, effects = draw(rng, genetic=genetic, residual=residual)
+        found = associate_variants(make_cohort(y), spectrum)
+        beta, se = (found.table[name].to_numpy().reshape(VARIANTS, 2)[300:] for name in ("beta", "se"))
+        errors = (beta - (effects.T / DOSAGES.std(1)[:, None])[300:]) / se
+        wanted.append(np.mean(errors[:, 0] * errors[:, 1]))
+        part = score_traits(make_cohort(y), spectrum, found.nulls[""])
+        said.append(cross_trait_correlation([part], n_markers=300, tested="left_out").matrix[0, 1])
+    assert np.mean(said) == pytest.approx(np.mean(wanted), abs=0.08)
