@@ -199,13 +199,13 @@ def independent_markers(
     Notes
     -----
     The score of a marker is the sum of r^2 over its window, itself included, each less what unlinked markers have: the
-    mean r^2 with the sampled markers of other chromosomes, or 1 / (n - 1) where there is one chromosome.
+    mean r^2 of sampled markers on other chromosomes or further apart than the window, or 1 / (n - 1) without any.
     """
     checks.at_least("n_sampled", n_sampled, 1)
     total = len(genotypes.variants)
     chrom = genotypes.variants["chrom"].astype(str).to_numpy(object)
     chosen = np.sort(np.random.default_rng(seed).choice(total, min(n_sampled, total), replace=False))
-    centre, sizes, chroms = [], [], []
+    centre, sizes, places = [], [], []
     for at in chosen.tolist():
         start, stop = max(at - window, 0), min(at + window + 1, total)
         ready = prepare_markers(genotypes.read(start, stop))
@@ -216,10 +216,11 @@ def independent_markers(
         r_sq = np.square(near @ own) / (np.square(near).sum(1) * (own @ own))
         centre.append(own / np.sqrt(own @ own))
         sizes.append((float(r_sq.sum()), len(r_sq)))
-        chroms.append(chrom[at])
+        places.append(at)
     if not centre:
         raise InputError("none of the sampled markers varies: there is no linkage disequilibrium to take")
-    across = np.not_equal.outer(np.array(chroms, dtype=object), np.array(chroms, dtype=object))
+    across = np.not_equal.outer(chrom[places], chrom[places])
+    across |= np.abs(np.subtract.outer(places, places)) > window
     r_sq = np.square(np.array(centre) @ np.array(centre).T)
     unlinked = float(r_sq[across].mean()) if across.any() else 1.0 / (len(genotypes.samples) - 1)
     score = float(np.mean([1.0 + max(sum_sq - 1.0 - (count - 1) * unlinked, 0.0) for sum_sq, count in sizes]))

@@ -1,4 +1,5 @@
 import builtins
+import pickle
 
 import pandas as pd
 import pytest
@@ -6,9 +7,11 @@ import pytest
 from deepmr.cluster import associate_on, take_shard
 from deepmr.cohort import ArrayGenotypes
 from deepmr.errors import InputError
+from deepmr.io.genotypes import open_genotypes
 from deepmr.io.marker_store import write_marker_store
 from deepmr.population import associate_variants
 from deepmr.population.association import cut_blocks
+from tests.instruments.test_clumping import write_plink
 from tests.io.test_marker_store import VARIANTS, by_chromosome, low_rank, make_cohort, make_spectrum
 
 CASES = {
@@ -151,3 +154,14 @@ def _with(cohort, genotypes):
         genotypes=genotypes, phenotypes=cohort.phenotypes, traits=cohort.traits, covariates=cohort.covariates,
         covariate_names=cohort.covariate_names,
     )  # fmt: skip
+
+
+def test_genotypes_in_files_are_opened_by_the_worker(tmp_path, client):
+    cohort = make_cohort(traits=2)
+    write_plink(tmp_path / "g", cohort.genotypes.dosages.T)
+    genotypes = open_genotypes(tmp_path / "g")
+    again = pickle.loads(pickle.dumps(genotypes))
+    np.testing.assert_array_equal(again.read(3, 9), genotypes.read(3, 9))
+    loaded = _with(cohort, genotypes)
+    found = associate_on(client, loaded, make_spectrum(), block=8, blocks_per_task=2).table
+    pd.testing.assert_frame_equal(found, associate_variants(loaded, make_spectrum(), block=8).table, check_exact=True)
