@@ -1,6 +1,7 @@
 import builtins
 import pickle
 
+import numpy as np
 import pandas as pd
 import pytest
 

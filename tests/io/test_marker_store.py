@@ -9,6 +9,7 @@ import pytest
 from deepmr.cohort import ArrayGenotypes, Cohort
 from deepmr.errors import InputError
 from deepmr.io.marker_store import open_marker_store, spectrum_sha256, write_marker_store
+from deepmr.io.matrix_rows import open_rows
 from deepmr.population import associate_variants, spectrum_of_effects, spectrum_of_kinship
 from deepmr.population.markers import prepare_markers
 from deepmr.population.stored import associate_stored
@@ -70,9 +71,9 @@ def test_markers_come_back_as_they_were_rotated(tmp_path):
     assert sum(len(part.rotated) for part in store.blocks()) == VARIANTS
     again = pickle.loads(pickle.dumps(store))
     np.testing.assert_array_equal(again.read(0, 5).rotated, store.read(0, 5).rotated)
-    with h5py.File(store.path) as file:  # whatever reads a matrix from HDF5 finds the rotated markers by this name
-        assert file["matrix"].shape == (VARIANTS, SAMPLES)
-        assert file["matrix"].chunks[1] == SAMPLES
+    with open_rows(store.path) as rows:  # what a linear mixed model reads rotated markers from
+        np.testing.assert_array_equal(rows.read(16, 32), block.rotated)
+        assert rows.shape == (VARIANTS, SAMPLES)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
