@@ -1,1 +1,0 @@
-"""The same blocks of work on several processes or machines."""

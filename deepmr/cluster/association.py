@@ -1,0 +1,164 @@
+"""Association on several processes or machines, with results that do not depend on which does what."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from deepmr import checks
+from deepmr.cluster.backends import backend
+from deepmr.cluster.tasks import Source, Task, cut_source
+from deepmr.cohort import Cohort
+from deepmr.errors import InputError
+from deepmr.io.marker_store import MarkerStore
+from deepmr.population.association import Associations, Precision, Progress, cut_blocks, join_blocks
+from deepmr.population.marker_statistics import MarkerTest
+from deepmr.population.null_model import OnBoundary
+from deepmr.population.scan import Gamma, block_table, prepare_scan
+from deepmr.population.spectrum import Spectrum
+from deepmr.population.stored import check_stored_samples
+
+Stretch = tuple[str, list[tuple[int, int]]]
+
+
+def associate_on(
+    where: Any,
+    cohort: Cohort,
+    spectra: Spectrum | Callable[[str], Spectrum],
+    *,
+    test: MarkerTest = "f",
+    gamma: Gamma = "null",
+    precision: Precision = "float64",
+    on_boundary: OnBoundary = "ols",
+    min_mac: int | float = 0.0,
+    max_missing: int | float = 1.0,
+    block: int = 1024,
+    store: MarkerStore | None = None,
+    shard: str | None = None,
+    blocks_per_task: int = 8,
+    n_workers: int | None = None,
+    n_threads: int = 1,
+    retries: int = 2,
+    progress: Progress | None = None,
+) -> Associations:
+    """Test every variant for association with every trait, several blocks of variants at a time.
+
+    Parameters
+    ----------
+    where
+        A `distributed.Client`, whatever its cluster (local, dask-jobqueue and so on); the address of a scheduler, such
+        as `tcp://host:8786`, or its `.json` file; or, without Dask, `synchronous`, `threads` or `processes`.
+    cohort
+        Without missing phenotypes (`Cohort.complete`). Genotypes in memory are cut and sent, those in files are opened
+        on the worker by their path, which must be the same there.
+    spectra, test, gamma, precision, on_boundary, min_mac, max_missing, block
+        As in `associate_variants`.
+    store
+        Rotated markers to read instead of genotypes. Its block, precision and limits hold, whatever is given here.
+    shard
+        Part of the blocks, such as 2/8, for jobs that know nothing of each other: the tables of all parts, one after
+        the other, are that of the whole.
+    blocks_per_task
+        Blocks that a worker gets at once: more of them cost less communication, fewer are better balanced.
+    n_workers
+        Threads or processes here; by default one a core.
+    n_threads
+        Threads of linear algebra in each worker.
+    retries
+        How often a task is given to Dask again when it fails or its worker is lost.
+    progress
+        Called after every task with variants done and variants in all (of this part).
+
+    Raises
+    ------
+    InputError
+        When `where` is not known, Dask is needed and not there, or a part has no blocks.
+    DeepMRError
+        When workers were lost more often than `retries` allows.
+
+    Notes
+    -----
+    Blocks lie in a fixed grid and are put together in its order, so the table is the same to the last bit, and that of
+    `associate_variants` on as many threads of linear algebra, however the blocks are spread. Null models are fitted
+    here, once; workers get what tests need of them.
+    """
+    for name, value in {"blocks_per_task": blocks_per_task, "n_workers": n_workers, "n_threads": n_threads}.items():
+        checks.at_least(name, value, 1)
+    checks.at_least("retries", retries, 0)
+    source: Source = cohort.genotypes
+    if store is not None:
+        check_stored_samples(store, cohort)
+        source, block, precision = store, store.block, store.precision
+    variants = source.variants
+    whole = list(cut_blocks(variants, block, by_chromosome=not isinstance(spectra, Spectrum)))
+    parts = whole if shard is None else take_shard(whole, shard)
+    total, done = sum(stop - start for _, pieces in parts for start, stop in pieces), 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, total)
+
+    tables, nulls = [], {}
+    with threadpool_limits(n_threads), backend(where, n_workers, retries) as run:
+        for chrom, pieces in parts:
+            spectrum = spectra if isinstance(spectra, Spectrum) else spectra(chrom)
+            if store is not None:
+                store.check_spectrum(chrom, spectrum)
+            scan = prepare_scan(
+                cohort,
+                spectrum,
+                test=test,
+                gamma=gamma,
+                precision=precision,
+                on_boundary=on_boundary,
+                n_markers=0 if store is not None else _n_markers(whole, pieces[0]),
+            )
+            nulls[chrom] = scan.null
+            groups = [tuple(pieces[k : k + blocks_per_task]) for k in range(0, len(pieces), blocks_per_task)]
+            tasks = []
+            for group in groups:
+                part, first = cut_source(source, group[0][0], group[-1][1])
+                limits = {"min_mac": min_mac, "max_missing": max_missing}
+                tasks.append(Task(source=part, first=first, pieces=group, n_threads=n_threads, **limits))
+            for task, found in zip(tasks, run(scan, tasks, advance), strict=True):
+                for (start, stop), columns in zip(task.pieces, found, strict=True):
+                    tables.append(block_table(variants.iloc[start:stop], cohort.traits, columns))
+    return join_blocks(cohort, tables, nulls)
+
+
+def take_shard(stretches: Sequence[Stretch], shard: str) -> list[Stretch]:
+    """Return part i of n of the blocks, in order, so that parts one after the other are the whole.
+
+    Parameters
+    ----------
+    stretches : of `cut_blocks`.
+    shard : i/n.
+
+    Raises
+    ------
+    InputError
+        When it is not of that form, or there are fewer blocks than parts.
+    """
+    numbers = shard.split("/")
+    if len(numbers) != 2 or not all(n.isdigit() for n in numbers) or not 1 <= int(numbers[0]) <= int(numbers[1]):
+        raise InputError(f"--shard must be i/n with 1 <= i <= n, such as 2/8; got {shard!r}")
+    i, n = int(numbers[0]), int(numbers[1])
+    blocks = sum(len(pieces) for _, pieces in stretches)
+    if n > blocks:
+        raise InputError(f"there are {blocks} blocks of variants for {n} shards: take fewer shards or smaller blocks")
+    low, high, seen = (i - 1) * blocks // n, i * blocks // n, 0
+    found: list[Stretch] = []
+    for chrom, pieces in stretches:
+        mine = pieces[max(low - seen, 0) : max(high - seen, 0)]
+        if mine:
+            found.append((chrom, mine))
+        seen += len(pieces)
+    return found
+
+
+def _n_markers(whole: Sequence[Stretch], piece: tuple[int, int]) -> int:
+    """Return how many variants the stretch of a block has, ours or not: it decides how they are tested."""
+    pieces = next(pieces for _, pieces in whole if piece in pieces)
+    return pieces[-1][1] - pieces[0][0]
