@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from deepmr import checks
 from deepmr.cohort import ArrayGenotypes, Cohort, Genotypes
@@ -225,13 +225,13 @@ def run_task(scan: Scan, task: Task) -> list[Columns]:
 
 
 def _n_markers(whole: Sequence[Stretch], piece: tuple[int, int]) -> int:
-    """Return how many variants the stretch of a block has, of which a part may be ours: it decides how they are tested."""
+    """Return how many variants the stretch of a block has, ours or not: it decides how they are tested."""
     pieces = next(pieces for _, pieces in whole if piece in pieces)
     return pieces[-1][1] - pieces[0][0]
 
 
 def _cut(source: Genotypes | MarkerStore, start: int, stop: int) -> dict[str, Any]:
-    """Return what is sent of genotypes in memory: their part; of those in files, all but the tables of variants."""
+    """Return what is read: of genotypes in memory, the part to be sent; those in files are opened there."""
     if isinstance(source, ArrayGenotypes):
         part = replace(source, variants=source.variants.iloc[start:stop], dosages=source.dosages[start:stop])
         return {"source": part, "first": start}

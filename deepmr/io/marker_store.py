@@ -86,8 +86,8 @@ class MarkerStore:
         if self.spectra[chrom] != spectrum_sha256(spectrum):
             of = f" of chromosome {chrom}" if chrom else ""
             raise InputError(
-                f"{self.path}: markers{of} were rotated by another spectrum (checksum {self.spectra[chrom][:12]}): give "
-                "the one they were written with, or write them again"
+                f"{self.path}: markers{of} were rotated by another spectrum (checksum {self.spectra[chrom][:12]}): "
+                "give the one they were written with, or write them again"
             )
 
 

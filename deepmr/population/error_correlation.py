@@ -205,7 +205,7 @@ def _within(part: TraitScores, n_markers: int | float) -> Float[np.ndarray, "tra
     outside = part.spectrum.n - part.spectrum.rank
     turned = part.spectrum.vectors @ part.scores
     by_k, by_one = (turned * s[:, None]).T @ turned, part.scores.T @ part.scores
-    products = w[:, None, :] * w[None, :, :]  # traits by traits: they are few, and what they cost is no more than a scan
+    products = w[:, None, :] * w[None, :, :]
     kk, ki, ii = products @ s**2, products @ s, products.sum(2) + outside
     shared = _genetic(by_k, by_one, kk, ki, ii)
     traces = np.outer(w @ s, w @ s)
@@ -271,4 +271,3 @@ def _genetic(
     determinant = kk * ii - ki**2
     told = determinant > 1e-8 * kk * ii  # otherwise K is as good as I, and the two cannot be told apart
     return np.where(told, by_k * ii - by_one * ki, 0.0) / np.where(told, determinant, 1.0)
-
