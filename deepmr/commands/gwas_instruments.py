@@ -9,6 +9,7 @@ from typing import Literal, cast
 import numpy as np
 import pandas as pd
 
+from deepmr.commands.shared_samples import recorded_error_corr
 from deepmr.errors import InputError
 from deepmr.instruments.alleles import Alignment, align_alleles, pair_variants
 from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld
@@ -29,6 +30,7 @@ from deepmr.types import GenotypePanel, Instruments, SummaryStats
 log = logging.getLogger(__name__)
 
 Clumping = Literal["auto", "none", "distance", "ld"]
+ErrorCorr = float | Literal["record", "estimate", "none"] | None  # None: recorded, where it is
 REACH = {"distance": 1_000.0, "ld": 10_000.0}  # kb
 FEW_FOUND = 0.1  # share of candidates at the other file's positions below which genome builds are in doubt
 SAMPLED = 1_000_000  # variants from which the correlation of errors is estimated
@@ -48,7 +50,7 @@ class GwasOptions:
     palindromes: Palindromes = "infer"
     tolerance: float = 0.08
     match: Match = "auto"
-    error_corr: float | Literal["estimate"] | None = None
+    error_corr: ErrorCorr = None
     multivariable: bool = False
 
 
@@ -149,7 +151,8 @@ def prepare(
     if clumps is not None:
         lost.append(clumps.dropped.assign(file="+".join(names)))
         stats = stats.take(clumps.kept)
-    error_corr = _error_corr(exposures, outcome, gwas)
+    error_corr, source = _error_corr(exposures, outcome, gwas)
+    counts |= {"error_corr": None if error_corr is None else error_corr.tolist(), "error_corr_from": source}
     instruments = gwas_instruments(stats, exposures=names, outcome=outcome.trait, error_corr=error_corr)
     if gwas.correlation == "panel" and panel is not None:
         ld, absent = ld_matrix(panel, instruments.variants, match=gwas.match, palindromes=gwas.palindromes)
@@ -255,16 +258,26 @@ def _clump(
     return clump_by_ld(stats.variants, strength, panel, r2=gwas.r2, kb=reach, match=gwas.match)
 
 
-def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> np.ndarray | None:
-    """Return the correlation of errors, exposures first: given, estimated from null variants, or none."""
-    if gwas.error_corr is None:
-        return None
+def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> tuple[np.ndarray | None, str]:
+    """Return the correlation of errors, exposures first: given, recorded, estimated from null variants, or none."""
+    if gwas.error_corr is None or gwas.error_corr == "record":
+        recorded = recorded_error_corr((*exposures, outcome))
+        if recorded is None and gwas.error_corr == "record":
+            names = ", ".join(str(one.path) for one in (*exposures, outcome))
+            raise InputError(
+                f"--error-corr record needs tables of one run of deepmr lmm with their records; got {names}"
+            )
+        if recorded is not None:
+            log.info("correlation of errors as recorded by deepmr lmm: %s", np.round(recorded, 3).tolist())
+        return recorded, "none" if recorded is None else "record"
+    if gwas.error_corr == "none":
+        return None, "none"
     if gwas.error_corr != "estimate":
         if len(exposures) > 1:
-            raise InputError("--error-corr RHO is for one exposure; with several, use --error-corr estimate")
+            raise InputError("--error-corr RHO is for one exposure; with several, use --error-corr estimate or record")
         if not -1 < gwas.error_corr < 1:
             raise InputError(f"error_corr must be between -1 and 1; got {gwas.error_corr:g}")
-        return np.array([[1.0, gwas.error_corr], [gwas.error_corr, 1.0]])
+        return np.array([[1.0, gwas.error_corr], [gwas.error_corr, 1.0]]), "given"
     stats = exposures[0].stats
     rows = np.zeros(len(stats.variants), dtype=bool)
     rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(int))] = True
@@ -273,4 +286,4 @@ def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> 
         stats = _aligned(stats, other, gwas).stats
     found = estimate_error_corr(stats)
     log.info("correlation of errors from %d variants: %s", found.n_variants, np.round(found.matrix, 3).tolist())
-    return found.matrix
+    return found.matrix, "estimate"

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from deepmr import checks
 from deepmr.commands.calibrations import check_apart, named, read_calibrations, warn_of_pairs
 from deepmr.commands.chosen import choose_instruments, read_selection, warn_of_copies
-from deepmr.commands.gwas_instruments import Clumping, GwasOptions
+from deepmr.commands.gwas_instruments import Clumping, ErrorCorr, GwasOptions
 from deepmr.commands.mr_direct import mr_direct
 from deepmr.commands.mr_gwas import dropped_path, instruments_path, mr_gwas
 from deepmr.commands.mr_intervals import check_interval, estimates_with_intervals, resampled_pairs
@@ -96,7 +96,7 @@ def mr(
     palindromes: Annotated[Palindromes, OF_GWAS] = "infer",
     tolerance: Annotated[float, OF_GWAS] = 0.08,
     match: Annotated[Match, OF_GWAS] = "auto",
-    error_corr: Annotated[float | Literal["estimate"] | None, OF_GWAS] = None,
+    error_corr: Annotated[ErrorCorr, OF_GWAS] = None,
     multivariable: bool = False,
     exposure_columns: Annotated[list[str] | None, OF_GWAS] = None,
     outcome_columns: Annotated[list[str] | None, OF_GWAS] = None,
@@ -185,7 +185,9 @@ def mr(
     match
         Whether name or position says that two variants are the same.
     error_corr
-        Correlation of the errors of exposure and outcome (overlapping samples): a number, or estimate.
+        Correlation of the errors of exposure and outcome (overlapping samples): a number, none, estimate (from variants
+        without effect), or record: what deepmr lmm wrote beside its tables, which is also taken where none of these is
+        said and both tables are of one run of it.
     multivariable
         All exposures in one model, by the mv_ methods: the effect of each with the others held fixed. Of an effects
         file, by default all tasks but the outcome; edits strong on any of them are instruments.

@@ -85,7 +85,8 @@ def read_sumstats(
     columns
         Field -> column name, before any guess (`sumstats_columns.FIELDS`); `n` may be a number.
     trait
-        Name of the trait, of which there must be one; None takes it from the table, or from the file's name.
+        Which of the table's traits to read; or a name for its only one. None takes all, by the names in the table, or
+        the file's name.
 
     Raises
     ------
@@ -122,7 +123,11 @@ def read_sumstats(
         codes, names = pd.factorize(frame["trait"].fillna(path.name.split(".")[0]))
         parts = [(str(name), frame[codes == k] if len(names) > 1 else frame) for k, name in enumerate(names)]
     else:
-        _check_alone(path, trait, list(frame["trait"].dropna().unique()) if "trait" in frame else [])
+        present = list(frame["trait"].dropna().unique()) if "trait" in frame else []
+        if len(present) > 1 and trait in present:
+            frame = frame[frame["trait"] == trait]
+        else:
+            _check_alone(path, trait, present)
         parts = [(trait or path.name.split(".")[0], frame)]
     return [_gwas(path, part.reset_index(drop=True), name, found) for name, part in parts]
 
@@ -130,7 +135,7 @@ def read_sumstats(
 def _check_alone(path: Path, trait: str | None, names: Sequence[str]) -> None:
     """Raise `InputError` when one name is given to several traits."""
     if trait is not None and len(names) > 1:
-        raise InputError(f"{path}: has several traits ({', '.join(names[:5])}), which cannot all be {trait!r}")
+        raise InputError(f"{path}: has several traits ({', '.join(names[:5])}), none of which is {trait!r}")
 
 
 def _say(path: Path, frame: pd.DataFrame, found: Columns) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "Scan",
     "associate_variants",
     "block_table",
+    "cut_blocks",
     "prepare_scan",
     "scan_block",
     "scan_rotated",
@@ -151,7 +152,7 @@ def associate_variants(
     tables, nulls, done = [], {}, 0
     genotypes = cohort.genotypes
     variants = genotypes.variants
-    for chrom, pieces in _pieces(variants, block, by_chromosome=not isinstance(spectra, Spectrum)):
+    for chrom, pieces in cut_blocks(variants, block, by_chromosome=not isinstance(spectra, Spectrum)):
         spectrum = spectra if isinstance(spectra, Spectrum) else spectra(chrom)
         scan = prepare_scan(
             cohort,
@@ -178,8 +179,17 @@ def associate_variants(
     )
 
 
-def _pieces(variants: pd.DataFrame, block: int, *, by_chromosome: bool) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """Return the stretches of a chromosome each, cut into blocks."""
+def cut_blocks(
+    variants: pd.DataFrame, block: int, *, by_chromosome: bool
+) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    """Return the stretches of variants that share a spectrum, cut into blocks: the grid that results depend on.
+
+    Parameters
+    ----------
+    variants : in the order of reading.
+    block : variants in a block.
+    by_chromosome : whether each chromosome has its own spectrum; otherwise there is one stretch, `ALL`.
+    """
     checks.at_least("block", block, 1)
     if not len(variants):
         raise InputError("there must be variants to test; the genotypes have none")
