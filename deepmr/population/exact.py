@@ -1,8 +1,6 @@
 """Tests of markers, each at its own gamma, fitted under the model with the marker; all of a block at once."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,59 +8,13 @@ from array_api_compat import array_namespace, device
 from jaxtyping import Bool, Float, Int
 
 from deepmr.population import chebyshev
+from deepmr.population.exact_model import BOUNDS, EDGES, HALF, REGIONS, Exact, Points, outside, points_of
 from deepmr.population.log_tails import log_tail_chi_sq
-from deepmr.population.marker_moments import Moments, Weighted, rotated_moments, weigh
-from deepmr.population.marker_statistics import COLLINEAR, EXPLAINED, MarkerTest, Precision, Tested, marker_statistics
-from deepmr.population.null_model import NullModel, fit_null
-from deepmr.population.projection import Projected
-from deepmr.population.reml import criterion, solve
+from deepmr.population.marker_moments import Moments, rotated_moments
+from deepmr.population.marker_statistics import COLLINEAR, EXPLAINED, Tested, marker_statistics
 
-BOUNDS = (float(np.log(1e-5)), float(np.log(1e5)))  # of log gamma; GEMMA's
-REGIONS = 10  # of those bounds, each searched where a coarse grid finds its lowest point there; GEMMA's too
-HALF = 1.0  # of the interval about the null model's log gamma, where most markers have theirs
 ERROR = 1e-7  # of log gamma: interpolants that may be further off are made again over a shorter interval
 LOWER = 1e-8  # log units: a point of the coarse grid this much below the minimum says that it is not the least
-_EDGES = np.linspace(*BOUNDS, REGIONS + 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Points:
-    """Several log gamma of one trait, ready for products with markers.
-
-    Attributes
-    ----------
-    weighted : the null model at each, in the place of traits.
-    shared : what the criterion of every marker has in common.
-    """
-
-    weighted: Weighted
-    shared: Float[np.ndarray, "points"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exact:
-    """What exact tests need of the null models: made once, used for every block, never changed.
-
-    Attributes
-    ----------
-    null : of all traits.
-    y, x : traits and covariates before rotation, in a model of low rank.
-    test, precision, to_device : as in `prepare_exact`.
-    log_gamma, value : where the criterion of each null model has its minimum within the bounds, and how low it is.
-    starts : lower ends of the intervals that are tried first.
-    first : points of those intervals, and of the coarse grid outside of them.
-    """
-
-    null: NullModel
-    y: Float[np.ndarray, "samples traits"] | None
-    x: Float[np.ndarray, "samples fixed"] | None
-    test: MarkerTest
-    precision: Precision
-    to_device: Callable[[np.ndarray], Any] | None
-    log_gamma: Float[np.ndarray, "traits"]
-    value: Float[np.ndarray, "traits"]
-    starts: Float[np.ndarray, "traits"]
-    first: tuple[Points, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,82 +36,6 @@ class Fits:
     rss: np.ndarray
     collinear: np.ndarray
     no_variance: np.ndarray
-
-
-def maximum_likelihood(
-    null: NullModel,
-) -> tuple[Float[np.ndarray, "traits"], Float[np.ndarray, "traits"]]:
-    """Fit log gamma of each trait by maximum likelihood: where, and minus the log likelihood there.
-
-    Parameters
-    ----------
-    null : of which only the data are used.
-
-    Notes
-    -----
-    (log |V| + n log rss) / 2, less what does not depend on gamma. Where K has a null vector in the span of the
-    covariates, as a centred K and an intercept have, it falls without end as gamma grows, by half a log unit for each
-    such vector; bounds keep gamma at 1e5 or below, as GEMMA does.
-    """
-    model = null.projected
-    found, values = np.empty(model.traits), np.full(model.traits, np.inf)
-    for low, high in pairwise(_EDGES.tolist()):
-        at = chebyshev.nodes(low, high)
-        table = np.stack([_unrestricted(_repeated(model, k, len(at)), at) for k in range(model.traits)])
-        minima = chebyshev.minimise(table, low, high)
-        better = minima.value < values
-        found, values = np.where(better, minima.at, found), np.where(better, minima.value, values)
-    return found, values
-
-
-def prepare_exact(
-    null: NullModel,
-    *,
-    test: MarkerTest,
-    y: Float[np.ndarray, "samples traits"] | None = None,
-    x: Float[np.ndarray, "samples fixed"] | None = None,
-    precision: Precision = "float64",
-    to_device: Callable[[np.ndarray], Any] | None = None,
-) -> Exact:
-    """Make null models ready for exact tests.
-
-    Parameters
-    ----------
-    null
-        Fitted.
-    test
-        `f` and `wald` fit gamma by restricted maximum likelihood, `lrt` by maximum likelihood; `score` keeps that of
-        the null model by maximum likelihood.
-    y, x
-        Traits and covariates before rotation, needed in a model of low rank.
-    precision
-        Of the rotated markers; sums are in double precision.
-    to_device
-        Puts an array where rotated markers are.
-    """
-    log_gamma, value = maximum_likelihood(null)
-    if test in ("f", "wald"):
-        log_gamma = null.log_gamma
-    starts = np.clip(log_gamma - HALF, BOUNDS[0], BOUNDS[1] - 2 * HALF)
-    exact = Exact(
-        null=null,
-        y=y,
-        x=x,
-        test=test,
-        precision=precision,
-        to_device=to_device,
-        log_gamma=log_gamma,
-        value=value,
-        starts=starts,
-        first=(),
-    )
-    if test == "score":
-        return replace(exact, first=tuple(_points(exact, k, log_gamma[k : k + 1]) for k in range(len(starts))))
-    first = []
-    for k, low in enumerate(starts):
-        inside = chebyshev.nodes(low, low + 2 * HALF)
-        first.append(_points(exact, k, np.concatenate([inside, _EDGES[_outside(low)]])))
-    return replace(exact, first=tuple(first))
 
 
 def exact_statistics(
@@ -229,7 +105,7 @@ def _search(exact: Exact, k: int, rotated: Any, markers: Any) -> tuple[Fits, Flo
     fits = _measure(exact, exact.first[k], rotated, markers)
     best, minima = _minimum(fits, low, low + 2 * HALF)
     at, error = minima.at.copy(), minima.error.copy()
-    grid = np.flatnonzero(_outside(low))
+    grid = np.flatnonzero(outside(low))
     coarse = fits.value[:, chebyshev.POINTS :]
     beyond = _falls_out(minima, low, low + 2 * HALF)
     again = np.flatnonzero(beyond | (coarse.min(1) < best.value - LOWER))
@@ -238,7 +114,7 @@ def _search(exact: Exact, k: int, rotated: Any, markers: Any) -> tuple[Fits, Flo
     for region in range(REGIONS):
         rows = again[(lowest == region) | (lowest == region + 1)]
         if len(rows):
-            ends = float(_EDGES[region]), float(_EDGES[region + 1])
+            ends = float(EDGES[region]), float(EDGES[region + 1])
             found, minima = _over(exact, k, ends, rotated, markers, rows)
             _keep(best, at, error, rows, found, minima, minima.value < best.value[rows])
     for row in np.flatnonzero(error > ERROR):
@@ -265,16 +141,8 @@ def _over(
     exact: Exact, k: int, ends: tuple[float, float], rotated: Any, markers: Any, rows: Int[np.ndarray, "rows"]
 ) -> tuple[Fits, chebyshev.Minima]:
     """Return some of the markers at the minimum within an interval."""
-    points = _points(exact, k, chebyshev.nodes(*ends))
+    points = points_of(exact, k, chebyshev.nodes(*ends))
     return _minimum(_measure(exact, points, _rows(rotated, rows), _rows(markers, rows)), *ends)
-
-
-def _points(exact: Exact, k: int, at: Float[np.ndarray, "points"]) -> Points:
-    model = _repeated(exact.null.projected, k, len(at))
-    y = None if exact.y is None else np.repeat(exact.y[:, k : k + 1], len(at), axis=1)
-    weighted = weigh(fit_null(model, log_gamma=at), y=y, x=exact.x)
-    shared = _unrestricted(model, at) if exact.test == "lrt" else criterion(model, at) - 0.5 * np.log(weighted.rss)
-    return Points(weighted=weighted if exact.to_device is None else weighted.placed(exact.to_device), shared=shared)
 
 
 def _measure(exact: Exact, points: Points, rotated: Any, markers: Any) -> Fits:
@@ -339,28 +207,6 @@ def _own(fits: Fits, point: int) -> Fits:
 def _falls_out(minima: chebyshev.Minima, low: float, high: float) -> Bool[np.ndarray, "functions"]:
     """Return whose minimum lies outside of an interval, yet within the bounds."""
     return ((minima.edge < 0) & (low > BOUNDS[0])) | ((minima.edge > 0) & (high < BOUNDS[1]))
-
-
-def _outside(low: float) -> Bool[np.ndarray, "_"]:
-    return (low > _EDGES) | (low + 2 * HALF < _EDGES)
-
-
-def _unrestricted(model: Projected, at: Float[np.ndarray, "points"]) -> Float[np.ndarray, "points"]:
-    """Return minus the log likelihood of each response at its own log gamma, less constants."""
-    volume = np.log1p(np.exp(at)[:, None] * model.s).sum(1)
-    return 0.5 * (volume + model.n * np.log(solve(model, at).rss))
-
-
-def _repeated(model: Projected, k: int, times: int) -> Projected:
-    """Return one response, that many times."""
-    chosen = np.full(times, k)
-    return replace(
-        model,
-        e=model.e[:, chosen],
-        start=model.start[:, chosen],
-        outside_qe=model.outside_qe[:, chosen],
-        outside_ee=model.outside_ee[chosen],
-    )
 
 
 def _rows(values: Any, rows: Int[np.ndarray, "rows"]) -> Any:

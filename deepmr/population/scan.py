@@ -12,7 +12,8 @@ from deepmr import checks
 from deepmr.cohort import Cohort
 from deepmr.errors import InputError
 from deepmr.population import markers as prepared
-from deepmr.population.exact import Exact, exact_statistics, maximum_likelihood, prepare_exact
+from deepmr.population.exact import exact_statistics
+from deepmr.population.exact_model import Exact, maximum_likelihood, prepare_exact
 from deepmr.population.marker_moments import (
     Weighted,
     rotated_moments,

@@ -1,9 +1,9 @@
-"""Write gemma_exact_drawn.npz and gemma_exact_mouse.csv: `python gemma_exact_values.py <folder of mouse_hs1940>`, with gemma in the path.
+"""Write gemma_exact_drawn.npz and gemma_exact_mouse.csv: `python gemma_exact_values.py <folder of mouse_hs1940>`.
 
-GEMMA 0.98.5 reads BIMBAM mean genotypes. `gemma_exact_drawn.npz` holds inputs as drawn here (120 samples, 200 markers, some
-genotypes missing, some markers rare or monomorphic, two covariates), and GEMMA's table of `-lmm 4` with its own
-relationship matrix of them. `gemma_exact_mouse.csv` holds every 54th row of its tables of the mouse data, traits CD8 and MCH,
-with the relationship matrix of the markers that pass its filters with CD8.
+With GEMMA 0.98.5 on the path, which reads BIMBAM mean genotypes. `gemma_exact_drawn.npz` holds inputs as drawn here
+(120 samples, 200 markers, some genotypes missing, some markers rare or monomorphic, two covariates), and GEMMA's table
+of `-lmm 4` with its own relationship matrix of them. `gemma_exact_mouse.csv` holds every 54th row of its tables of the
+mouse data, traits CD8 and MCH, with the relationship matrix of the markers that pass its filters with CD8.
 """
 
 import re

@@ -12,6 +12,7 @@ from deepmr.population import project, spectrum_of_kinship
 from deepmr.population.null_model import fit_null
 from deepmr.population.scan import prepare_scan, scan_block
 from tests.oracle.reference import HERE
+from tests.population.cohorts import make_variants
 
 TESTS = {"f": "p_wald", "lrt": "p_lrt", "score": "p_score"}
 PRINTED = 1e-6  # relative: half a unit of the seventh digit, and rounding
@@ -22,13 +23,11 @@ STOPPED = 1e-5
 def cohort_of(dosages, trait, covariates):
     """Return a cohort without names."""
     variants, samples = dosages.shape
-    table = pd.DataFrame({
-        "variant_id": [f"v{k}" for k in range(variants)], "chrom": "1", "pos": np.arange(variants),
-        "effect_allele": "A", "other_allele": "C",
-    })  # fmt: skip
     return Cohort(
         genotypes=ArrayGenotypes(
-            variants=table, samples=pd.Index([f"s{k}" for k in range(samples)]), dosages=np.ascontiguousarray(dosages)
+            variants=make_variants(variants),
+            samples=pd.Index([f"s{k}" for k in range(samples)]),
+            dosages=np.ascontiguousarray(dosages),
         ),
         phenotypes=trait[:, None],
         traits=("y",),

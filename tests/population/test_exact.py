@@ -17,8 +17,10 @@ from deepmr.population import (
     spectrum_of_effects,
     spectrum_of_kinship,
 )
-from deepmr.population.exact import BOUNDS, exact_statistics, prepare_exact
+from deepmr.population.exact import exact_statistics
+from deepmr.population.exact_model import BOUNDS, prepare_exact
 from deepmr.population.scan import prepare_scan, scan_block
+from tests.population.cohorts import make_variants
 
 SAMPLES, VARIANTS = 120, 60
 
@@ -32,13 +34,9 @@ def make(seed=0, *, heritable=(0.9, 0.7), rank=None, effect=0.0):
     share = np.array(heritable)
     traits = effects @ rng.normal(size=(effects.shape[1], len(share))) * share**0.5
     traits += rng.normal(size=(SAMPLES, len(share))) * (1 - share) ** 0.5 + 10 + centred[:1].T * np.asarray(effect)
-    variants = pd.DataFrame({
-        "variant_id": [f"v{k}" for k in range(VARIANTS)], "chrom": "1", "pos": np.arange(VARIANTS) + 1,
-        "effect_allele": "A", "other_allele": "C",
-    })  # fmt: skip
     cohort = Cohort(
         genotypes=ArrayGenotypes(
-            variants=variants, samples=pd.Index([f"s{k}" for k in range(SAMPLES)]), dosages=dosages
+            variants=make_variants(VARIANTS), samples=pd.Index([f"s{k}" for k in range(SAMPLES)]), dosages=dosages
         ),
         phenotypes=traits,
         traits=tuple("abc"[: len(share)]),
@@ -147,9 +145,10 @@ def test_a_likelihood_without_bound_stays_at_the_bound():
 
 def test_markers_whose_interpolant_is_too_far_off_are_fitted_one_by_one(monkeypatch):
     cohort, _, spectrum = make(3)
-    _, found = scan(cohort, spectrum)
+    prepared = prepare_scan(cohort, spectrum, gamma="exact")
+    found = scan_block(prepared, cohort.genotypes.dosages[:12])
     monkeypatch.setattr(exact, "ERROR", 1e-13)
-    _, again = scan(cohort, spectrum)
+    again = scan_block(prepared, cohort.genotypes.dosages[:12])
     np.testing.assert_allclose(again["log_gamma"], found["log_gamma"], atol=2e-7)
     np.testing.assert_allclose(again["pvalue"], found["pvalue"], rtol=1e-7)
     agrees(cohort, spectrum, again, variants=(1, 2))
