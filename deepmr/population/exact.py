@@ -108,18 +108,37 @@ def _search(exact: Exact, k: int, rotated: Any, markers: Any) -> tuple[Fits, Flo
     grid = np.flatnonzero(outside(low))
     coarse = fits.value[:, chebyshev.POINTS :]
     beyond = _falls_out(minima, low, low + 2 * HALF)
-    again = np.flatnonzero(beyond | (coarse.min(1) < best.value - LOWER))
-    lowest = grid[coarse[again].argmin(1)]
-    best.value[again[beyond[again]]] = np.inf
-    for region in range(REGIONS):
-        rows = again[(lowest == region) | (lowest == region + 1)]
-        if len(rows):
-            ends = float(EDGES[region]), float(EDGES[region + 1])
-            found, minima = _over(exact, k, ends, rotated, markers, rows)
-            _keep(best, at, error, rows, found, minima, minima.value < best.value[rows])
+    lower = coarse.min(1) < best.value - LOWER
+    best.value[beyond] = np.inf
+    todo = np.zeros((len(at), REGIONS), dtype=bool)
+    lowest = grid[coarse.argmin(1)]
+    for regions, rows in (
+        (lowest - 1, beyond | lower),
+        (lowest, beyond | lower),
+        (np.searchsorted(EDGES, at, side="right") - 1, beyond),
+    ):
+        todo[rows, np.clip(regions[rows], 0, REGIONS - 1)] = True
+    _over_regions(exact, k, rotated, markers, todo, best, at, error)
     for row in np.flatnonzero(error > ERROR):
         _refine(exact, k, rotated, markers, int(row), best, at)
     return best, at
+
+
+def _over_regions(
+    exact: Exact, k: int, rotated: Any, markers: Any, todo: np.ndarray, best: Fits, at: np.ndarray, error: np.ndarray
+) -> None:
+    """Fit markers over the regions that are to be searched, and over those towards which the criterion falls there."""
+    done = np.zeros_like(todo)
+    while todo.any():
+        for region in np.flatnonzero(todo.any(0)):
+            rows = np.flatnonzero(todo[:, region])
+            ends = float(EDGES[region]), float(EDGES[region + 1])
+            found, minima = _over(exact, k, ends, rotated, markers, rows)
+            _keep(best, at, error, rows, found, minima, minima.value < best.value[rows])
+            todo[rows, region], done[rows, region] = False, True
+            out = _falls_out(minima, *ends)
+            following = region + minima.edge[out].astype(int)
+            todo[rows[out], following] = ~done[rows[out], following]
 
 
 def _refine(exact: Exact, k: int, rotated: Any, markers: Any, row: int, best: Fits, at: np.ndarray) -> None:

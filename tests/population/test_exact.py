@@ -19,6 +19,7 @@ from deepmr.population import (
 )
 from deepmr.population.exact import exact_statistics
 from deepmr.population.exact_model import BOUNDS, prepare_exact
+from deepmr.population.reml import criterion_grid
 from deepmr.population.scan import prepare_scan, scan_block
 from tests.population.cohorts import make_variants
 
@@ -96,6 +97,27 @@ def test_optima_far_from_the_null_model_s_and_at_bounds_are_found(seed):
         inside = np.array([not side for side in alone.boundary])
         np.testing.assert_allclose(found["log_gamma"][variant, inside], alone.log_gamma[inside], atol=1e-6)
         np.testing.assert_allclose(found["log_gamma"][variant, ~inside], alone.log_gamma[~inside], atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_model_with_the_marker_is_better(seed):
+    # Few samples and strong markers: flat criteria, several minima, minima at bounds and close to edges of regions.
+    rng = np.random.default_rng(seed)
+    samples = int(rng.choice([12, 20, 40]))
+    effects = rng.normal(size=(samples, 2 * samples)) / samples**0.5
+    share = rng.choice([0.0, 0.2, 0.5, 1.0])
+    y = share**0.5 * effects @ rng.normal(size=2 * samples) + (1.001 - share) ** 0.5 * rng.normal(size=samples)
+    markers = rng.normal(size=(4, samples))
+    markers[:2] += 2 * y
+    markers -= markers.mean(1, keepdims=True)
+    spectrum = spectrum_of_kinship(effects @ effects.T)
+    p, x = spectrum.vectors, np.ones((samples, 1))
+    null = fit_null(project(p @ y[:, None], p @ x, spectrum.eigenvalues), on_boundary="ols")
+    _, log_gamma = exact_statistics(prepare_exact(null, test="f"), markers @ p.T)
+    for marker, found in zip(markers, log_gamma, strict=True):
+        model = project(p @ y[:, None], p @ np.column_stack([x, marker]), spectrum.eigenvalues)
+        grid = criterion_grid(model, np.linspace(*BOUNDS, 200))
+        assert criterion_grid(model, found).min() < grid.min() + 1e-9
 
 
 def test_low_rank_equals_full_rank():
