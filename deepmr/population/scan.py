@@ -12,6 +12,8 @@ from deepmr import checks
 from deepmr.cohort import Cohort
 from deepmr.errors import InputError
 from deepmr.population import markers as prepared
+from deepmr.population.exact import exact_statistics
+from deepmr.population.exact_model import Exact, maximum_likelihood, prepare_exact
 from deepmr.population.marker_moments import (
     Weighted,
     rotated_moments,
@@ -47,6 +49,7 @@ class Scan:
     weighted : for markers rotated by P, a stretch of traits each.
     factor : T in place of P, for one trait of full rank; otherwise None.
     turned : for markers turned by it.
+    exact : for gamma of each marker's own; otherwise None.
     test, gamma, precision, to_device : as in `prepare_scan`.
     """
 
@@ -55,6 +58,7 @@ class Scan:
     weighted: tuple[Weighted, ...]
     factor: np.ndarray | None
     turned: Weighted | None
+    exact: Exact | None
     test: MarkerTest
     gamma: Gamma
     precision: Precision
@@ -88,7 +92,7 @@ def prepare_scan(
     test, precision, on_boundary
         As in `associate_variants`.
     gamma
-        `null`: of the model without the marker.
+        `null`: of the model without the marker; `exact`: fitted for each marker, as in `exact_statistics`.
     n_markers
         How many will be tested, where known: a triangular factor, which halves the cost of a marker, is made only where
         it pays.
@@ -99,7 +103,7 @@ def prepare_scan(
         raise InputError(f"the spectrum is of {spectrum.n} samples, the cohort has {len(cohort)}")
     checks.finite("phenotypes", cohort.phenotypes)
     checks.one_of("test", test, ("f", "wald", "lrt", "score"))
-    checks.one_of("gamma", gamma, ("null",))
+    checks.one_of("gamma", gamma, ("null", "exact"))
     y, x, p = cohort.phenotypes, cohort.design, spectrum.vectors
     if len(y) <= x.shape[1] + 1:
         raise InputError(f"a marker needs more than {x.shape[1] + 1} samples, with this many covariates; got {len(y)}")
@@ -107,7 +111,12 @@ def prepare_scan(
     model = project(p @ y, p @ x, spectrum.eigenvalues, names=cohort.design_names, **whole)
     null = fit_null(model, on_boundary=on_boundary)
     stretches = [slice(start, start + TRAITS) for start in range(0, model.traits, TRAITS)]
-    weighted = [weigh(null, **whole, traits=traits) for traits in stretches]
+    # A score test is at the maximum of the likelihood; its null model is reported as REML has it.
+    held = fit_null(model, log_gamma=maximum_likelihood(null)[0]) if test == "score" else null
+    weighted = [weigh(held, **whole, traits=traits) for traits in stretches]
+    exact = None
+    if gamma == "exact":
+        exact = prepare_exact(null, test=test, **whole, precision=precision, to_device=to_device)
     dtype = np.dtype(precision)
     factor = turned = None
     pays = n_markers is None or n_markers > 2 * spectrum.n
@@ -123,6 +132,7 @@ def prepare_scan(
         weighted=tuple(weighted),
         factor=factor,
         turned=turned,
+        exact=exact,
         test=test,
         gamma=gamma,
         precision=precision,
@@ -189,6 +199,11 @@ def _tested(
     scan: Scan, parts: tuple[Weighted, ...], turned: Any, markers: Any, about: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Return the columns of a block, a stretch of traits after the other."""
+    if scan.exact is not None:
+        tested, log_gamma = exact_statistics(scan.exact, turned, markers if scan.low_rank else None)
+        columns = _columns(about["status"], tested)
+        log_gamma = np.where(columns["status"] == prepared.OK, log_gamma, np.nan)
+        return columns | {name: about[name] for name in ("n", "eaf", "mac")} | {"log_gamma": log_gamma}
     found = []
     for weighted in parts:
         moments = rotated_moments(weighted, turned, markers)

@@ -1,0 +1,181 @@
+"""Null models made ready for tests in which each marker has its own gamma: several log gamma of a trait at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from deepmr.population import chebyshev
+from deepmr.population.marker_moments import Weighted, weigh
+from deepmr.population.marker_statistics import MarkerTest, Precision
+from deepmr.population.null_model import NullModel, fit_null
+from deepmr.population.projection import Projected
+from deepmr.population.reml import criterion, solve
+
+BOUNDS = (float(np.log(1e-5)), float(np.log(1e5)))  # of log gamma; GEMMA's
+REGIONS = 10  # of those bounds, each searched where a coarse grid finds its lowest point there; GEMMA's too
+HALF = 1.0  # of the interval about the null model's log gamma, where most markers have theirs
+EDGES = np.linspace(*BOUNDS, REGIONS + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """Several log gamma of one trait, ready for products with markers.
+
+    Attributes
+    ----------
+    weighted : the null model at each, in the place of traits.
+    shared : what the criterion of every marker has in common.
+    """
+
+    weighted: Weighted
+    shared: Float[np.ndarray, "points"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact:
+    """What exact tests need of the null models: made once, used for every block, never changed.
+
+    Attributes
+    ----------
+    null : of all traits.
+    y, x : traits and covariates before rotation, in a model of low rank.
+    test, precision, to_device : as in `prepare_exact`.
+    log_gamma : of each null model, by the likelihood of the test.
+    value : minus that log likelihood, less constants; used by `lrt` alone.
+    starts : lower ends of the intervals that are tried first.
+    first : points of those intervals, and of the coarse grid outside of them.
+    """
+
+    null: NullModel
+    y: Float[np.ndarray, "samples traits"] | None
+    x: Float[np.ndarray, "samples fixed"] | None
+    test: MarkerTest
+    precision: Precision
+    to_device: Callable[[np.ndarray], Any] | None
+    log_gamma: Float[np.ndarray, "traits"]
+    value: Float[np.ndarray, "traits"]
+    starts: Float[np.ndarray, "traits"]
+    first: tuple[Points, ...]
+
+
+def maximum_likelihood(
+    null: NullModel,
+) -> tuple[Float[np.ndarray, "traits"], Float[np.ndarray, "traits"]]:
+    """Fit log gamma of each trait by maximum likelihood: where, and minus the log likelihood there.
+
+    Parameters
+    ----------
+    null : of which only the data are used.
+
+    Notes
+    -----
+    (log |V| + n log rss) / 2, less what does not depend on gamma. Where K has a null vector in the span of the
+    covariates, as a centred K and an intercept have, it falls without end as gamma grows, by half a log unit for each
+    such vector; bounds keep gamma at 1e5 or below, as GEMMA does.
+    """
+    model = null.projected
+    found, values = np.empty(model.traits), np.full(model.traits, np.inf)
+    for low, high in pairwise(EDGES.tolist()):
+        at = chebyshev.nodes(low, high)
+        table = np.stack([_unrestricted(_repeated(model, k, len(at)), at) for k in range(model.traits)])
+        minima = chebyshev.minimise(table, low, high)
+        better = minima.value < values
+        found, values = np.where(better, minima.at, found), np.where(better, minima.value, values)
+    return found, values
+
+
+def prepare_exact(
+    null: NullModel,
+    *,
+    test: MarkerTest,
+    y: Float[np.ndarray, "samples traits"] | None = None,
+    x: Float[np.ndarray, "samples fixed"] | None = None,
+    precision: Precision = "float64",
+    to_device: Callable[[np.ndarray], Any] | None = None,
+) -> Exact:
+    """Make null models ready for exact tests.
+
+    Parameters
+    ----------
+    null
+        Fitted.
+    test
+        `f` and `wald` fit gamma by restricted maximum likelihood, `lrt` by maximum likelihood; `score` keeps that of
+        the null model by maximum likelihood.
+    y, x
+        Traits and covariates before rotation, needed in a model of low rank.
+    precision
+        Of the rotated markers; sums are in double precision.
+    to_device
+        Puts an array where rotated markers are.
+    """
+    restricted = test in ("f", "wald")
+    log_gamma, value = (null.log_gamma, np.zeros(len(null.log_gamma))) if restricted else maximum_likelihood(null)
+    starts = np.clip(log_gamma - HALF, BOUNDS[0], BOUNDS[1] - 2 * HALF)
+    exact = Exact(
+        null=null,
+        y=y,
+        x=x,
+        test=test,
+        precision=precision,
+        to_device=to_device,
+        log_gamma=log_gamma,
+        value=value,
+        starts=starts,
+        first=(),
+    )
+    if test == "score":
+        return replace(exact, first=tuple(points_of(exact, k, log_gamma[k : k + 1]) for k in range(len(starts))))
+    first = []
+    for k, low in enumerate(starts):
+        inside = chebyshev.nodes(low, low + 2 * HALF)
+        first.append(points_of(exact, k, np.concatenate([inside, EDGES[outside(low)]])))
+    return replace(exact, first=tuple(first))
+
+
+def points_of(exact: Exact, k: int, at: Float[np.ndarray, "points"]) -> Points:
+    """Make several log gamma of one trait ready for markers.
+
+    Parameters
+    ----------
+    exact : of `prepare_exact`.
+    k : which trait.
+    at : the log gamma.
+    """
+    model = _repeated(exact.null.projected, k, len(at))
+    y = None if exact.y is None else np.repeat(exact.y[:, k : k + 1], len(at), axis=1)
+    weighted = weigh(fit_null(model, log_gamma=at), y=y, x=exact.x)
+    shared = _unrestricted(model, at) if exact.test == "lrt" else criterion(model, at) - 0.5 * np.log(weighted.rss)
+    return Points(weighted=weighted if exact.to_device is None else weighted.placed(exact.to_device), shared=shared)
+
+
+def outside(low: float) -> Bool[np.ndarray, "_"]:
+    """Return which points of the coarse grid lie outside of the first interval.
+
+    Parameters
+    ----------
+    low : its lower end.
+    """
+    return (low > EDGES) | (low + 2 * HALF < EDGES)
+
+
+def _unrestricted(model: Projected, at: Float[np.ndarray, "points"]) -> Float[np.ndarray, "points"]:
+    """Return minus the log likelihood of each response at its own log gamma, less constants."""
+    volume = np.log1p(np.exp(at)[:, None] * model.s).sum(1)
+    return 0.5 * (volume + model.n * np.log(solve(model, at).rss))
+
+
+def _repeated(model: Projected, k: int, times: int) -> Projected:
+    """Return one response, that many times."""
+    chosen = np.full(times, k)
+    return replace(
+        model,
+        e=model.e[:, chosen],
+        start=model.start[:, chosen],
+        outside_qe=model.outside_qe[:, chosen],
+        outside_ee=model.outside_ee[chosen],
+    )
