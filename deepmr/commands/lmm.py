@@ -16,6 +16,7 @@ from deepmr.commands.lmm_files import Outputs, genotype_files, outputs_of, trait
 from deepmr.commands.lmm_scan import ScanOptions, scan_cohort, scanned_trait
 from deepmr.commands.lmm_spectra import CohortSpectra, SpectrumOptions
 from deepmr.commands.progress import meter
+from deepmr.commands.shared_samples import RECORDED
 from deepmr.errors import InputError
 from deepmr.io.associations import association_writer
 from deepmr.io.cohort import read_cohort
@@ -203,6 +204,8 @@ def lmm(
             scanned = scan_cohort(cohort, spectrum_of, by_trait, tests, advance=advance)
         traits = tuple(scanned_trait(name, scanned, locus_kb=locus_kb) for name in cohort.traits)
         record |= _numbers(cohort, traits, spectrum_of.source, read.counts, read.notes, loco=loco)
+        if scanned.correlation is not None:
+            record[RECORDED] = scanned.correlation.to_dict()
         run = AssociationRun(
             traits=traits,
             axis=scanned.axis,

@@ -1,5 +1,6 @@
 """The scan of `deepmr lmm`: block by block into tables, and into what figures and summary need of them."""
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,9 +12,17 @@ from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 
 from deepmr.cohort import Cohort, Genotypes
+from deepmr.errors import InputError
 from deepmr.instruments.clumping import clump_by_distance
 from deepmr.io.associations import AssociationWriter
 from deepmr.population.association import ALL, Gamma, Precision, Scan, block_table, cut_blocks, prepare_scan, scan_block
+from deepmr.population.error_correlation import (
+    CrossTraitCorrelation,
+    TraitScores,
+    cross_trait_correlation,
+    independent_markers,
+    score_traits,
+)
 from deepmr.population.inflation import Spread
 from deepmr.population.marker_statistics import MarkerTest
 from deepmr.population.null_model import NullModel, OnBoundary, fit_null
@@ -22,6 +31,10 @@ from deepmr.population.spectrum import Spectrum
 from deepmr.report.association import Heritability, ScannedTrait
 from deepmr.report.genome import GenomeAxis, genome_axis
 from deepmr.report.manhattan import GENOME_WIDE, Thinned
+
+log = logging.getLogger(__name__)
+
+SETS = 8  # sets of samples up to which errors are correlated: each keeps its eigenvectors
 
 SpectrumOf = Callable[[Int[np.ndarray, "rows"], str], Spectrum]  # of these samples, without this chromosome
 
@@ -79,9 +92,13 @@ class Digest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """The digests of all traits, by name, on one axis."""
+    """The digests of all traits, by name, on one axis; the correlation of their effects' errors.
+
+    It is None of one trait, and of traits measured in more than eight different sets of samples.
+    """
 
     digests: dict[str, Digest]
+    correlation: CrossTraitCorrelation | None
     axis: GenomeAxis
     codes: Int[np.ndarray, "variants"]
     place: Float[np.ndarray, "variants"]
@@ -107,14 +124,20 @@ def scan_cohort(
     """
     variants = cohort.genotypes.variants
     axis, codes, place = genome_axis(variants)
+    parts = cohort.complete()
+    several = len(cohort.traits) > 1 and len(parts) <= SETS
     digests: dict[str, Digest] = {}
-    for part in cohort.complete():
+    scores: list[TraitScores] = []
+    for part in parts:
         rows = cohort.samples.get_indexer(part.samples)
         mine = {trait: Digest(n=len(part)) for trait in part.traits}
         digests |= mine
         if options.loco:
             whole = spectrum_of(rows, ALL)
-            _note(mine, _whole(part, whole, options.on_boundary), whole, ALL)
+            null = _whole(part, whole, options.on_boundary)
+            _note(mine, null, whole, ALL)
+            if several:
+                scores.append(score_traits(part, whole, null))
         for chrom, pieces in cut_blocks(variants, options.block, by_chromosome=options.loco):
             spectrum = spectrum_of(rows, chrom)
             scan = prepare_scan(
@@ -127,11 +150,19 @@ def scan_cohort(
                 on_boundary=options.on_boundary,
             )
             _note(mine, scan.null, spectrum, chrom)
+            if several and chrom == ALL:
+                scores.append(score_traits(part, spectrum, scan.null))
             for start, stop, columns in _tested(scan, part.genotypes, pieces, options):
                 table = block_table(variants.iloc[start:stop], part.traits, columns)
                 _take_in(table, mine, writers, np.arange(start, stop), place[start:stop])
                 advance(stop - start)
-    return Scanned(digests={trait: digests[trait] for trait in cohort.traits}, axis=axis, codes=codes, place=place)
+    return Scanned(
+        digests={trait: digests[trait] for trait in cohort.traits},
+        correlation=_correlation(cohort, scores) if several else None,
+        axis=axis,
+        codes=codes,
+        place=place,
+    )
 
 
 def heritabilities(null: NullModel, spectrum: Spectrum) -> list[Heritability]:
@@ -229,6 +260,15 @@ def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullMod
     outside = {"y": y, "x": x} if spectrum.low_rank else {}
     model = project(p @ y, p @ x, spectrum.eigenvalues, names=part.design_names, **outside)
     return fit_null(model, on_boundary="ols" if on_boundary == "raise" else on_boundary)
+
+
+def _correlation(cohort: Cohort, scores: Sequence[TraitScores]) -> CrossTraitCorrelation | None:
+    """Return the correlation of errors of the traits' effects, for methods that heed samples in common."""
+    try:
+        return cross_trait_correlation(scores, n_markers=independent_markers(cohort.genotypes))
+    except InputError as error:
+        log.warning("the record has no correlation of errors: %s", error)
+        return None
 
 
 def _note(digests: Mapping[str, Digest], null: NullModel, spectrum: Spectrum, chrom: str) -> None:

@@ -135,7 +135,10 @@ def test_two_traits_in_one_table_go_on_to_mr(data):
     scan(folder, trait=["x", "y"], loco=True)
     found = table_of(folder / "assoc.tsv.gz")
     assert found.groupby("trait")["n"].max().to_dict() == {"x": N - 1, "y": N - 2}
-    options = {"p_threshold": 1e-4, "kb": 10_000.0, "error_corr": "estimate"}
+    recorded = json.loads((folder / "assoc.tsv.gz.json").read_text())["error_correlation"]
+    assert recorded["traits"] == ["x", "y"]
+    assert 0.2 < recorded["matrix"][0][1] < 0.9
+    options = {"p_threshold": 1e-4, "kb": 10_000.0, "error_corr": "record"}
     path = str(folder / "assoc.tsv.gz")
     mr(exposure=[path], outcome=[path], out=folder / "mr.tsv", method=["ivw_random"], **options)
     estimates = pd.read_csv(folder / "mr.tsv", sep="\t")
