@@ -13,6 +13,10 @@ COMMANDS = {
         "deepmr.commands.calibrate:calibrate",
         "Measure and correct an ensemble's intervals on held-out loci.",
     ),
+    "lmm": (
+        "deepmr.commands.lmm:lmm",
+        "Test every variant for association with traits of related samples, by a linear mixed model.",
+    ),
     "mr": (
         "deepmr.commands.mr:mr",
         "Estimate causal effects: of one mark on another at every locus, or between traits of GWAS results.",

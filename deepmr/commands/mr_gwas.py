@@ -84,7 +84,7 @@ def mr_gwas(
     if gwas.multivariable and len(causes) < 2:
         raise InputError(f"--multivariable needs at least two exposures; got {len(causes)}: {causes[0].trait}")
     groups = [causes] if gwas.multivariable else [[cause] for cause in causes]
-    prepared, failed = prepare_all(list(product(groups, effects)), gwas, panel)
+    prepared, failed = prepare_all(_questions(groups, effects), gwas, panel)
     instruments = [one.instruments for one in prepared]
     if gwas.multivariable:
         estimates = concat_estimates(
@@ -193,6 +193,18 @@ def _with_failed(estimates: Estimates, failed: pd.DataFrame, methods: Sequence[s
         return estimates
     rows = pd.concat([failed.assign(method=method, locus=GENOME) for method in methods])[list(schema.SKIPPED)]
     return replace(estimates, skipped=pd.concat([estimates.skipped, rows], ignore_index=True))
+
+
+def _questions(groups: Sequence[list[Gwas]], effects: Sequence[Gwas]) -> list[tuple[list[Gwas], Gwas]]:
+    """Return what is asked: every outcome of every group, but of no trait whether it causes itself."""
+    asked = [
+        (group, effect)
+        for group, effect in product(groups, effects)
+        if not any(one.trait == effect.trait and one.path == effect.path for one in group)
+    ]
+    if not asked:
+        raise InputError(f"exposure and outcome are the same trait of the same file: {effects[0].trait}")
+    return asked
 
 
 def _read(files: Sequence[str], role: Role, columns: Mapping[str, str]) -> list[Gwas]:

@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from deepmr import __version__
-from deepmr.report import gwas, gwas_tables, plates, tables, words
+from deepmr.report import association, gwas, gwas_tables, plates, tables, words
+from deepmr.report.association import AssociationRun
 from deepmr.report.content import Plates, Run, Section
 from deepmr.report.diagnosed import judged_pairs
 from deepmr.report.gwas import GwasRun
@@ -127,6 +128,42 @@ def render_gwas_page(run: GwasRun, *, title: str = "DeepMR report") -> str:
         ("provenance", "Provenance"),
     ]
     return _rendered("gwas.html", content | {"links": [link for link in links if link[1]]})
+
+
+def render_association_page(run: AssociationRun, *, title: str = "DeepMR association") -> str:
+    """Render a scan for associations as one HTML page that works offline and loads nothing.
+
+    Parameters
+    ----------
+    run : what to show.
+    title : heading of the page.
+
+    Returns
+    -------
+    str
+        The page, as of `render_page`.
+    """
+    counter = Plates()
+    sections = [association.trait_section(run, trait, k) for k, trait in enumerate(run.traits, 1)]
+    content = {
+        "title": title,
+        "run": run,
+        "question": association.question(run),
+        "answers": association.answers(run),
+        "overview": association.overview(run),
+        "sections": [counter.lay(one) for one in sections],
+        "statuses": association.status_table(run),
+        "lost": association.lost_sentence(run),
+        "left_out": association.left_out_table(run),
+        "provenance": [(name, tables.flatten(record)) for name, record in run.provenance.items()],
+        "links": [
+            ("answer", "Answer"),
+            *((one.anchor, one.title) for one in sections),
+            ("data", "What was tested"),
+            ("provenance", "Provenance"),
+        ],
+    }
+    return _rendered("association.html", content)
 
 
 def shown_effects(run: Run) -> str:

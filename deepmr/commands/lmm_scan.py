@@ -1,0 +1,293 @@
+"""The scan of `deepmr lmm`: block by block into tables, and into what figures and summary need of them."""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from deepmr.cohort import Cohort, Genotypes
+from deepmr.errors import InputError
+from deepmr.instruments.clumping import clump_by_distance
+from deepmr.io.associations import AssociationWriter
+from deepmr.population.association import ALL, Gamma, Precision, Scan, block_table, cut_blocks, prepare_scan, scan_block
+from deepmr.population.error_correlation import (
+    CrossTraitCorrelation,
+    TraitScores,
+    cross_trait_correlation,
+    independent_markers,
+    score_traits,
+)
+from deepmr.population.inflation import Spread
+from deepmr.population.marker_statistics import MarkerTest
+from deepmr.population.null_model import NullModel, OnBoundary, fit_null
+from deepmr.population.projection import project
+from deepmr.population.spectrum import Spectrum
+from deepmr.report.association import Heritability, ScannedTrait
+from deepmr.report.genome import GenomeAxis, genome_axis
+from deepmr.report.manhattan import GENOME_WIDE, Thinned
+
+log = logging.getLogger(__name__)
+
+SETS = 8  # sets of samples up to which errors are correlated: each keeps its eigenvectors
+
+SpectrumOf = Callable[[Int[np.ndarray, "rows"], str], Spectrum]  # of these samples, without this chromosome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOptions:
+    """How markers are tested; the options of `deepmr lmm`."""
+
+    test: MarkerTest = "f"
+    gamma: Gamma = "null"
+    precision: Precision = "float64"
+    on_boundary: OnBoundary = "ols"
+    min_mac: float = 0.0
+    max_missing: float = 1.0
+    block: int = 1024
+    loco: bool = False
+    threads: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Digest:
+    """What is kept of one trait's scan.
+
+    Attributes
+    ----------
+    n : samples with the trait.
+    heritability : by the chromosome that was left out, `ALL` for none.
+    hits : rows of the table at P < 5e-8, with the variant's row as `index`.
+    """
+
+    n: int
+    heritability: dict[str, Heritability] = field(default_factory=dict)
+    spread: Spread = field(default_factory=Spread)
+    thinned: Thinned = field(default_factory=Thinned)
+    statuses: Counter[str] = field(default_factory=Counter)
+    hits: list[pd.DataFrame] = field(default_factory=list)
+
+    def add(self, rows: pd.DataFrame, index: Int[np.ndarray, "variants"], place: Float[np.ndarray, "variants"]) -> None:
+        """Take in a block.
+
+        Parameters
+        ----------
+        rows : of the table, this trait's.
+        index : rows of the variants.
+        place : of the variants on the axis of the genome.
+        """
+        log10p = rows["log10p"].to_numpy(float)
+        self.spread.add(log10p)
+        self.thinned.add(index, place, log10p)
+        self.statuses.update(rows["status"].tolist())
+        hit = log10p > -np.log10(GENOME_WIDE)
+        if hit.any():
+            self.hits.append(rows[hit].assign(index=index[hit], place=place[hit]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """The digests of all traits, by name, on one axis; the correlation of their effects' errors.
+
+    It is None of one trait, and of traits measured in more than eight different sets of samples.
+    """
+
+    digests: dict[str, Digest]
+    correlation: CrossTraitCorrelation | None
+    axis: GenomeAxis
+    codes: Int[np.ndarray, "variants"]
+    place: Float[np.ndarray, "variants"]
+
+
+def scan_cohort(
+    cohort: Cohort,
+    spectrum_of: SpectrumOf,
+    writers: Mapping[str, AssociationWriter],
+    options: ScanOptions,
+    *,
+    advance: Callable[[int], None],
+) -> Scanned:
+    """Test every variant with every trait, those measured in the same samples together.
+
+    Parameters
+    ----------
+    cohort : phenotypes may be missing.
+    spectrum_of : samples, as rows of the cohort, and a chromosome to their spectrum.
+    writers : of each trait, where its rows go.
+    options : of the tests.
+    advance : called with the variants just done.
+    """
+    variants = cohort.genotypes.variants
+    axis, codes, place = genome_axis(variants)
+    parts = cohort.complete()
+    several = len(cohort.traits) > 1 and len(parts) <= SETS
+    digests: dict[str, Digest] = {}
+    scores: list[TraitScores] = []
+    for part in parts:
+        rows = cohort.samples.get_indexer(part.samples)
+        mine = {trait: Digest(n=len(part)) for trait in part.traits}
+        digests |= mine
+        if options.loco:
+            whole = spectrum_of(rows, ALL)
+            null = _whole(part, whole, options.on_boundary)
+            _note(mine, null, whole, ALL)
+            if several:
+                scores.append(score_traits(part, whole, null))
+        for chrom, pieces in cut_blocks(variants, options.block, by_chromosome=options.loco):
+            spectrum = spectrum_of(rows, chrom)
+            scan = prepare_scan(
+                part,
+                spectrum,
+                test=options.test,
+                gamma=options.gamma,
+                n_markers=sum(stop - start for start, stop in pieces),
+                precision=options.precision,
+                on_boundary=options.on_boundary,
+            )
+            _note(mine, scan.null, spectrum, chrom)
+            if several and chrom == ALL:
+                scores.append(score_traits(part, spectrum, scan.null))
+            for start, stop, columns in _tested(scan, part.genotypes, pieces, options):
+                table = block_table(variants.iloc[start:stop], part.traits, columns)
+                _take_in(table, mine, writers, np.arange(start, stop), place[start:stop])
+                advance(stop - start)
+    return Scanned(
+        digests={trait: digests[trait] for trait in cohort.traits},
+        correlation=_correlation(cohort, scores) if several else None,
+        axis=axis,
+        codes=codes,
+        place=place,
+    )
+
+
+def heritabilities(null: NullModel, spectrum: Spectrum) -> list[Heritability]:
+    """Return each trait's heritability, with the matrix divided by its mean diagonal and as it is.
+
+    Parameters
+    ----------
+    null : the model without markers.
+    spectrum : with which it was fitted.
+    """
+    scaled = null.scaled_h_sq(spectrum.mean_diagonal / spectrum.scale)
+    raw = null.scaled_h_sq(1 / spectrum.scale)
+    numbers = zip(*scaled, *raw, null.boundary, strict=True)
+    return [
+        Heritability(h_sq=float(h), se=float(se), raw=float(r), raw_se=float(r_se), boundary=side)
+        for h, se, r, r_se, side in numbers
+    ]
+
+
+def scanned_trait(name: str, scanned: Scanned, *, locus_kb: float) -> ScannedTrait:
+    """Return what figures and tables need of a trait.
+
+    Parameters
+    ----------
+    name : of the trait.
+    scanned : all of them.
+    locus_kb : distance within which significant variants are one locus.
+    """
+    digest = scanned.digests[name]
+    index, log10p = digest.thinned.points()
+    hits = pd.concat(digest.hits, ignore_index=True) if digest.hits else pd.DataFrame(columns=["log10p"])
+    return ScannedTrait(
+        name=name,
+        n=digest.n,
+        whole=digest.heritability.get(ALL),
+        left_out={chrom: one for chrom, one in digest.heritability.items() if chrom != ALL},
+        spread=digest.spread,
+        codes=scanned.codes[index],
+        place=scanned.place[index],
+        log10p=log10p,
+        statuses=dict(digest.statuses),
+        n_hits=len(hits),
+        leads=lead_variants(hits, kb=locus_kb),
+    )
+
+
+def lead_variants(hits: pd.DataFrame, *, kb: float) -> pd.DataFrame:
+    """Return the strongest variant of each locus, the strongest locus first; those of unknown position are in none.
+
+    Parameters
+    ----------
+    hits : rows of the table.
+    kb : distance within which a stronger variant takes in weaker ones, in 1,000 bases.
+    """
+    if not len(hits):
+        return hits
+    known = hits[(hits["pos"] > 0) & (hits["chrom"].astype(str) != "")].reset_index(drop=True)
+    if not len(known):
+        return known
+    kept = clump_by_distance(known, known["log10p"].to_numpy(float), kb=kb).kept
+    return known[kept].sort_values("log10p", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def _tested(
+    scan: Scan, genotypes: Genotypes, pieces: Sequence[tuple[int, int]], options: ScanOptions
+) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
+    """Yield the columns of each block, in order; with threads, as many blocks are worked on at a time."""
+
+    def work(piece: tuple[int, int]) -> dict[str, np.ndarray]:
+        dosages = genotypes.read(*piece)
+        return scan_block(scan, dosages, min_mac=options.min_mac, max_missing=options.max_missing)
+
+    if options.threads == 1:
+        for piece in pieces:
+            yield *piece, work(piece)
+        return
+    waiting: deque[tuple[tuple[int, int], Future[dict[str, np.ndarray]]]] = deque()
+    pool = ThreadPoolExecutor(options.threads)
+    try:
+        with threadpool_limits(1):
+            for piece in pieces:
+                waiting.append((piece, pool.submit(work, piece)))
+                if len(waiting) > options.threads:
+                    done, future = waiting.popleft()
+                    yield *done, future.result()
+            for done, future in waiting:
+                yield *done, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullModel:
+    """Return the model without markers by all chromosomes, which tests nothing and is only reported."""
+    p, y, x = spectrum.vectors, part.phenotypes, part.design
+    outside = {"y": y, "x": x} if spectrum.low_rank else {}
+    model = project(p @ y, p @ x, spectrum.eigenvalues, names=part.design_names, **outside)
+    return fit_null(model, on_boundary="ols" if on_boundary == "raise" else on_boundary)
+
+
+def _correlation(cohort: Cohort, scores: Sequence[TraitScores]) -> CrossTraitCorrelation | None:
+    """Return the correlation of errors of the traits' effects, for methods that heed samples in common."""
+    try:
+        return cross_trait_correlation(scores, n_markers=independent_markers(cohort.genotypes))
+    except InputError as error:
+        log.warning("the record has no correlation of errors: %s", error)
+        return None
+
+
+def _note(digests: Mapping[str, Digest], null: NullModel, spectrum: Spectrum, chrom: str) -> None:
+    for digest, one in zip(digests.values(), heritabilities(null, spectrum), strict=True):
+        digest.heritability[chrom] = one
+
+
+def _take_in(
+    table: pd.DataFrame,
+    digests: Mapping[str, Digest],
+    writers: Mapping[str, AssociationWriter],
+    index: Int[np.ndarray, "variants"],
+    place: Float[np.ndarray, "variants"],
+) -> None:
+    """Write a block, and keep what is needed of it; rows of a variant follow each other, a trait each."""
+    times = len(digests)
+    which = np.arange(len(table)) % times
+    for writer in {id(writers[trait]): writers[trait] for trait in digests}.values():
+        mine = [k for k, trait in enumerate(digests) if writers[trait] is writer]
+        writer.add(table if len(mine) == times else table[np.isin(which, mine)])
+    for k, digest in enumerate(digests.values()):
+        digest.add(table.iloc[k::times], index, place)
