@@ -27,6 +27,7 @@ def main() -> None:
         ["paper_oracle.py", step, "--out", oracle, "--docs", oracle] for step in ("oracle", "reverse", "spacing")
     ]
     studies.append(["iv.py", "rounds", "--out", str(RESULTS / "iv")])
+    studies.append(["lmm.py", "--processes", "2", "--out", str(RESULTS / "lmm")])
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 
