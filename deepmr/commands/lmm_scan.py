@@ -158,7 +158,7 @@ def scan_cohort(
                 advance(stop - start)
     return Scanned(
         digests={trait: digests[trait] for trait in cohort.traits},
-        correlation=_correlation(cohort, scores) if several else None,
+        correlation=_correlation(cohort, scores, loco=options.loco) if several else None,
         axis=axis,
         codes=codes,
         place=place,
@@ -262,10 +262,11 @@ def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullMod
     return fit_null(model, on_boundary="ols" if on_boundary == "raise" else on_boundary)
 
 
-def _correlation(cohort: Cohort, scores: Sequence[TraitScores]) -> CrossTraitCorrelation | None:
+def _correlation(cohort: Cohort, scores: Sequence[TraitScores], *, loco: bool) -> CrossTraitCorrelation | None:
     """Return the correlation of errors of the traits' effects, for methods that heed samples in common."""
     try:
-        return cross_trait_correlation(scores, n_markers=independent_markers(cohort.genotypes))
+        tested = "left_out" if loco else "in_matrix"
+        return cross_trait_correlation(scores, n_markers=independent_markers(cohort.genotypes), tested=tested)
     except InputError as error:
         log.warning("the record has no correlation of errors: %s", error)
         return None
