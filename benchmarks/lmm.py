@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deepmr.io.genotypes import open_genotypes
 
 from benchmarks import lmm_data as data
 from benchmarks import lmm_peers as peers
 from deepmr.cohort import Cohort
+from deepmr.io.genotypes import open_genotypes
 from deepmr.lmm import LinearMixedModel
 from deepmr.population import (
     Scan,
