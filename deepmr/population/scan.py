@@ -111,8 +111,11 @@ def prepare_scan(
     model = project(p @ y, p @ x, spectrum.eigenvalues, names=cohort.design_names, **whole)
     null = fit_null(model, on_boundary=on_boundary)
     stretches = [slice(start, start + TRAITS) for start in range(0, model.traits, TRAITS)]
-    # A score test is at the maximum of the likelihood; its null model is reported as REML has it.
-    held = fit_null(model, log_gamma=maximum_likelihood(null)[0]) if test == "score" else null
+    # A score test is at the maximum of the likelihood; its null model is reported as REML has it. Least squares stay.
+    held = null
+    if test == "score":
+        likeliest = np.where(np.isneginf(null.log_gamma), -np.inf, maximum_likelihood(null)[0])
+        held = fit_null(model, log_gamma=likeliest)
     weighted = [weigh(held, **whole, traits=traits) for traits in stretches]
     exact = None
     if gamma == "exact":
