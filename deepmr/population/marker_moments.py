@@ -20,6 +20,7 @@ from deepmr.population.reml import solve
 CACHE = 1 << 18  # bytes of markers whose products are made together, so that they are read from memory once
 THIN = 32  # columns: with more, the products are long enough to be made of larger parts
 LARGE = 256  # markers of those
+WIDE, TALL = 2048, 32  # markers and eigenvectors of a piece that stays in the cache, where markers lie side by side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +178,8 @@ def _columns(q: np.ndarray, basis: np.ndarray, left: np.ndarray, scale: np.ndarr
 def _products(values: Any, weights: Any, columns: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return weighted sums of squares, a column a trait or one, and products with columns, in double precision."""
     if isinstance(values, np.ndarray):
-        return _products_in_cache(values, weights, columns)
+        by_marker = values.strides[1] <= values.strides[0]
+        return (_products_in_cache if by_marker else _products_by_eigenvector)(values, weights, columns)
     xp = array_namespace(values)
     wide = xp.astype(values, xp.float64)
     squares = wide * wide
@@ -209,6 +211,26 @@ def _products_in_cache(
         else:
             np.matmul(square, weights, out=own[start : start + rows])
     return own, cross
+
+
+def _products_by_eigenvector(
+    values: Float[np.ndarray, "variants rank"],
+    weights: Float[np.ndarray, "rank traits"] | None,
+    columns: Float[np.ndarray, "rank columns"],
+) -> tuple[Float[np.ndarray, "variants _"], Float[np.ndarray, "variants columns"]]:
+    """Do so where markers lie side by side, as P A of a matrix A of samples by markers has them: without turning it."""
+    variants, rank = values.shape
+    turned = values.T
+    heavy = np.ones((1, rank)) if weights is None else np.ascontiguousarray(weights.T)
+    rows = np.ascontiguousarray(columns.T)
+    own, cross = np.zeros((len(heavy), variants)), np.zeros((len(rows), variants))
+    for start in range(0, variants, WIDE):
+        markers = slice(start, start + WIDE)
+        for k in range(0, rank, TALL):
+            part = turned[k : k + TALL, markers].astype(float, copy=False)
+            cross[:, markers] += rows[:, k : k + TALL] @ part
+            own[:, markers] += heavy[:, k : k + TALL] @ np.square(part)
+    return own.T, cross.T
 
 
 def _beside(where: Any, values: Any) -> Any:

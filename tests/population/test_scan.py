@@ -143,3 +143,15 @@ def test_a_table_has_a_row_a_variant_and_trait():
     assert table.columns[-1] == "log_gamma"
     assert table["beta"][3] == columns["beta"][1, 1]
     assert table["eaf"][3] == columns["eaf"][1]
+
+
+@pytest.mark.parametrize("traits", [1, 3])
+def test_markers_side_by_side_give_what_markers_in_rows_give(traits):
+    cohort = make_cohort(traits=traits)
+    weighted = prepare_scan(cohort, make_spectrum(cohort), n_markers=0).weighted[0]
+    rng = np.random.default_rng(1)
+    rotated = rng.normal(size=(2100, len(cohort)))  # more than one piece of either kind
+    rows = rotated_moments(weighted, rotated)
+    side = rotated_moments(weighted, np.asfortranarray(rotated))
+    for name in ("own", "covariates", "residual"):
+        np.testing.assert_allclose(getattr(side, name), getattr(rows, name), rtol=1e-10, atol=1e-12)
