@@ -265,8 +265,9 @@ def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullMod
 def _correlation(cohort: Cohort, scores: Sequence[TraitScores], *, loco: bool) -> CrossTraitCorrelation | None:
     """Return the correlation of errors of the traits' effects, for methods that heed samples in common."""
     try:
-        tested = "left_out" if loco else "in_matrix"
-        return cross_trait_correlation(scores, n_markers=independent_markers(cohort.genotypes), tested=tested)
+        return cross_trait_correlation(
+            scores, n_markers=independent_markers(cohort.genotypes), tested="left_out" if loco else "in_matrix"
+        )
     except InputError as error:
         log.warning("the record has no correlation of errors: %s", error)
         return None
