@@ -23,6 +23,9 @@ class CohortDesign:
     Attributes
     ----------
     n_samples, n_variants, n_traits, n_covariates : counts; covariates are standard normal.
+    trait_names : trait1, trait2, ... unless given.
+    n_sites : places that families belong to, in turn, which are covariates too, indicators of all but the first;
+        none with 0.
     n_chromosomes : named 1, 2, ...; variants are shared out evenly.
     ld : correlation of the normal variables behind neighbouring variants of a haplotype; 0 to below 1.
     min_maf : frequencies of the effect allele are uniform between this and 1 less this.
@@ -35,7 +38,9 @@ class CohortDesign:
     causal_chroms : chromosomes with them, where they are spaced out evenly; all of them where empty.
     shared_environment : share of the variance that siblings have in common for other reasons.
     trait_corr : of polygenic effects, of shared environments and of residuals, between any two traits; 0 to below 1.
-    slope : causal effect of the first trait on each of the others.
+    environment_corr : the same of shared environments and of residuals, where it is another: a confounder that no
+        variant shows.
+    slope : causal effect of the first trait on the others; a number for each, or one for all of them.
     missing, missing_phenotypes : shares of genotypes and of phenotypes that are lost, at random.
     """
 
@@ -43,6 +48,8 @@ class CohortDesign:
     n_variants: int = 1000
     n_traits: int = 1
     n_covariates: int = 1
+    trait_names: tuple[str, ...] = ()
+    n_sites: int = 0
     n_chromosomes: int = 4
     ld: float = 0.5
     min_maf: float = 0.05
@@ -56,18 +63,26 @@ class CohortDesign:
     causal_chroms: tuple[str, ...] = ()
     shared_environment: float = 0.0
     trait_corr: float = 0.0
-    slope: float = 0.0
+    environment_corr: float | None = None
+    slope: float | tuple[float, ...] = 0.0
     missing: float = 0.0
     missing_phenotypes: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("n_samples", "n_variants", "n_traits", "n_chromosomes", "family_size", "n_populations"):
             checks.at_least(name, getattr(self, name), 1)
-        for name in ("h_sq", "causal_share", "shared_environment", "missing", "missing_phenotypes"):
-            checks.at_least(name, getattr(self, name), 0.0)
-        for name in ("ld", "trait_corr"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be 0 or more and below 1; got {getattr(self, name)!r}")
+        for name in ("h_sq", "causal_share", "shared_environment", "missing", "missing_phenotypes", "n_sites"):
+            checks.at_least(name, getattr(self, name), 0)
+        for name in ("ld", "trait_corr", "environment_corr"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise InputError(f"{name} must be 0 or more and below 1; got {value!r}")
+        for name, given, needed in (
+            ("trait_names", self.trait_names, self.n_traits),
+            ("slope", self.slope if isinstance(self.slope, tuple) else (), self.n_traits - 1),
+        ):
+            if given and len(given) != needed:
+                raise InputError(f"{name} of {self.n_traits} traits must be {needed}; got {len(given)}: {given}")
         explained = self.h_sq + self.causal_share + self.shared_environment
         if explained > 1:
             raise InputError(f"h_sq, causal_share and shared_environment must not exceed 1 together; got {explained:g}")
@@ -80,6 +95,18 @@ class CohortDesign:
         """Names of the chromosomes."""
         return tuple(str(k + 1) for k in range(self.n_chromosomes))
 
+    @property
+    def traits(self) -> tuple[str, ...]:
+        """Names of the traits."""
+        return self.trait_names or tuple(f"trait{k + 1}" for k in range(self.n_traits))
+
+    @property
+    def slopes(self) -> Float[np.ndarray, "traits"]:
+        """Causal effects of the first trait on every trait, 0 on itself."""
+        found = np.zeros(self.n_traits)
+        found[1:] = self.slope
+        return found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedCohort:
@@ -88,7 +115,7 @@ class SimulatedCohort:
     Attributes
     ----------
     cohort : as an analysis gets it.
-    families, populations : of each sample, from 0.
+    families, populations, sites : of each sample, from 0.
     effects : total effect on each trait, per copy of the effect allele; those that pass through the first trait too.
     causal : which variants have a large effect on each trait that passes through no other.
     covariate_effects : on each trait.
@@ -98,6 +125,7 @@ class SimulatedCohort:
     cohort: Cohort
     families: Int[np.ndarray, "samples"]
     populations: Int[np.ndarray, "samples"]
+    sites: Int[np.ndarray, "samples"]
     effects: Float[np.ndarray, "variants traits"]
     causal: Bool[np.ndarray, "variants traits"]
     covariate_effects: Float[np.ndarray, "covariates traits"]
@@ -144,19 +172,19 @@ def simulate_cohort(design: CohortDesign | None = None, *, seed: int = 0) -> Sim
     of_family = np.arange(n_families) * design.n_populations // n_families
     dosages = _dosages(design, chrom, families, of_family, rng)
     effects, causal = _effects(design, chrom, dosages, rng)
-    centred = dosages - dosages.mean(1, keepdims=True)
-    covariates = rng.standard_normal((design.n_samples, design.n_covariates))
-    covariate_effects = 0.3 * rng.standard_normal((design.n_covariates, design.n_traits))
-    environment = _correlated(rng, n_families, design)[families] * np.sqrt(design.shared_environment)
+    sites = families % max(design.n_sites, 1)
+    at_site = (sites[:, None] == np.arange(1, design.n_sites)).astype(float)
+    covariates = np.hstack([rng.standard_normal((design.n_samples, design.n_covariates)), at_site])
+    covariate_effects = 0.3 * rng.standard_normal((covariates.shape[1], design.n_traits))
+    corr = design.trait_corr if design.environment_corr is None else design.environment_corr
+    environment = _correlated(rng, n_families, design, corr)[families] * np.sqrt(design.shared_environment)
     rest = 1.0 - design.h_sq - design.causal_share * bool(design.n_causal) - design.shared_environment
-    residual = _correlated(rng, design.n_samples, design) * np.sqrt(max(rest, 0.0))
-    phenotypes = centred.T @ effects + covariates @ covariate_effects + environment + residual
-    passed = np.full(design.n_traits, design.slope)  # of the first trait, into each
-    passed[0] = 0.0
-    phenotypes, effects, covariate_effects = (
-        own + own[:, :1] * passed for own in (phenotypes, effects, covariate_effects)
+    residual = _correlated(rng, design.n_samples, design, corr) * np.sqrt(max(rest, 0.0))
+    genetic = dosages.T @ effects - dosages.mean(1) @ effects
+    phenotypes = genetic + covariates @ covariate_effects + environment + residual
+    phenotypes, effects, covariate_effects, genetic = (
+        own + own[:, :1] * design.slopes for own in (phenotypes, effects, covariate_effects, genetic)
     )
-    genetic = centred.T @ effects
     if design.missing:
         dosages[rng.random(dosages.shape) < design.missing] = np.nan
     if design.missing_phenotypes:
@@ -168,14 +196,18 @@ def simulate_cohort(design: CohortDesign | None = None, *, seed: int = 0) -> Sim
             dosages=dosages,
         ),
         phenotypes=phenotypes,
-        traits=tuple(f"trait{k + 1}" for k in range(design.n_traits)),
+        traits=design.traits,
         covariates=covariates,
-        covariate_names=tuple(f"covariate{k + 1}" for k in range(design.n_covariates)),
+        covariate_names=(
+            *(f"covariate{k + 1}" for k in range(design.n_covariates)),
+            *(f"site{k + 1}" for k in range(1, design.n_sites)),
+        ),
     )
     return SimulatedCohort(
         cohort=cohort,
         families=families,
         populations=of_family[families],
+        sites=sites,
         effects=effects,
         causal=causal,
         covariate_effects=covariate_effects,
@@ -191,19 +223,20 @@ def _dosages(
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "variants samples"]:
     """Draw parents' haplotypes along each chromosome, and what their children inherit, a variant at a time."""
-    threshold = special.ndtri(_frequencies(design, rng))[:, of_family].repeat(4, axis=1)
+    threshold = special.ndtri(_frequencies(design, rng))
+    of_haplotype = of_family.repeat(4)
     # Four haplotypes a family: two of one parent, then two of the other.
     home = 4 * families + np.array([[0], [2]])
     changing = min(0.5, _CROSSOVERS * design.n_chromosomes / design.n_variants)
     fresh = np.sqrt(1.0 - design.ld**2)
     dosages = np.empty((design.n_variants, design.n_samples))
     for k in range(design.n_variants):
-        noise = rng.standard_normal(threshold.shape[1])
+        noise = rng.standard_normal(len(of_haplotype))
         if k == 0 or chrom[k] != chrom[k - 1]:
             z, grandparent = noise, rng.integers(0, 2, home.shape)
         else:
             z, grandparent = design.ld * z + fresh * noise, grandparent ^ (rng.random(home.shape) < changing)
-        dosages[k] = (z < threshold[k])[home + grandparent].sum(0)
+        dosages[k] = (z < threshold[k, of_haplotype])[home + grandparent].sum(0)
     return dosages
 
 
@@ -222,7 +255,7 @@ def _effects(
     """Draw the effects of every variant, and place those that are large."""
     variance = dosages.var(1)
     polygenic = np.isin(chrom, design.polygenic_chroms or design.chroms)
-    effects = _correlated(rng, design.n_variants, design) * polygenic[:, None]
+    effects = _correlated(rng, design.n_variants, design, design.trait_corr) * polygenic[:, None]
     effects *= np.sqrt(design.h_sq / max(variance[polygenic].sum(), np.finfo(float).tiny))
     causal = np.zeros(effects.shape, dtype=bool)
     if design.n_causal:
@@ -240,11 +273,13 @@ def _effects(
     return effects, causal
 
 
-def _correlated(rng: np.random.Generator, rows: int, design: CohortDesign) -> Float[np.ndarray, "rows traits"]:
-    """Draw standard normal columns, any two of which correlate alike."""
+def _correlated(
+    rng: np.random.Generator, rows: int, design: CohortDesign, corr: float
+) -> Float[np.ndarray, "rows traits"]:
+    """Draw standard normal columns, a trait each, any two of which correlate alike."""
     own = rng.standard_normal((rows, design.n_traits))
     common = rng.standard_normal((rows, 1))
-    return np.sqrt(1.0 - design.trait_corr) * own + np.sqrt(design.trait_corr) * common
+    return np.sqrt(1.0 - corr) * own + np.sqrt(corr) * common
 
 
 def _variants(chrom: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
