@@ -47,6 +47,10 @@ COMMANDS = {
     "info": ("deepmr.commands.info:info", "Show what an effects file holds."),
     "model import": ("deepmr.commands.model:import_", "Convert PyTorch state dicts into an ensemble directory."),
     "model info": ("deepmr.commands.model:info", "Show what an ensemble directory holds."),
+    "cohort simulate": (
+        "deepmr.commands.cohort_simulate:cohort_simulate",
+        "Simulate genotypes, traits and covariates of related samples, whose causal effects are known.",
+    ),
     "iv simulate": (
         "deepmr.commands.iv_simulate:iv_simulate",
         "Simulate individual-level data with instruments, and the true response.",
@@ -69,5 +73,6 @@ COMMANDS = {
 # Of commands in two words: what the first word stands for.
 GROUPS = {
     "model": "Import and inspect ensembles.",
+    "cohort": "Simulate cohorts: genotypes, traits and covariates.",
     "iv": "Fit and evaluate nonlinear dose responses from individual-level data.",
 }

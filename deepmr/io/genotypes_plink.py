@@ -1,15 +1,21 @@
 """PLINK files as genotypes of a population: blocks of variants of all samples, or of some in any order."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from bed_reader import create_bed
 from jaxtyping import Float, Int
 
+from deepmr import checks
+from deepmr.cohort import Genotypes
 from deepmr.errors import InputError
+from deepmr.io.files import atomic_path
 from deepmr.io.genotypes_stored import variant_names
-from deepmr.io.plink import PlinkPanel, read_plink
+from deepmr.io.plink import SUFFIXES, PlinkPanel, read_plink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +84,56 @@ def open_plink(prefix: Path, *, threads: int = 1) -> PlinkGenotypes:
     return PlinkGenotypes(
         panel=panel, variants=variants, samples=samples, columns=np.arange(len(samples)), threads=threads
     )
+
+
+def write_plink(
+    genotypes: Genotypes, prefix: Path, *, families: Sequence[str] | None = None, block: int = 1024
+) -> tuple[Path, Path, Path]:
+    """Write genotypes as PLINK 1 files, a block of variants at a time; the effect allele becomes A1.
+
+    Parameters
+    ----------
+    genotypes
+        Called ones: 0, 1 or 2 copies, or missing.
+    prefix
+        Path without suffix; files that are there are replaced.
+    families
+        Identifier of each sample's family; its own by default. Parents are unknown.
+    block
+        Variants at a time.
+
+    Returns
+    -------
+    tuple
+        The .bed, .bim and .fam file.
+
+    Raises
+    ------
+    InputError
+        When a genotype is a dosage between whole numbers, an identifier has blanks, or a file cannot be written.
+    """
+    checks.at_least("block", block, 1)
+    variants, samples = genotypes.variants, [str(name) for name in genotypes.samples]
+    names = {"fid": samples if families is None else list(families), "iid": samples}
+    checks.shape("families", np.array(names["fid"], dtype=object), (len(samples),))
+    texts = {"chromosome": "chrom", "sid": "variant_id", "allele_1": "effect_allele", "allele_2": "other_allele"}
+    names |= {theirs: variants[ours].astype(str).tolist() for theirs, ours in texts.items()}
+    for words in names.values():
+        unfit = next((word for word in words if len(word.split()) != 1), None)
+        if unfit is not None:
+            raise InputError(f"{prefix}: PLINK files cannot hold the empty name, or one with blanks; got {unfit!r}")
+    files = tuple(prefix.with_name(prefix.name + suffix) for suffix in SUFFIXES)
+    with ExitStack() as stack:
+        bed, bim, fam = (stack.enter_context(atomic_path(path)) for path in files)
+        properties = names | {"bp_position": variants["pos"].tolist()}
+        with create_bed(
+            bed, len(samples), len(variants), properties=properties, fam_location=fam, bim_location=bim
+        ) as writer:
+            for start in range(0, len(variants), block):
+                for k, dosages in enumerate(genotypes.read(start, min(start + block, len(variants))), start):
+                    if not np.isin(dosages[~np.isnan(dosages)], (0, 1, 2)).all():
+                        raise InputError(
+                            f"{prefix}: PLINK files hold 0, 1 or 2 copies; variant {names['sid'][k]} has others"
+                        )
+                    writer.write(dosages)
+    return files
