@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
 
-from deepmr.commands.shared_samples import recorded_error_corr
+from deepmr.commands.shared_samples import recorded_error_corr, same_genotypes
 from deepmr.errors import InputError
 from deepmr.instruments.alleles import Alignment, align_alleles, pair_variants
 from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld
@@ -115,9 +115,11 @@ def prepare(
     -----
     Candidates are the variants significant for the exposure (for one of several, among those that all have). They are
     aligned with the outcome before they are clumped, so that a locus whose strongest variant the outcome lacks is kept
-    by its next one.
+    by its next one. Where all effects come from the same genotypes there is no strand to infer, and palindromes stay.
     """
     names = [one.trait for one in exposures]
+    if gwas.palindromes == "infer" and same_genotypes((*exposures, outcome)):
+        gwas = replace(gwas, palindromes="keep")
     lost: list[pd.DataFrame] = []
     stats = exposures[0].stats
     counts: dict[str, object] = {"exposure": "+".join(names), "outcome": outcome.trait, "read": len(stats.variants)}
@@ -267,8 +269,6 @@ def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> 
             raise InputError(
                 f"--error-corr record needs tables of one run of deepmr lmm with their records; got {names}"
             )
-        if recorded is not None:
-            log.info("correlation of errors as recorded by deepmr lmm: %s", np.round(recorded, 3).tolist())
         return recorded, "none" if recorded is None else "record"
     if gwas.error_corr == "none":
         return None, "none"

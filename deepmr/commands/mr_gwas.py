@@ -118,11 +118,8 @@ def mr_gwas(
     if gwas.multivariable:
         shown.append("conditional_f")
     return {
-        "columns": [
-            {"trait": one.trait, "read_as": ", ".join(f"{f} <- {c}" for f, c in one.columns.items())}
-            for one in (*causes, *effects)
-        ],
-        "variants": [{name: one.counts[name] for name in SHOWN if name in one.counts} for one in prepared],
+        "columns": _columns((*causes, *effects)),
+        "variants": _variants(prepared),
         "dropped": why.to_dict(orient="records"),
         "effects": estimates.table[shown].to_dict(orient="records"),
         "strength": [weak_instruments(one)[1] for one in instruments]
@@ -134,6 +131,25 @@ def mr_gwas(
         "dropped_variants": str(dropped_path(out)),
         "instruments": str(save_instruments),
     }
+
+
+def _columns(files: Sequence[Gwas]) -> list[dict[str, str]]:
+    """Say once of each file how its columns were read; those that have our names already are only named."""
+    traits: dict[tuple[Path, str], list[str]] = {}
+    for one in files:
+        read = ", ".join(field if field == column else f"{field} <- {column}" for field, column in one.columns.items())
+        traits.setdefault((one.path, read), []).append(one.trait)
+    return [{"trait": ", ".join(dict.fromkeys(names)), "read_as": read} for (_, read), names in traits.items()]
+
+
+def _variants(prepared: Sequence[Prepared]) -> list[dict[str, object]]:
+    """Return counts of each question, and how errors of exposure and outcome correlate where that is known."""
+    rows = [{name: one.counts[name] for name in SHOWN if name in one.counts} for one in prepared]
+    corrs = [one.instruments.error_corr for one in prepared]
+    if all(corr is not None and len(corr) == 2 for corr in corrs):
+        for row, corr in zip(rows, corrs, strict=True):
+            row["error_corr"] = float(corr[0, 1])
+    return rows
 
 
 def _why_none(

@@ -12,6 +12,8 @@ from deepmr.errors import InputError
 from deepmr.io.sumstats import Gwas
 
 RECORDED = "error_correlation"  # in the record beside a table
+_ASSOCIATIONS = "deepmr-associations"
+_NOT_GENOTYPES = frozenset({"pheno", "covariate_file", "kinship", "annotation"})
 
 
 def recorded_error_corr(files: Sequence[Gwas]) -> Float[np.ndarray, "traits traits"] | None:
@@ -40,6 +42,23 @@ def recorded_error_corr(files: Sequence[Gwas]) -> Float[np.ndarray, "traits trai
         return None
     at = [traits.index(name) for name in names]
     return _checked(first.get("matrix"), len(traits), files[0])[np.ix_(at, at)]
+
+
+def same_genotypes(files: Sequence[Gwas]) -> bool:
+    """Return whether `deepmr lmm` made all tables from the same files of genotypes: their alleles are on one strand.
+
+    Parameters
+    ----------
+    files : as read.
+    """
+    sums = []
+    for one in files:
+        record = record_beside(one.path)
+        inputs = record.get("inputs")
+        if record.get("format") != _ASSOCIATIONS or not isinstance(inputs, dict):
+            return False
+        sums.append({name: made.get("sha256") for name, made in inputs.items() if name not in _NOT_GENOTYPES})
+    return bool(sums[0]) and all(one == sums[0] for one in sums)
 
 
 def _name_in_table(one: Gwas, traits: Sequence[str]) -> str:

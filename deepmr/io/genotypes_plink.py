@@ -1,7 +1,7 @@
 """PLINK files as genotypes of a population: blocks of variants of all samples, or of some in any order."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,9 +126,10 @@ def write_plink(
     with ExitStack() as stack:
         bed, bim, fam = (stack.enter_context(atomic_path(path)) for path in files)
         properties = names | {"bp_position": variants["pos"].tolist()}
-        with create_bed(
+        writer = create_bed(
             bed, len(samples), len(variants), properties=properties, fam_location=fam, bim_location=bim
-        ) as writer:
+        )
+        try:
             for start in range(0, len(variants), block):
                 for k, dosages in enumerate(genotypes.read(start, min(start + block, len(variants))), start):
                     if not np.isin(dosages[~np.isnan(dosages)], (0, 1, 2)).all():
@@ -136,4 +137,9 @@ def write_plink(
                             f"{prefix}: PLINK files hold 0, 1 or 2 copies; variant {names['sid'][k]} has others"
                         )
                     writer.write(dosages)
+        except BaseException:
+            with suppress(ValueError):  # what it has to say of too few variants would hide why
+                writer.close()
+            raise
+        writer.close()
     return files

@@ -170,5 +170,7 @@ def _told(pairs: Iterable[Instruments], methods: Sequence[str]) -> Iterator[Inst
             deaf = [name for name in methods if name not in users]
             if given is not None and deaf and words not in said:
                 said.add(words)
-                _log.warning("%s %s", ", ".join(deaf), words)
+                heed = [name for name in methods if name in users]
+                instead = f"read {heed[0]}" if heed else "debiased_gls would heed it"
+                _log.warning("%s %s; %s", ", ".join(deaf), words, instead)
         yield pair

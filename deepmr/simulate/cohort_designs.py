@@ -12,9 +12,9 @@ _FAMILIES = CohortDesign(
     n_sites=3,
     n_chromosomes=10,
     ld=0.9,
-    h_sq=0.3,
+    h_sq=0.2,
     n_causal=10,
-    causal_share=0.3,
+    causal_share=0.4,
     environment_corr=0.5,
     slope=(0.4, 0.0),
     missing=0.005,
@@ -29,7 +29,7 @@ DESIGNS: dict[str, tuple[CohortDesign, str]] = {
     ),
     "null": (replace(_FAMILIES, slope=0.0), "families in which no trait causes another, though all correlate"),
     "environment": (
-        replace(_FAMILIES, h_sq=0.2, shared_environment=0.15),
+        replace(_FAMILIES, h_sq=0.1, shared_environment=0.1),
         "siblings are alike for other reasons too, which heritability takes for genes",
     ),
 }

@@ -69,6 +69,36 @@ def test_the_first_trait_acts_on_the_others():
     assert (found.effects[found.causal[:, 1], 0] == 0).all()
 
 
+def test_the_first_trait_acts_on_those_that_it_should():
+    found = simulate_cohort(CohortDesign(n_traits=3, trait_names=("x", "y", "z"), slope=(0.4, 0.0), n_causal=2))
+    own = found.causal[:, 0]
+    assert found.cohort.traits == ("x", "y", "z")
+    at_rest = CohortDesign(n_traits=3, n_causal=2)
+    before = simulate_cohort(at_rest).effects
+    np.testing.assert_allclose(found.effects - before, before[:, :1] * [0.0, 0.4, 0.0], atol=1e-12)
+    assert own.sum() == 2
+
+
+def test_what_no_variant_shows_makes_traits_correlate():
+    design = CohortDesign(
+        n_samples=4000, n_variants=400, n_traits=2, n_covariates=0, h_sq=0.4, environment_corr=0.5, ld=0.0
+    )
+    found = simulate_cohort(design, seed=7)
+    own = found.cohort.phenotypes - found.genetic
+    assert np.corrcoef(own.T)[0, 1] == pytest.approx(0.5, abs=0.05)
+    assert np.corrcoef(found.genetic.T)[0, 1] == pytest.approx(0.0, abs=0.15)
+
+
+def test_sites_are_covariates_that_move_traits():
+    found = simulate_cohort(CohortDesign(n_samples=24, n_variants=8, n_sites=3, h_sq=0.0), seed=8)
+    assert found.cohort.covariate_names == ("covariate1", "site2", "site3")
+    assert (np.diff(found.sites.reshape(6, 4)) == 0).all()  # siblings are at one site
+    for k in (1, 2):
+        np.testing.assert_array_equal(found.cohort.covariates[:, k] == 1, found.sites == k)
+    assert found.covariate_effects.shape == (3, 1)
+    assert (found.covariate_effects != 0).all()
+
+
 def test_the_same_seed_gives_the_same_cohort_and_what_is_missing_is_as_asked():
     design = CohortDesign(missing=0.1, missing_phenotypes=0.2, n_traits=2)
     one, two = simulate_cohort(design, seed=5).cohort, simulate_cohort(design, seed=5).cohort
@@ -85,6 +115,9 @@ def test_the_same_seed_gives_the_same_cohort_and_what_is_missing_is_as_asked():
         ({"ld": 1.0}, "ld must be"),
         ({"causal_chroms": ("9",)}, "causal_chroms"),
         ({"n_samples": 0}, "n_samples"),
+        ({"environment_corr": 1.0}, "environment_corr must be"),
+        ({"n_traits": 2, "slope": (0.1, 0.2)}, "slope of 2 traits must be 1; got 2"),
+        ({"n_traits": 2, "trait_names": ("x",)}, "trait_names of 2 traits must be 2"),
     ],
 )
 def test_what_cannot_be_is_refused(options, said):

@@ -51,12 +51,14 @@ def usual_methods(instruments: Instruments) -> tuple[str, ...]:
     """Return the methods that are run unless told otherwise; the first one leads.
 
     Effects that one ensemble predicts have errors of like size, so there equal weights lead; elsewhere inverse
-    variances do, and methods for weak instruments where these are weak (mean F below 10). Of more than a hundred loci,
-    only quick methods are run.
+    variances do, and methods that allow for errors of the exposure effects where instruments are weak (mean F below
+    10) or their errors are known to correlate with those of the outcome. Of more than a hundred loci, only quick
+    methods are run.
     """
     usual: tuple[str, ...] = QUICK
     if len(instruments.loci) <= MANY:
-        usual = (*FOR_WEAK, *USUAL) if instruments.error_factors is None and are_weak(instruments) else USUAL
+        careful = instruments.error_factors is None and (instruments.error_corr is not None or are_weak(instruments))
+        usual = (*FOR_WEAK, *USUAL) if careful else USUAL
     return usual if instruments.error_factors is None else ("ivw", *usual)
 
 

@@ -91,6 +91,8 @@ def test_no_estimate_is_said_with_its_reason():
 def test_the_leading_method_depends_on_the_errors():
     assert usual_methods(simulated())[0] == "ivw_random"
     assert usual_methods(simulated(members=3))[0] == "ivw"
+    shared = replace(simulated(), error_corr=np.array([[1.0, 0.3], [0.3, 1.0]]))  # the same samples
+    assert usual_methods(shared)[0] == "raps"
     assert usual_methods(simulated(counts=(3,) * 200)) == tuple(m for m in QUICK if m in ALL)
     with pytest.raises(InputError, match="at least one method"):
         check_sensitivity(simulated(), methods=[])
