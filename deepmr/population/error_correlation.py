@@ -119,7 +119,8 @@ def cross_trait_correlation(
     Raises
     ------
     InputError
-        When two traits have the same name.
+        When two traits have the same name, or markers are so few that errors cannot be told from effects: at least
+        95 % of a marker's squared standard error is its own share.
 
     Notes
     -----
@@ -170,6 +171,11 @@ def cross_trait_correlation(
         matrix[rows, columns], count = _between(parts[k], parts[j], n_markers)
         matrix[columns, rows] = matrix[rows, columns].T
         shared[rows, columns] = shared[columns, rows] = count
+    if len(traits) > 1 and (honest <= LEAST_ERROR).any():
+        raise InputError(
+            f"errors cannot be told from effects of {traits[int(np.argmin(honest))]}: the relationship matrix has "
+            f"{n_markers:.0f} independent markers, too few beside {len(parts[0].samples)} samples"
+        )
     if tested == "left_out":
         matrix /= np.sqrt(np.outer(honest, honest))
     np.fill_diagonal(matrix, 1.0)

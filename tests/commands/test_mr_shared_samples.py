@@ -8,7 +8,7 @@ import pytest
 
 from deepmr.cohort import ArrayGenotypes, Cohort
 from deepmr.commands.mr import mr
-from deepmr.errors import InputError
+from deepmr.errors import InputError, TooFewInstruments
 from deepmr.io.sumstats import read_sumstats
 from deepmr.population import associate_variants, spectrum_of_kinship
 from deepmr.population.error_correlation import cross_trait_correlation, score_traits
@@ -108,6 +108,21 @@ def test_effects_allow_for_the_samples_that_traits_share(tmp_path, scanned):
         again, counts = run(tmp_path, str(exposure), str(outcome), error_corr="record")
         assert counts["error_corr_from"] == "record"
         assert again["beta"] == pytest.approx(said["beta"], rel=1e-12)
+
+
+def test_alleles_of_the_same_genotypes_are_of_one_strand(tmp_path, scanned):
+    unclear = scanned[0].assign(other_allele="T", eaf=0.5), scanned[1]  # A/T, and no frequency tells the strand
+    paths = write_tables(tmp_path, unclear)
+    with pytest.raises(TooFewInstruments, match="do not tell the strand"):
+        run(tmp_path, str(paths["bmi"]), str(paths["bp"]))
+    for name, genotypes, pheno in (("bmi", "a", "b"), ("bp", "a", "c")):  # of two runs
+        sums = {"bfile.bed": {"sha256": genotypes}, "pheno": {"sha256": pheno}}
+        record = {"format": "deepmr-associations", "inputs": sums}
+        (tmp_path / f"{name}.tsv.gz.json").write_text(json.dumps(record))
+    kept, counts = run(tmp_path, str(paths["bmi"]), str(paths["bp"]))
+    assert kept["n"] == counts["instruments"] > 2
+    with pytest.raises(TooFewInstruments, match="palindromic"):
+        run(tmp_path, str(paths["bmi"]), str(paths["bp"]), palindromes="drop")
 
 
 def test_records_of_two_runs_or_of_none_say_nothing(tmp_path, scanned):
