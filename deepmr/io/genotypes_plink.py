@@ -126,9 +126,7 @@ def write_plink(
     with ExitStack() as stack:
         bed, bim, fam = (stack.enter_context(atomic_path(path)) for path in files)
         properties = names | {"bp_position": variants["pos"].tolist()}
-        writer = create_bed(
-            bed, len(samples), len(variants), properties=properties, fam_location=fam, bim_location=bim
-        )
+        writer = create_bed(bed, len(samples), len(variants), properties=properties, fam_location=fam, bim_location=bim)
         try:
             for start in range(0, len(variants), block):
                 for k, dosages in enumerate(genotypes.read(start, min(start + block, len(variants))), start):

@@ -83,7 +83,8 @@ def raps(
     if overdispersion:
         at_zero = int(np.sum(solutions.tau2 == 0))
         if at_zero:
-            _log.info("raps: tau2 is 0 at %d of %d loci: errors explain their scatter", at_zero, len(solutions.tau2))
+            say = _log.info if len(solutions.tau2) > 1 else _log.debug  # of one locus the table tells it too
+            say("raps: tau2 is 0 at %d of %d loci: errors explain their scatter", at_zero, len(solutions.tau2))
     variance, tau2_variance = solutions.quantities
     error, factors = total_errors(solutions, variance, instruments.counts)
     dispersion = {"tau2": solutions.tau2, "tau2_se": np.sqrt(tau2_variance)} if overdispersion else {}

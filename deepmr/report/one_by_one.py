@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepmr.mr import METHODS
-from deepmr.mr.sensitivity.strength import FOR_WEAK, are_weak
+from deepmr.mr.sensitivity.strength import FOR_WEAK, exposure_errors_count
 from deepmr.mr.sensitivity.suite import Sensitivity, examine
 from deepmr.report import words
 from deepmr.report.content import Plate, Plates, Run
@@ -56,9 +56,8 @@ def examine_pair(pair: Instruments, local: Estimates, *, locus: str, min_instrum
     place = np.repeat(np.asarray(pair.loci, dtype=object), pair.counts)
     own, mine = pair.take((place == locus).astype(bool)), _estimates(local, pair, locus)
     methods = list(mine.table["method"])
-    lead = next(
-        (m for m in (*(FOR_WEAK if are_weak(own) else ()), *LEADS, *methods) if m in methods and m in METHODS), None
-    )
+    first = (*FOR_WEAK, *LEADS) if exposure_errors_count(own) else LEADS
+    lead = next((m for m in (*first, *methods) if m in methods and m in METHODS), None)
     if lead is None:
         return None
     level = float(mine.table["level"].iloc[0]) if "level" in mine.table else 0.95

@@ -128,7 +128,7 @@ def test_what_makes_no_sense_is_refused():
     part = scored(make_cohort(y))
     with pytest.raises(InputError, match="traits"):
         cross_trait_correlation([part, part], n_markers=VARIANTS)
-    with pytest.raises(InputError, match="errors cannot be told from effects of .*2 independent markers, too few"):
+    with pytest.raises(InputError, match=r"errors cannot be told from effects of .*2 independent markers, too few"):
         cross_trait_correlation([part], n_markers=2)
     with pytest.raises(InputError, match="n_markers must be positive; got 0"):
         cross_trait_correlation([part], n_markers=0)

@@ -81,6 +81,16 @@ def read_instead(run: Collection[str], lead: str, *, shared: bool = False) -> st
     return f"{listed(there) if there else ' or '.join(fit) + ', which were not run,'} in place of {spared}"
 
 
+def exposure_errors_count(instruments: Instruments) -> bool:
+    """Return whether errors of the exposure effects matter: for they are large, or correlate with those of the outcome.
+
+    Parameters
+    ----------
+    instruments : one exposure.
+    """
+    return are_weak(instruments) or (instruments.error_corr is not None and instruments.error_factors is None)
+
+
 def weak_pairs(pairs: Sequence[Instruments], run: Collection[str]) -> Iterator[str]:
     """Yield a sentence for each pair of traits whose instruments are weak.
 

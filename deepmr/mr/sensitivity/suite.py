@@ -16,7 +16,7 @@ from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instrument
 from deepmr.mr.sensitivity.outliers import OUTLIER_TESTS, USUAL_TESTS
 from deepmr.mr.sensitivity.signs import sign_concordance
 from deepmr.mr.sensitivity.steiger import steiger, steiger_variants
-from deepmr.mr.sensitivity.strength import FOR_WEAK, are_weak, strength
+from deepmr.mr.sensitivity.strength import FOR_WEAK, exposure_errors_count, strength
 from deepmr.mr.sensitivity.verdict import describe
 from deepmr.types import Estimates, Instruments
 
@@ -57,7 +57,7 @@ def usual_methods(instruments: Instruments) -> tuple[str, ...]:
     """
     usual: tuple[str, ...] = QUICK
     if len(instruments.loci) <= MANY:
-        careful = instruments.error_factors is None and (instruments.error_corr is not None or are_weak(instruments))
+        careful = instruments.error_factors is None and exposure_errors_count(instruments)
         usual = (*FOR_WEAK, *USUAL) if careful else USUAL
     return usual if instruments.error_factors is None else ("ivw", *usual)
 
