@@ -86,7 +86,7 @@ class GwasRun:
 
     @cached_property
     def headline(self) -> pd.DataFrame:
-        """The rows of that method, or of one for weak instruments or shared samples there; those furthest from 0 first."""
+        """The rows of that method, or of one for weak instruments or shared samples; those furthest from 0 first."""
         table = self.estimates.table
         fit = {_key(one): one.found.lead for one in self.examined if one.found.lead in FOR_WEAK}
         pairs = zip(table["exposure"], table["outcome"], strict=True)

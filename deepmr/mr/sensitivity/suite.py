@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.errors import InputError
-from deepmr.mr import METHODS, estimate_effects
+from deepmr.mr import METHODS, USES_ERROR_CORR, estimate_effects
 from deepmr.mr.sensitivity.findings import Findings, ordered, stack
 from deepmr.mr.sensitivity.heterogeneity import heterogeneity
 from deepmr.mr.sensitivity.leave_one_out import leave_one_out, single_instruments
@@ -24,6 +24,11 @@ from deepmr.types import Estimates, Instruments
 USUAL = ("ivw_random", "egger", "median_weighted", "mode_weighted")
 MANY = 100  # loci above which only these are run
 QUICK = ("ivw_random", "egger", "median_weighted")
+OVERLAP = "Samples overlap: weakness then pulls towards the confounded association instead of 0."
+OVERLAP_HEEDED = (
+    "Samples overlap: {lead} allows for errors that correlate, but not for the choice of instruments by P values of "
+    "the same samples, which pulls towards the confounded association where these lie near the threshold."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,10 +164,13 @@ def examine(
     if tests:
         findings["outliers"] = stack(tests)
     said = describe(estimates, findings, lead=lead, shared=instruments.error_factors is not None)
+    limits = []
     if instruments.correlation is not None:
-        said = (*said, "The tests take instruments as independent, although their correlation is given.")
+        limits.append("The tests take instruments as independent, although their correlation is given.")
     if instruments.error_corr is not None and instruments.error_corr[0, -1] != 0:
-        said = (*said, "Samples overlap: weakness then pulls towards the confounded association instead of 0.")
+        limits.append(OVERLAP_HEEDED.format(lead=lead) if lead in USES_ERROR_CORR else OVERLAP)
+    # What to read stays the last sentence: summaries of many pairs show it.
+    said = (*said[:-1], *limits, said[-1])
     return Sensitivity(lead=lead, estimates=estimates, findings=findings, sentences=said)
 
 

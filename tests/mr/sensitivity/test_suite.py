@@ -149,8 +149,13 @@ def test_other_tests_for_outliers_plug_in():
 
 def test_a_correlation_that_the_tests_overlook_is_said():
     given = clean(n=4, correlation=[np.eye(4)])
-    assert "take instruments as independent" in check_sensitivity(given, methods=METHODS).sentences[-1]
-    assert "Samples overlap" in check_sensitivity(clean(overlap=0.3), methods=METHODS).sentences[-1]
+    assert "take instruments as independent" in check_sensitivity(given, methods=METHODS).sentences[-2]
+    *_, overlap, reading = check_sensitivity(clean(overlap=0.3), methods=METHODS).sentences
+    assert overlap.startswith("Samples overlap: weakness then pulls")
+    assert reading.endswith("read ivw_random.")
+    *_, overlap, reading = check_sensitivity(clean(overlap=0.3)).sentences
+    assert overlap.startswith("Samples overlap: raps allows for errors that correlate, but not for the choice")
+    assert reading.endswith("read raps.")
 
 
 def test_too_little_to_test_is_no_comfort():
