@@ -145,9 +145,9 @@ def _columns(files: Sequence[Gwas]) -> list[dict[str, str]]:
 def _variants(prepared: Sequence[Prepared]) -> list[dict[str, object]]:
     """Return counts of each question, and how errors of exposure and outcome correlate where that is known."""
     rows = [{name: one.counts[name] for name in SHOWN if name in one.counts} for one in prepared]
-    corrs = [one.instruments.error_corr for one in prepared]
-    if all(corr is not None and len(corr) == 2 for corr in corrs):
-        for row, corr in zip(rows, corrs, strict=True):
+    known = [corr for one in prepared if (corr := one.instruments.error_corr) is not None and len(corr) == 2]
+    if len(known) == len(rows):  # a table has the same columns in all rows
+        for row, corr in zip(rows, known, strict=True):
             row["error_corr"] = float(corr[0, 1])
     return rows
 

@@ -88,7 +88,7 @@ def open_plink(prefix: Path, *, threads: int = 1) -> PlinkGenotypes:
 
 def write_plink(
     genotypes: Genotypes, prefix: Path, *, families: Sequence[str] | None = None, block: int = 1024
-) -> tuple[Path, Path, Path]:
+) -> tuple[Path, ...]:
     """Write genotypes as PLINK 1 files, a block of variants at a time; the effect allele becomes A1.
 
     Parameters
