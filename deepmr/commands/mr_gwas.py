@@ -219,7 +219,7 @@ def _questions(groups: Sequence[list[Gwas]], effects: Sequence[Gwas]) -> list[tu
         if not any(one.trait == effect.trait and one.path == effect.path for one in group)
     ]
     if not asked:
-        raise InputError(f"exposure and outcome are the same trait of the same file: {effects[0].trait}")
+        raise InputError(f"{effects[0].trait!r} is both exposure and outcome; needed two traits")
     return asked
 
 

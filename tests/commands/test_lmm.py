@@ -146,7 +146,7 @@ def test_two_traits_in_one_table_go_on_to_mr(data):
     effect = estimates.loc[estimates["exposure"] == "x", "beta"].item()
     assert effect == pytest.approx(0.6, abs=0.15)
     scan(folder, trait=["x"], overwrite=True)
-    with pytest.raises(InputError, match="the same trait of the same file"):
+    with pytest.raises(InputError, match="is both exposure and outcome"):
         mr(exposure=[path], outcome=[path], out=folder / "self.tsv", **options)
 
 
