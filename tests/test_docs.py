@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepmr.commands.cohort_simulate import cohort_simulate
 from deepmr.commands.mr import mr
 
 ROOT = Path(__file__).parents[1]
@@ -54,3 +55,18 @@ def test_a_model_of_ones_own():
     assert np.mean((names["found"].estimate - names["truth"]) ** 2) < 0.05
     assert len(names["replicates"]) == 3
     assert names["at_age"][-1] - names["truth"][-1] == pytest.approx(0.2 * 4, abs=0.05)
+
+
+def test_mixed_models_from_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cohort_simulate(out=tmp_path / "people", samples=240, variants=300)
+    names: dict = {}
+    for block in blocks("lmm_python.md"):
+        exec(block, names)
+    assert names["table"]["status"].eq("ok").all()
+    assert 0 < names["model"].h_sq < 1
+    assert set(names["stats"].traits) <= {"x", "y"}
+    beta = names["associate_variants"](names["cohort"], names["spectrum"]).table["beta"].to_numpy()
+    np.testing.assert_allclose(names["again"].table["beta"], beta, rtol=1e-8)
+    np.testing.assert_array_equal(names["spread"].table["beta"], beta)
+    assert np.isfinite(names["exact"].table["log_gamma"]).any()
