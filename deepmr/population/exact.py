@@ -8,7 +8,7 @@ from array_api_compat import array_namespace, device
 from jaxtyping import Bool, Float, Int
 
 from deepmr.population import chebyshev
-from deepmr.population.exact_model import BOUNDS, EDGES, HALF, REGIONS, Exact, Points, outside, points_of
+from deepmr.population.exact_model import HALF, REGIONS, Exact, Points, outside, points_of
 from deepmr.population.log_tails import log_tail_chi_sq
 from deepmr.population.marker_moments import Moments, rotated_moments
 from deepmr.population.marker_statistics import COLLINEAR, EXPLAINED, Tested, marker_statistics
@@ -105,9 +105,9 @@ def _search(exact: Exact, k: int, rotated: Any, markers: Any) -> tuple[Fits, Flo
     fits = _measure(exact, exact.first[k], rotated, markers)
     best, minima = _minimum(fits, low, low + 2 * HALF)
     at, error = minima.at.copy(), minima.error.copy()
-    grid = np.flatnonzero(outside(low))
+    grid = np.flatnonzero(outside(exact.edges, low))
     coarse = fits.value[:, chebyshev.POINTS :]
-    beyond = _falls_out(minima, low, low + 2 * HALF)
+    beyond = _falls_out(exact, minima, low, low + 2 * HALF)
     lower = coarse.min(1) < best.value - LOWER
     best.value[beyond] = np.inf
     todo = np.zeros((len(at), REGIONS), dtype=bool)
@@ -115,7 +115,7 @@ def _search(exact: Exact, k: int, rotated: Any, markers: Any) -> tuple[Fits, Flo
     for regions, rows in (
         (lowest - 1, beyond | lower),
         (lowest, beyond | lower),
-        (np.searchsorted(EDGES, at, side="right") - 1, beyond),
+        (np.searchsorted(exact.edges, at, side="right") - 1, beyond),
     ):
         todo[rows, np.clip(regions[rows], 0, REGIONS - 1)] = True
     _over_regions(exact, k, rotated, markers, todo, best, at, error)
@@ -132,11 +132,11 @@ def _over_regions(
     while todo.any():
         for region in np.flatnonzero(todo.any(0)):
             rows = np.flatnonzero(todo[:, region])
-            ends = float(EDGES[region]), float(EDGES[region + 1])
+            ends = float(exact.edges[region]), float(exact.edges[region + 1])
             found, minima = _over(exact, k, ends, rotated, markers, rows)
             _keep(best, at, error, rows, found, minima, minima.value < best.value[rows])
             todo[rows, region], done[rows, region] = False, True
-            out = _falls_out(minima, *ends)
+            out = _falls_out(exact, minima, *ends)
             following = region + minima.edge[out].astype(int)
             todo[rows[out], following] = ~done[rows[out], following]
 
@@ -145,11 +145,11 @@ def _refine(exact: Exact, k: int, rotated: Any, markers: Any, row: int, best: Fi
     """Fit one marker again, over shorter and shorter intervals about its minimum."""
     half, rows, error = 0.25 * HALF, np.array([row]), np.zeros(len(at))
     for _ in range(8):
-        low = float(np.clip(at[row] - half, BOUNDS[0], BOUNDS[1] - 2 * half))
+        low = float(np.clip(at[row] - half, exact.edges[0], exact.edges[-1] - 2 * half))
         ends = low, low + 2 * half
         found, minima = _over(exact, k, ends, rotated, markers, rows)
         _keep(best, at, error, rows, found, minima, np.array([True]))
-        if _falls_out(minima, *ends)[0]:
+        if _falls_out(exact, minima, *ends)[0]:
             continue
         if error[row] <= ERROR:
             break
@@ -223,9 +223,9 @@ def _own(fits: Fits, point: int) -> Fits:
     return replace(fits, value=value, log_see=log_see, product=product, rss=rss)
 
 
-def _falls_out(minima: chebyshev.Minima, low: float, high: float) -> Bool[np.ndarray, "functions"]:
+def _falls_out(exact: Exact, minima: chebyshev.Minima, low: float, high: float) -> Bool[np.ndarray, "functions"]:
     """Return whose minimum lies outside of an interval, yet within the bounds."""
-    return ((minima.edge < 0) & (low > BOUNDS[0])) | ((minima.edge > 0) & (high < BOUNDS[1]))
+    return ((minima.edge < 0) & (low > exact.edges[0])) | ((minima.edge > 0) & (high < exact.edges[-1]))
 
 
 def _rows(values: Any, rows: Int[np.ndarray, "rows"]) -> Any:

@@ -15,7 +15,7 @@ from deepmr.population.null_model import NullModel, fit_null
 from deepmr.population.projection import Projected
 from deepmr.population.reml import criterion, solve
 
-BOUNDS = (float(np.log(1e-5)), float(np.log(1e5)))  # of log gamma; GEMMA's
+BOUNDS = (float(np.log(1e-5)), float(np.log(1e5)))  # of log gamma, K in its unit; GEMMA's, of K as it is
 REGIONS = 10  # of those bounds, each searched where a coarse grid finds its lowest point there; GEMMA's too
 HALF = 1.0  # of the interval about the null model's log gamma, where most markers have theirs
 EDGES = np.linspace(*BOUNDS, REGIONS + 1)
@@ -46,6 +46,7 @@ class Exact:
     test, precision, to_device : as in `prepare_exact`.
     log_gamma : of each null model, by the likelihood of the test.
     value : minus that log likelihood, less constants; used by `lrt` alone.
+    edges : of the regions of log gamma.
     starts : lower ends of the intervals that are tried first.
     first : points of those intervals, and of the coarse grid outside of them.
     """
@@ -58,6 +59,7 @@ class Exact:
     to_device: Callable[[np.ndarray], Any] | None
     log_gamma: Float[np.ndarray, "traits"]
     value: Float[np.ndarray, "traits"]
+    edges: Float[np.ndarray, "_"]
     starts: Float[np.ndarray, "traits"]
     first: tuple[Points, ...]
 
@@ -79,7 +81,7 @@ def maximum_likelihood(
     """
     model = null.projected
     found, values = np.empty(model.traits), np.full(model.traits, np.inf)
-    for low, high in pairwise(EDGES.tolist()):
+    for low, high in pairwise(_edges(model).tolist()):
         at = chebyshev.nodes(low, high)
         table = np.stack([_unrestricted(_repeated(model, k, len(at)), at) for k in range(model.traits)])
         minima = chebyshev.minimise(table, low, high)
@@ -115,7 +117,8 @@ def prepare_exact(
     """
     restricted = test in ("f", "wald")
     log_gamma, value = (null.log_gamma, np.zeros(len(null.log_gamma))) if restricted else maximum_likelihood(null)
-    starts = np.clip(log_gamma - HALF, BOUNDS[0], BOUNDS[1] - 2 * HALF)
+    edges = _edges(null.projected)
+    starts = np.clip(log_gamma - HALF, edges[0], edges[-1] - 2 * HALF)
     exact = Exact(
         null=null,
         y=y,
@@ -125,6 +128,7 @@ def prepare_exact(
         to_device=to_device,
         log_gamma=log_gamma,
         value=value,
+        edges=edges,
         starts=starts,
         first=(),
     )
@@ -133,7 +137,7 @@ def prepare_exact(
     first = []
     for k, low in enumerate(starts):
         inside = chebyshev.nodes(low, low + 2 * HALF)
-        first.append(points_of(exact, k, np.concatenate([inside, EDGES[outside(low)]])))
+        first.append(points_of(exact, k, np.concatenate([inside, edges[outside(edges, low)]])))
     return replace(exact, first=tuple(first))
 
 
@@ -153,14 +157,19 @@ def points_of(exact: Exact, k: int, at: Float[np.ndarray, "points"]) -> Points:
     return Points(weighted=weighted if exact.to_device is None else weighted.placed(exact.to_device), shared=shared)
 
 
-def outside(low: float) -> Bool[np.ndarray, "_"]:
+def outside(edges: Float[np.ndarray, "edges"], low: float) -> Bool[np.ndarray, "edges"]:
     """Return which points of the coarse grid lie outside of the first interval.
 
     Parameters
     ----------
-    low : its lower end.
+    edges : of the regions, which are the coarse grid.
+    low : lower end of the interval.
     """
-    return (low > EDGES) | (low + 2 * HALF < EDGES)
+    return (low > edges) | (low + 2 * HALF < edges)
+
+
+def _edges(model: Projected) -> Float[np.ndarray, "_"]:
+    return EDGES - np.log(model.unit)
 
 
 def _unrestricted(model: Projected, at: Float[np.ndarray, "points"]) -> Float[np.ndarray, "points"]:

@@ -70,7 +70,7 @@ def fit_null(
     log_gamma
         Fixed values, which are then not estimated.
     bounds
-        Of log gamma.
+        Of log gamma, were K in its unit (`Projected.unit`).
     tol
         Largest error of log gamma.
     on_boundary
@@ -88,7 +88,8 @@ def fit_null(
     Newton's method with bisection where it leaves the bracket. SE(h2) = h2 (1 - h2) / sqrt(f''(log gamma)).
     """
     if log_gamma is None:
-        found, boundary = _search(model, bounds, tol)
+        low, high = (bound - float(np.log(model.unit)) for bound in bounds)
+        found, boundary = _search(model, (low, high), tol)
     else:
         checks.shape("log_gamma", log_gamma, (model.traits,))
         found, boundary = log_gamma.astype(float), ("",) * model.traits

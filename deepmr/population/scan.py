@@ -108,7 +108,7 @@ def prepare_scan(
     if len(y) <= x.shape[1] + 1:
         raise InputError(f"a marker needs more than {x.shape[1] + 1} samples, with this many covariates; got {len(y)}")
     whole = {"y": y, "x": x} if spectrum.low_rank else {}
-    model = project(p @ y, p @ x, spectrum.eigenvalues, names=cohort.design_names, **whole)
+    model = project(p @ y, p @ x, spectrum.eigenvalues, names=cohort.design_names, unit=spectrum.unit, **whole)
     null = fit_null(model, on_boundary=on_boundary)
     stretches = [slice(start, start + TRAITS) for start in range(0, model.traits, TRAITS)]
     # A score test is at the maximum of the likelihood; its null model is reported as REML has it. Least squares stay.

@@ -13,6 +13,7 @@ from scipy import stats
 from deepmr.cohort import ArrayGenotypes
 from deepmr.population import associate_variants, fit_null, project, spectrum_of_effects, spectrum_of_kinship
 from deepmr.simulate.cohorts import CohortDesign, simulate_cohort
+from tests.population.cohorts import make_cohort, make_kinship
 
 TESTS = ("f", "wald", "lrt", "score")
 EXACT = ("f", "lrt", "score")
@@ -261,3 +262,19 @@ def test_gamma_of_each_marker_is_the_same_in_low_rank(test):
     full = scan(cohort, spectrum_of_kinship(z @ z.T), test=test, gamma="exact")
     np.testing.assert_allclose(low.table["log_gamma"], full.table["log_gamma"], atol=2e-6)
     assert_same(low, full)
+
+
+@pytest.mark.parametrize("gamma", ["null", "exact"])
+@pytest.mark.parametrize("polygenic", [0.0, 1.0])
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_units_of_the_relationship_matrix_do_not_matter(gamma, polygenic, factor):
+    cohort = make_cohort(4, polygenic=polygenic)
+    kinship = make_kinship(cohort)
+    options = {"gamma": gamma, "on_boundary": "clamp"}
+    plain = associate_variants(cohort, spectrum_of_kinship(kinship, scaling="mean_diagonal"), **options)
+    other = associate_variants(cohort, spectrum_of_kinship(kinship * factor), **options)
+    for name in ("beta", "se", "pvalue"):
+        np.testing.assert_allclose(other.table[name], plain.table[name], rtol=1e-6)
+    unit = np.log(spectrum_of_kinship(kinship * factor).mean_diagonal)
+    np.testing.assert_allclose(other.nulls[""].log_gamma + unit, plain.nulls[""].log_gamma, atol=1e-6)
+    assert other.nulls[""].boundary == plain.nulls[""].boundary
