@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -257,7 +258,7 @@ def _tested(
 def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullModel:
     """Return the model without markers by all chromosomes, which tests nothing and is only reported."""
     p, y, x = spectrum.vectors, part.phenotypes, part.design
-    outside = {"y": y, "x": x} if spectrum.low_rank else {}
+    outside: dict[str, Any] = {"y": y, "x": x} if spectrum.low_rank else {}
     model = project(p @ y, p @ x, spectrum.eigenvalues, names=part.design_names, **outside)
     return fit_null(model, on_boundary="ols" if on_boundary == "raise" else on_boundary)
 

@@ -138,7 +138,7 @@ class LinearMixedModel:
         if p_path is not None:
             check_stored(Path(p_path), (self.r, self.n), refused)
         check_dof(self.n, self.f, refused)
-        before = {} if whole is None else {"y": whole[0][:, None], "x": whole[1]}
+        before: dict[str, Any] = {} if whole is None else {"y": whole[0][:, None], "x": whole[1]}
         with refused.as_own():
             self._projected = project(self.py[:, None], self.px, np.maximum(self.s, 0.0), names=tuple(names), **before)
         self._fit = Fit()

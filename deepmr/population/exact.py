@@ -55,16 +55,17 @@ def exact_statistics(
     Notes
     -----
     The criterion of a marker a is (log |V| + log |X'V^-1 X| + log a'Pa + (n - f - 1) log rss_1) / 2, or without
-    restriction (log |V| + n log rss_1) / 2, with P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1 and rss_1 = y'Py - (a'Py)^2 /
-    a'Pa. Both depend on a through a'V^-1 a, X'V^-1 a and a'Py alone, which for all markers and 13 Chebyshev points of
-    log gamma are products of squared rotated markers with weights, and of rotated markers with columns. Being
-    analytic in log gamma within pi of the real line, the criterion and its parts are interpolated. A coarse grid over
-    all of the bounds tells whose minimum lies outside of the first interval; these, and those whose interpolant is
-    not good enough, are fitted again.
+    restriction (log |V| + n log rss_1) / 2, n as in `maximum_likelihood`, with
+    P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1 and rss_1 = y'Py - (a'Py)^2 / a'Pa. Both depend on a through a'V^-1 a,
+    X'V^-1 a and a'Py alone, which for all markers and 13 Chebyshev points of log gamma are products of squared rotated
+    markers with weights, and of rotated markers with columns. Being analytic in log gamma within pi of the real line,
+    the criterion and its parts are interpolated. A coarse grid over all of the bounds tells whose minimum lies outside
+    of the first interval; these, and those whose interpolant is not good enough, are fitted again.
 
     f and wald: beta^2 / se^2 at gamma by REML; lrt: twice the gain in log likelihood, each model at its own gamma;
     score: n beta a'Py / rss_0 at gamma of the null model by maximum likelihood, against F(1, n - f - 1). These are
-    the tests of GEMMA. A gamma that lies at a bound stays there.
+    the tests of GEMMA, but for traits whose likelihood grows with gamma without end. A gamma that lies at a bound,
+    1e-5 or 1e5 of K of mean diagonal 1, stays there, whatever becomes of the null model's.
 
     References
     ----------
@@ -177,7 +178,7 @@ def _measure(exact: Exact, points: Points, rotated: Any, markers: Any) -> Fits:
     explained[no_variance] = 0.0
     log_see, log_left = np.log(see), np.log1p(-explained)
     if exact.test == "lrt":
-        value = points.shared + 0.5 * weighted.n * log_left
+        value = points.shared + 0.5 * points.counted * log_left
     else:
         value = points.shared + 0.5 * (log_see + (weighted.n - weighted.fixed - 1) * log_left)
     return Fits(
