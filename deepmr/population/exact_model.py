@@ -95,6 +95,16 @@ def maximum_likelihood(
     return *_likeliest(model, counted), counted
 
 
+def score_gamma(null: NullModel) -> Float[np.ndarray, "traits"]:
+    """Return log gamma at which a score test is made: by maximum likelihood, or -inf where the model is least squares.
+
+    Parameters
+    ----------
+    null : the model without markers.
+    """
+    return np.where(np.isneginf(null.log_gamma), -np.inf, maximum_likelihood(null)[0])
+
+
 def prepare_exact(
     null: NullModel,
     *,
@@ -111,8 +121,8 @@ def prepare_exact(
     null
         Fitted.
     test
-        `f` and `wald` fit gamma by restricted maximum likelihood, `lrt` by maximum likelihood; `score` keeps that of
-        the null model by maximum likelihood.
+        `f` and `wald` fit gamma by restricted maximum likelihood, `lrt` by maximum likelihood; `score` keeps
+        `score_gamma`.
     y, x
         Traits and covariates before rotation, needed in a model of low rank.
     precision
@@ -120,9 +130,10 @@ def prepare_exact(
     to_device
         Puts an array where rotated markers are.
     """
-    restricted = test in ("f", "wald")
-    nothing = np.zeros(len(null.log_gamma))
-    log_gamma, value, counted = (null.log_gamma, nothing, nothing) if restricted else maximum_likelihood(null)
+    log_gamma = score_gamma(null) if test == "score" else null.log_gamma
+    value = counted = np.zeros(len(log_gamma))
+    if test == "lrt":
+        log_gamma, value, counted = maximum_likelihood(null)
     edges = _edges(null.projected)
     starts = np.clip(log_gamma - HALF, edges[0], edges[-1] - 2 * HALF)
     exact = Exact(

@@ -13,7 +13,7 @@ from deepmr.cohort import Cohort
 from deepmr.errors import InputError
 from deepmr.population import markers as prepared
 from deepmr.population.exact import exact_statistics
-from deepmr.population.exact_model import Exact, maximum_likelihood, prepare_exact
+from deepmr.population.exact_model import Exact, prepare_exact, score_gamma
 from deepmr.population.marker_moments import (
     Weighted,
     rotated_moments,
@@ -114,8 +114,7 @@ def prepare_scan(
     # A score test is at the maximum of the likelihood; its null model is reported as REML has it. Least squares stay.
     held = null
     if test == "score":
-        likeliest = np.where(np.isneginf(null.log_gamma), -np.inf, maximum_likelihood(null)[0])
-        held = fit_null(model, log_gamma=likeliest)
+        held = fit_null(model, log_gamma=score_gamma(null))
     weighted = [weigh(held, **whole, traits=traits) for traits in stretches]
     exact = None
     if gamma == "exact":

@@ -251,8 +251,9 @@ def test_a_table_says_gamma_of_every_marker():
     assert np.median(np.abs(found["log10p"] - null["log10p"])) < 0.02
 
 
-def test_a_score_test_is_at_the_null_model_s_gamma_either_way():
-    cohort, _, spectrum = make(10)
+@pytest.mark.parametrize("heritable", [(0.9, 0.7), (0.0, 0.0)])
+def test_a_score_test_is_at_the_null_model_s_gamma_either_way(heritable):
+    cohort, _, spectrum = make(10, heritable=heritable)
     null = associate_variants(cohort, spectrum, test="score").table
     own = associate_variants(cohort, spectrum, test="score", gamma="exact").table
     for name in ("beta", "se", "chi_sq", "pvalue"):
