@@ -126,6 +126,7 @@ def scan_cohort(
     variants = cohort.genotypes.variants
     axis, codes, place = genome_axis(variants)
     parts = cohort.complete()
+    _check(parts)
     several = len(cohort.traits) > 1 and len(parts) <= SETS
     digests: dict[str, Digest] = {}
     scores: list[TraitScores] = []
@@ -253,6 +254,16 @@ def _tested(
                 yield *done, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _check(parts: Sequence[Cohort]) -> None:
+    """Raise `InputError` where a model cannot be fitted, naming the traits, before anything long is done."""
+    for part in parts:
+        try:
+            project(part.phenotypes, part.design, np.zeros(len(part)), names=part.design_names)
+        except InputError as error:
+            some = ", ".join(part.traits[:3]) + (", ..." if len(part.traits) > 3 else "")
+            raise InputError(f"{len(part)} samples with {some}: {error}") from error
 
 
 def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullModel:
