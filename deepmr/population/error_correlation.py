@@ -143,7 +143,7 @@ def cross_trait_correlation(
     correlation 0 and 0.6, 0 and -0.5, 0.4 and 0, 0.8 and -0.5, 0.8 and 0.6; two sets of 4,000 markers, 24 pairs each)
     its mean was within 0.01 of the mean product of errors of markers in the matrix, and of 1,000 markers beside 3,000
     in the matrix where samples were unrelated; in families, these were larger than it says by up to 0.045, at a genetic
-    correlation of 0.8. A single pair was off by up to 0.05 and 0.12. The correlation of whitened residuals
+    correlation of 0.8. A single pair was off by up to 0.05 and 0.15. The correlation of whitened residuals
     V^-1/2 (y - X b) was off by up to 0.12 on average, as it weighs eigenvectors otherwise than markers do; that of
     z-scores of variants with P > 0.05 for both traits by up to 0.13: they are cut off, and in polygenic traits have
     effects too, which are correlated.

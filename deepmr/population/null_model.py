@@ -13,6 +13,7 @@ from deepmr.population.reml import criterion_grid, slope, solve
 
 OnBoundary = Literal["raise", "clamp", "ols"]
 GRID = 65  # points over the bounds, before the search within the best of them
+FLAT = 1e-9  # log units: a criterion that varies by less says nothing of gamma
 NEAR = 0.001  # of a bound in log gamma: the optimum is taken to lie beyond it
 
 
@@ -28,7 +29,8 @@ class NullModel:
     h_sq_se : from the second derivative of the criterion; NaN at a bound.
     beta : coefficients of the covariates.
     tau_sq, sigma_sq : variances of the residuals and of K.
-    boundary : `lower` or `upper` where the optimum lies at a bound; otherwise empty.
+    boundary : `lower` or `upper` where the optimum lies at a bound, `lower` too where any gamma is as good, as when K
+        is the identity matrix; otherwise empty.
     """
 
     projected: Projected
@@ -125,7 +127,8 @@ def _search(
 ) -> tuple[Float[np.ndarray, "traits"], tuple[str, ...]]:
     """Return the optimum of each trait within the bounds, and which bound it lies at."""
     grid = np.linspace(*bounds, GRID)
-    best = criterion_grid(model, grid).argmin(0)
+    values = criterion_grid(model, grid)
+    best = values.argmin(0)
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]
     # A minimum at an end of the grid may still have its slope pointing inwards.
     found = grid[best]
@@ -144,6 +147,7 @@ def _search(
         active = active[(moved > 0.1 * tol) & (high[active] - low[active] > 0.1 * tol)]
         if not len(active):
             break
-    sides = np.where(found < bounds[0] + NEAR, "lower", np.where(found > bounds[1] - NEAR, "upper", ""))
+    low_side = (found < bounds[0] + NEAR) | (np.ptp(values, axis=0) < FLAT)
+    sides = np.where(low_side, "lower", np.where(found > bounds[1] - NEAR, "upper", ""))
     found = np.where(sides == "lower", bounds[0], np.where(sides == "upper", bounds[1], found))
     return found, tuple(str(side) for side in sides)
