@@ -33,7 +33,7 @@ from deepmr.lmm.fitting import (
 )
 from deepmr.population.marker_moments import Weighted, weigh
 from deepmr.population.marker_statistics import MarkerTest
-from deepmr.population.null_model import OnBoundary, fit_null
+from deepmr.population.null_model import OnBoundary, fit_null, scaled_h_sq
 from deepmr.population.projection import project
 from deepmr.population.spectrum import LEAST, Scaling
 
@@ -342,14 +342,14 @@ class LinearMixedModel:
         return found.table if return_pandas else found
 
     def scaled_h_sq(self) -> tuple[float, float]:
-        """Return h2 and its standard error were K divided by the mean diagonal of the centred K."""
+        """Return h2 and its standard error were K divided by the mean diagonal of the centred K; NaN as that of `h_sq`."""
         if self.mean_diagonal is None:
             raise ModelInputError("mean_diagonal of K is needed; from_kinship and from_random_effects give it")
         if self.log_gamma is None:
             raise FitError(NOT_FIT)
-        null = fit_null(self._projected, log_gamma=np.array([self.log_gamma]))
-        h_sq, se = null.scaled_h_sq(self.mean_diagonal)
-        return float(h_sq[0]), float(se[0]) if self.h_sq_standard_error is not None else np.nan
+        known = np.nan if self.h_sq_standard_error is None else self.h_sq_standard_error
+        h_sq, se = scaled_h_sq(np.array([self.log_gamma]), np.array([known]), self.mean_diagonal)
+        return float(h_sq[0]), float(se[0])
 
     @classmethod
     def from_kinship(

@@ -49,10 +49,28 @@ class NullModel:
         ----------
         mean_diagonal : of the centred K that was decomposed; 1 changes nothing.
         """
-        gamma = np.exp(self.log_gamma)
-        h_sq = mean_diagonal * gamma / (1 + mean_diagonal * gamma)
-        own = np.where(self.h_sq > 0, self.h_sq * (1 - self.h_sq), 1.0)
-        return h_sq, self.h_sq_se * h_sq * (1 - h_sq) / own
+        return scaled_h_sq(self.log_gamma, self.h_sq_se, mean_diagonal)
+
+
+def scaled_h_sq(
+    log_gamma: Float[np.ndarray, "traits"], se: Float[np.ndarray, "traits"], mean_diagonal: float
+) -> tuple[Float[np.ndarray, "traits"], Float[np.ndarray, "traits"]]:
+    """Return h2 and its standard error were K divided by its mean diagonal.
+
+    Parameters
+    ----------
+    log_gamma : of K as it is.
+    se : of its h2.
+    mean_diagonal : of the centred K; 1 changes nothing.
+
+    Notes
+    -----
+    A standard error is h2 (1 - h2) times that of log gamma, which K divided by a number only shifts.
+    """
+    gamma = np.exp(log_gamma)
+    h_sq, scaled = (ratio / (1 + ratio) for ratio in (gamma, mean_diagonal * gamma))
+    own = np.where(h_sq > 0, h_sq * (1 - h_sq), 1.0)
+    return scaled, se * scaled * (1 - scaled) / own
 
 
 def fit_null(
