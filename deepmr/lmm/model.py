@@ -342,7 +342,7 @@ class LinearMixedModel:
         return found.table if return_pandas else found
 
     def scaled_h_sq(self) -> tuple[float, float]:
-        """Return h2 and its standard error, or NaN where there is none, were K divided by its mean diagonal, centred."""
+        """Return h2 and its standard error, NaN where there is none, were K divided by `mean_diagonal`."""
         if self.mean_diagonal is None:
             raise ModelInputError("mean_diagonal of K is needed; from_kinship and from_random_effects give it")
         if self.log_gamma is None:

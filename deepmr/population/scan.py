@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -102,8 +102,10 @@ def prepare_scan(
     if spectrum.n != len(cohort):
         raise InputError(f"the spectrum is of {spectrum.n} samples, the cohort has {len(cohort)}")
     checks.finite("phenotypes", cohort.phenotypes)
-    checks.one_of("test", test, ("f", "wald", "lrt", "score"))
-    checks.one_of("gamma", gamma, ("null", "exact"))
+    checks.one_of("test", test, get_args(MarkerTest))
+    checks.one_of("gamma", gamma, get_args(Gamma))
+    checks.one_of("precision", precision, get_args(Precision))
+    checks.one_of("on_boundary", on_boundary, get_args(OnBoundary))
     y, x, p = cohort.phenotypes, cohort.design, spectrum.vectors
     if len(y) <= x.shape[1] + 1:
         raise InputError(f"a marker needs more than {x.shape[1] + 1} samples, with this many covariates; got {len(y)}")

@@ -270,3 +270,23 @@ def test_the_error_of_scaled_h2_is_by_the_method_of_the_model():
         assert se == pytest.approx(model.h_sq_standard_error * share, rel=1e-12)
         errors.append(se)
     assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+
+
+def test_one_gap_in_a_rotated_marker_is_not_called_a_marker_without_genotypes():
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(30, 40))
+    model, p = LinearMixedModel.from_kinship(z[:, 0], np.ones((30, 1)), z @ z.T / 40, on_boundary="clamp")
+    model.fit()
+    markers = rng.normal(size=(30, 2))
+    markers[4, 0] = np.nan
+    assert model.fit_alternatives_numpy(p @ markers, return_pandas=True)["status"].tolist() == ["not_finite", "ok"]
+
+
+def test_a_model_without_fixed_effects():
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(30, 40))
+    y = z @ rng.normal(size=40) / 6 + rng.normal(size=30)
+    model, _ = LinearMixedModel.from_kinship(y, np.ones((30, 0)), z @ z.T / 40, on_boundary="clamp")
+    model.fit()
+    v = np.eye(30) + model.gamma * z @ z.T / 40
+    assert model.tau_sq == pytest.approx(y @ np.linalg.solve(v, y) / 30)
