@@ -1,6 +1,5 @@
 """What must not change results, and what must change them in a known way, for every test of a marker."""
 
-import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +17,6 @@ from tests.population.cohorts import make_cohort, make_kinship
 TESTS = ("f", "wald", "lrt", "score")
 EXACT = ("f", "lrt", "score")
 DESIGN = CohortDesign(n_samples=72, n_variants=36, n_traits=2, n_covariates=2, h_sq=0.6, missing=0.02, min_maf=0.25)
-offered = pytest.mark.skipif(
-    importlib.util.find_spec("deepmr.population.exact") is None, reason="gamma of each marker is not offered"
-)
 few = settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
 seeds = st.integers(0, 10_000)
 
@@ -230,7 +226,6 @@ def test_traits_change_nothing_of_each_other(test):
         np.testing.assert_allclose(alone["beta"], of_both["beta"], rtol=1e-8, atol=1e-10)
 
 
-@offered
 @pytest.mark.parametrize("test", EXACT)
 def test_gamma_of_each_marker_changes_nothing_either(test):
     cohort = drawn(9)
@@ -253,7 +248,6 @@ def test_gamma_of_each_marker_changes_nothing_either(test):
         assert_same(found, expected, beta=beta, sigma_sq=sigma_sq)
 
 
-@offered
 @pytest.mark.parametrize("test", EXACT)
 def test_gamma_of_each_marker_is_the_same_in_low_rank(test):
     cohort = drawn(10)
