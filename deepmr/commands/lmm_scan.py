@@ -52,6 +52,7 @@ class ScanOptions:
     max_missing: float = 1.0
     block: int = 1024
     loco: bool = False
+    kinship_min_maf: float = 0.01
     threads: int = 1
 
 
@@ -160,7 +161,7 @@ def scan_cohort(
                 advance(stop - start)
     return Scanned(
         digests={trait: digests[trait] for trait in cohort.traits},
-        correlation=_correlation(cohort, scores, loco=options.loco) if several else None,
+        correlation=_correlation(cohort, scores, options) if several else None,
         axis=axis,
         codes=codes,
         place=place,
@@ -274,12 +275,11 @@ def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullMod
     return fit_null(model, on_boundary="ols" if on_boundary == "raise" else on_boundary)
 
 
-def _correlation(cohort: Cohort, scores: Sequence[TraitScores], *, loco: bool) -> CrossTraitCorrelation | None:
+def _correlation(cohort: Cohort, scores: Sequence[TraitScores], options: ScanOptions) -> CrossTraitCorrelation | None:
     """Return the correlation of errors of the traits' effects, for methods that heed samples in common."""
     try:
-        return cross_trait_correlation(
-            scores, n_markers=independent_markers(cohort.genotypes), tested="left_out" if loco else "in_matrix"
-        )
+        n_markers = independent_markers(cohort.genotypes, min_maf=options.kinship_min_maf)
+        return cross_trait_correlation(scores, n_markers=n_markers, tested="left_out" if options.loco else "in_matrix")
     except InputError as error:
         log.warning("the record has no correlation of errors: %s", error)
         return None

@@ -184,7 +184,13 @@ def cross_trait_correlation(
 
 
 def independent_markers(
-    genotypes: Genotypes, *, n_sampled: int = 200, window: int = 200, n_variants: int | None = None, seed: int = 0
+    genotypes: Genotypes,
+    *,
+    n_sampled: int = 200,
+    window: int = 200,
+    n_variants: int | None = None,
+    min_maf: float = 0.0,
+    seed: int = 0,
 ) -> float:
     """Estimate how many independent markers there are: markers over their mean linkage disequilibrium score.
 
@@ -197,7 +203,9 @@ def independent_markers(
     window
         Markers on either side of each, on its chromosome, that may be linked to it.
     n_variants
-        How many markers the relationship matrix is made of; by default all.
+        How many markers the relationship matrix is made of; by default all that vary, as the sample has them.
+    min_maf
+        Least frequency of the rarer allele of markers in the matrix; others do not count.
     seed
         Of the draw.
 
@@ -214,22 +222,23 @@ def independent_markers(
     for at in chosen.tolist():
         start, stop = max(at - window, 0), min(at + window + 1, total)
         ready = prepare_markers(genotypes.read(start, stop))
-        if ready.status[at - start] != OK:
+        used = (ready.status == OK) & ~(np.minimum(ready.eaf, 1 - ready.eaf) < min_maf)
+        if not used[at - start]:
             continue
-        near = ready.centred[(chrom[start:stop] == chrom[at]) & (ready.status == OK)]
+        near = ready.centred[(chrom[start:stop] == chrom[at]) & used]
         own = ready.centred[at - start]
         r_sq = np.square(near @ own) / (np.square(near).sum(1) * (own @ own))
         centre.append(own / np.sqrt(own @ own))
         sizes.append((float(r_sq.sum()), len(r_sq)))
         places.append(at)
     if not centre:
-        raise InputError("none of the sampled markers varies: there is no linkage disequilibrium to take")
+        raise InputError("none of the sampled markers varies enough: there is no linkage disequilibrium to take")
     across = np.not_equal.outer(chrom[places], chrom[places])
     across |= np.abs(np.subtract.outer(places, places)) > window
     r_sq = np.square(np.array(centre) @ np.array(centre).T)
     unlinked = float(r_sq[across].mean()) if across.any() else 1.0 / (len(genotypes.samples) - 1)
     score = float(np.mean([1.0 + max(sum_sq - 1.0 - (count - 1) * unlinked, 0.0) for sum_sq, count in sizes]))
-    return float(total if n_variants is None else n_variants) / score
+    return (total * len(places) / len(chosen) if n_variants is None else float(n_variants)) / score
 
 
 def _within(part: TraitScores, n_markers: int | float) -> Float[np.ndarray, "traits traits"]:
