@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,7 @@ class ScanOptions:
     max_missing: float = 1.0
     block: int = 1024
     loco: bool = False
+    kinship_min_maf: float = 0.01
     threads: int = 1
 
 
@@ -125,6 +127,7 @@ def scan_cohort(
     variants = cohort.genotypes.variants
     axis, codes, place = genome_axis(variants)
     parts = cohort.complete()
+    _check(parts)
     several = len(cohort.traits) > 1 and len(parts) <= SETS
     digests: dict[str, Digest] = {}
     scores: list[TraitScores] = []
@@ -158,7 +161,7 @@ def scan_cohort(
                 advance(stop - start)
     return Scanned(
         digests={trait: digests[trait] for trait in cohort.traits},
-        correlation=_correlation(cohort, scores, loco=options.loco) if several else None,
+        correlation=_correlation(cohort, scores, options) if several else None,
         axis=axis,
         codes=codes,
         place=place,
@@ -254,20 +257,29 @@ def _tested(
         pool.shutdown(cancel_futures=True)
 
 
+def _check(parts: Sequence[Cohort]) -> None:
+    """Raise `InputError` where a model cannot be fitted, naming the traits, before anything long is done."""
+    for part in parts:
+        try:
+            project(part.phenotypes, part.design, np.zeros(len(part)), names=part.design_names)
+        except InputError as error:
+            some = ", ".join(part.traits[:3]) + (", ..." if len(part.traits) > 3 else "")
+            raise InputError(f"{len(part)} samples with {some}: {error}") from error
+
+
 def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullModel:
     """Return the model without markers by all chromosomes, which tests nothing and is only reported."""
     p, y, x = spectrum.vectors, part.phenotypes, part.design
-    outside = {"y": y, "x": x} if spectrum.low_rank else {}
+    outside: dict[str, Any] = {"y": y, "x": x} if spectrum.low_rank else {}
     model = project(p @ y, p @ x, spectrum.eigenvalues, names=part.design_names, **outside)
     return fit_null(model, on_boundary="ols" if on_boundary == "raise" else on_boundary)
 
 
-def _correlation(cohort: Cohort, scores: Sequence[TraitScores], *, loco: bool) -> CrossTraitCorrelation | None:
+def _correlation(cohort: Cohort, scores: Sequence[TraitScores], options: ScanOptions) -> CrossTraitCorrelation | None:
     """Return the correlation of errors of the traits' effects, for methods that heed samples in common."""
     try:
-        return cross_trait_correlation(
-            scores, n_markers=independent_markers(cohort.genotypes), tested="left_out" if loco else "in_matrix"
-        )
+        n_markers = independent_markers(cohort.genotypes, min_maf=options.kinship_min_maf)
+        return cross_trait_correlation(scores, n_markers=n_markers, tested="left_out" if options.loco else "in_matrix")
     except InputError as error:
         log.warning("the record has no correlation of errors: %s", error)
         return None

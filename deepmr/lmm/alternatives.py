@@ -101,7 +101,7 @@ def block_columns(
     with np.errstate(invalid="ignore", over="ignore"):
         moments = rotated_moments(weighted, rotated, whole)
         size = moments.own[:, 0] + np.abs(moments.covariates).sum((1, 2)) + np.abs(moments.residual[:, 0])
-    status = _status(~np.isfinite(size), rotated if whole is None else whole)
+    status = _status(~np.isfinite(size), whole)
     usable = status == prepared.OK
     found = marker_statistics(_only(moments, usable), weighted.rss, n=weighted.n, fixed=weighted.fixed, test=test)
     for row in np.flatnonzero(usable & found.collinear[:, 0]):
@@ -120,11 +120,12 @@ def block_columns(
     return {name: np.where(tested, column[:, 0], np.nan) for name, column in values.items()} | {"status": status}
 
 
-def _status(bad: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Return `ok`, or what is wrong with markers whose products are not finite."""
+def _status(bad: np.ndarray, whole: np.ndarray | None) -> np.ndarray:
+    """Return `ok`, or what is wrong with markers whose products are not finite; rotation spreads one gap over all."""
     status = np.full(len(bad), prepared.OK, dtype=object)
-    for row in np.flatnonzero(bad):
-        status[row] = prepared.ALL_MISSING if np.isnan(given[row]).all() else prepared.NOT_FINITE
+    status[bad] = prepared.NOT_FINITE
+    if whole is not None:
+        status[bad & np.isnan(whole).all(1)] = prepared.ALL_MISSING
     return status
 
 

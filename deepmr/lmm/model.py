@@ -33,7 +33,7 @@ from deepmr.lmm.fitting import (
 )
 from deepmr.population.marker_moments import Weighted, weigh
 from deepmr.population.marker_statistics import MarkerTest
-from deepmr.population.null_model import OnBoundary, fit_null
+from deepmr.population.null_model import OnBoundary, fit_null, scaled_h_sq
 from deepmr.population.projection import project
 from deepmr.population.spectrum import LEAST, Scaling
 
@@ -138,7 +138,7 @@ class LinearMixedModel:
         if p_path is not None:
             check_stored(Path(p_path), (self.r, self.n), refused)
         check_dof(self.n, self.f, refused)
-        before = {} if whole is None else {"y": whole[0][:, None], "x": whole[1]}
+        before: dict[str, Any] = {} if whole is None else {"y": whole[0][:, None], "x": whole[1]}
         with refused.as_own():
             self._projected = project(self.py[:, None], self.px, np.maximum(self.s, 0.0), names=tuple(names), **before)
         self._fit = Fit()
@@ -342,14 +342,14 @@ class LinearMixedModel:
         return found.table if return_pandas else found
 
     def scaled_h_sq(self) -> tuple[float, float]:
-        """Return h2 and its standard error were K divided by the mean diagonal of the centred K."""
+        """Return h2 and its standard error, NaN where there is none, were K divided by `mean_diagonal`."""
         if self.mean_diagonal is None:
             raise ModelInputError("mean_diagonal of K is needed; from_kinship and from_random_effects give it")
         if self.log_gamma is None:
             raise FitError(NOT_FIT)
-        null = fit_null(self._projected, log_gamma=np.array([self.log_gamma]))
-        h_sq, se = null.scaled_h_sq(self.mean_diagonal)
-        return float(h_sq[0]), float(se[0]) if self.h_sq_standard_error is not None else np.nan
+        known = np.nan if self.h_sq_standard_error is None else self.h_sq_standard_error
+        h_sq, se = scaled_h_sq(np.array([self.log_gamma]), np.array([known]), self.mean_diagonal)
+        return float(h_sq[0]), float(se[0])
 
     @classmethod
     def from_kinship(

@@ -8,7 +8,7 @@ from array_api_compat import array_namespace, device
 from jaxtyping import Bool, Float, Int
 
 from deepmr.population import chebyshev
-from deepmr.population.exact_model import BOUNDS, EDGES, HALF, REGIONS, Exact, Points, outside, points_of
+from deepmr.population.exact_model import HALF, REGIONS, Exact, Points, outside, points_of
 from deepmr.population.log_tails import log_tail_chi_sq
 from deepmr.population.marker_moments import Moments, rotated_moments
 from deepmr.population.marker_statistics import COLLINEAR, EXPLAINED, Tested, marker_statistics
@@ -55,16 +55,17 @@ def exact_statistics(
     Notes
     -----
     The criterion of a marker a is (log |V| + log |X'V^-1 X| + log a'Pa + (n - f - 1) log rss_1) / 2, or without
-    restriction (log |V| + n log rss_1) / 2, with P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1 and rss_1 = y'Py - (a'Py)^2 /
-    a'Pa. Both depend on a through a'V^-1 a, X'V^-1 a and a'Py alone, which for all markers and 13 Chebyshev points of
-    log gamma are products of squared rotated markers with weights, and of rotated markers with columns. Being
-    analytic in log gamma within pi of the real line, the criterion and its parts are interpolated. A coarse grid over
-    all of the bounds tells whose minimum lies outside of the first interval; these, and those whose interpolant is
-    not good enough, are fitted again.
+    restriction (log |V| + n log rss_1) / 2, n as in `maximum_likelihood`, with
+    P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1 and rss_1 = y'Py - (a'Py)^2 / a'Pa. Both depend on a through a'V^-1 a,
+    X'V^-1 a and a'Py alone, which for all markers and 13 Chebyshev points of log gamma are products of squared rotated
+    markers with weights, and of rotated markers with columns. Being analytic in log gamma within pi of the real line,
+    the criterion and its parts are interpolated. A coarse grid over all of the bounds tells whose minimum lies outside
+    of the first interval; these, and those whose interpolant is not good enough, are fitted again.
 
     f and wald: beta^2 / se^2 at gamma by REML; lrt: twice the gain in log likelihood, each model at its own gamma;
     score: n beta a'Py / rss_0 at gamma of the null model by maximum likelihood, against F(1, n - f - 1). These are
-    the tests of GEMMA. A gamma that lies at a bound stays there.
+    the tests of GEMMA, but for traits whose likelihood grows with gamma without end. A gamma that lies at a bound,
+    1e-5 or 1e5 of K of mean diagonal 1, stays there, whatever becomes of the null model's.
 
     References
     ----------
@@ -105,9 +106,9 @@ def _search(exact: Exact, k: int, rotated: Any, markers: Any) -> tuple[Fits, Flo
     fits = _measure(exact, exact.first[k], rotated, markers)
     best, minima = _minimum(fits, low, low + 2 * HALF)
     at, error = minima.at.copy(), minima.error.copy()
-    grid = np.flatnonzero(outside(low))
+    grid = np.flatnonzero(outside(exact.edges, low))
     coarse = fits.value[:, chebyshev.POINTS :]
-    beyond = _falls_out(minima, low, low + 2 * HALF)
+    beyond = _falls_out(exact, minima, low, low + 2 * HALF)
     lower = coarse.min(1) < best.value - LOWER
     best.value[beyond] = np.inf
     todo = np.zeros((len(at), REGIONS), dtype=bool)
@@ -115,7 +116,7 @@ def _search(exact: Exact, k: int, rotated: Any, markers: Any) -> tuple[Fits, Flo
     for regions, rows in (
         (lowest - 1, beyond | lower),
         (lowest, beyond | lower),
-        (np.searchsorted(EDGES, at, side="right") - 1, beyond),
+        (np.searchsorted(exact.edges, at, side="right") - 1, beyond),
     ):
         todo[rows, np.clip(regions[rows], 0, REGIONS - 1)] = True
     _over_regions(exact, k, rotated, markers, todo, best, at, error)
@@ -132,11 +133,11 @@ def _over_regions(
     while todo.any():
         for region in np.flatnonzero(todo.any(0)):
             rows = np.flatnonzero(todo[:, region])
-            ends = float(EDGES[region]), float(EDGES[region + 1])
+            ends = float(exact.edges[region]), float(exact.edges[region + 1])
             found, minima = _over(exact, k, ends, rotated, markers, rows)
             _keep(best, at, error, rows, found, minima, minima.value < best.value[rows])
             todo[rows, region], done[rows, region] = False, True
-            out = _falls_out(minima, *ends)
+            out = _falls_out(exact, minima, *ends)
             following = region + minima.edge[out].astype(int)
             todo[rows[out], following] = ~done[rows[out], following]
 
@@ -145,11 +146,11 @@ def _refine(exact: Exact, k: int, rotated: Any, markers: Any, row: int, best: Fi
     """Fit one marker again, over shorter and shorter intervals about its minimum."""
     half, rows, error = 0.25 * HALF, np.array([row]), np.zeros(len(at))
     for _ in range(8):
-        low = float(np.clip(at[row] - half, BOUNDS[0], BOUNDS[1] - 2 * half))
+        low = float(np.clip(at[row] - half, exact.edges[0], exact.edges[-1] - 2 * half))
         ends = low, low + 2 * half
         found, minima = _over(exact, k, ends, rotated, markers, rows)
         _keep(best, at, error, rows, found, minima, np.array([True]))
-        if _falls_out(minima, *ends)[0]:
+        if _falls_out(exact, minima, *ends)[0]:
             continue
         if error[row] <= ERROR:
             break
@@ -177,7 +178,7 @@ def _measure(exact: Exact, points: Points, rotated: Any, markers: Any) -> Fits:
     explained[no_variance] = 0.0
     log_see, log_left = np.log(see), np.log1p(-explained)
     if exact.test == "lrt":
-        value = points.shared + 0.5 * weighted.n * log_left
+        value = points.shared + 0.5 * points.counted * log_left
     else:
         value = points.shared + 0.5 * (log_see + (weighted.n - weighted.fixed - 1) * log_left)
     return Fits(
@@ -223,9 +224,9 @@ def _own(fits: Fits, point: int) -> Fits:
     return replace(fits, value=value, log_see=log_see, product=product, rss=rss)
 
 
-def _falls_out(minima: chebyshev.Minima, low: float, high: float) -> Bool[np.ndarray, "functions"]:
+def _falls_out(exact: Exact, minima: chebyshev.Minima, low: float, high: float) -> Bool[np.ndarray, "functions"]:
     """Return whose minimum lies outside of an interval, yet within the bounds."""
-    return ((minima.edge < 0) & (low > BOUNDS[0])) | ((minima.edge > 0) & (high < BOUNDS[1]))
+    return ((minima.edge < 0) & (low > exact.edges[0])) | ((minima.edge > 0) & (high < exact.edges[-1]))
 
 
 def _rows(values: Any, rows: Int[np.ndarray, "rows"]) -> Any:

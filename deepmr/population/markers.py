@@ -73,7 +73,7 @@ def prepare_markers(
         at = slice(start, start + rows)
         _fill(dosages[at], centred[at], mean[at], n[at], low[at], high[at], infinite[at])
     copies = (low >= -EDGE) & (high <= 2 + EDGE) & (n > 0) & ~infinite
-    mac = np.where(copies, n * np.minimum(mean, 2 - mean), np.nan)
+    mac = np.where(copies, n * np.maximum(np.minimum(mean, 2 - mean), 0.0), np.nan)
     same = high - low <= CONSTANT * np.finfo(dtype).eps * np.maximum(np.abs(low), np.abs(high))
     status = np.full(variants, OK, dtype=object)
     status[mac < min_mac] = LOW_MAC
@@ -88,7 +88,7 @@ def prepare_markers(
         mean=mean,
         n=n,
         eaf=np.where(copies, np.clip(mean / 2, 0.0, 1.0), np.nan),
-        mac=np.maximum(mac, 0.0),
+        mac=mac,
         status=status,
     )
 

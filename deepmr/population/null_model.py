@@ -13,6 +13,7 @@ from deepmr.population.reml import criterion_grid, slope, solve
 
 OnBoundary = Literal["raise", "clamp", "ols"]
 GRID = 65  # points over the bounds, before the search within the best of them
+FLAT = 1e-9  # log units: a criterion that varies by less says nothing of gamma
 NEAR = 0.001  # of a bound in log gamma: the optimum is taken to lie beyond it
 
 
@@ -28,7 +29,8 @@ class NullModel:
     h_sq_se : from the second derivative of the criterion; NaN at a bound.
     beta : coefficients of the covariates.
     tau_sq, sigma_sq : variances of the residuals and of K.
-    boundary : `lower` or `upper` where the optimum lies at a bound; otherwise empty.
+    boundary : `lower` or `upper` where the optimum lies at a bound, `lower` too where any gamma is as good, as when K
+        is the identity matrix; otherwise empty.
     """
 
     projected: Projected
@@ -47,10 +49,28 @@ class NullModel:
         ----------
         mean_diagonal : of the centred K that was decomposed; 1 changes nothing.
         """
-        gamma = np.exp(self.log_gamma)
-        h_sq = mean_diagonal * gamma / (1 + mean_diagonal * gamma)
-        own = np.where(self.h_sq > 0, self.h_sq * (1 - self.h_sq), 1.0)
-        return h_sq, self.h_sq_se * h_sq * (1 - h_sq) / own
+        return scaled_h_sq(self.log_gamma, self.h_sq_se, mean_diagonal)
+
+
+def scaled_h_sq(
+    log_gamma: Float[np.ndarray, "traits"], se: Float[np.ndarray, "traits"], mean_diagonal: float
+) -> tuple[Float[np.ndarray, "traits"], Float[np.ndarray, "traits"]]:
+    """Return h2 and its standard error were K divided by its mean diagonal.
+
+    Parameters
+    ----------
+    log_gamma : of K as it is.
+    se : of its h2.
+    mean_diagonal : of the centred K; 1 changes nothing.
+
+    Notes
+    -----
+    A standard error is h2 (1 - h2) times that of log gamma, which K divided by a number only shifts.
+    """
+    gamma = np.exp(log_gamma)
+    h_sq, scaled = (ratio / (1 + ratio) for ratio in (gamma, mean_diagonal * gamma))
+    own = np.where(h_sq > 0, h_sq * (1 - h_sq), 1.0)
+    return scaled, se * scaled * (1 - scaled) / own
 
 
 def fit_null(
@@ -70,7 +90,7 @@ def fit_null(
     log_gamma
         Fixed values, which are then not estimated.
     bounds
-        Of log gamma.
+        Of log gamma, were K in its unit (`Projected.unit`).
     tol
         Largest error of log gamma.
     on_boundary
@@ -88,7 +108,8 @@ def fit_null(
     Newton's method with bisection where it leaves the bracket. SE(h2) = h2 (1 - h2) / sqrt(f''(log gamma)).
     """
     if log_gamma is None:
-        found, boundary = _search(model, bounds, tol)
+        low, high = (bound - float(np.log(model.unit)) for bound in bounds)
+        found, boundary = _search(model, (low, high), tol)
     else:
         checks.shape("log_gamma", log_gamma, (model.traits,))
         found, boundary = log_gamma.astype(float), ("",) * model.traits
@@ -124,7 +145,8 @@ def _search(
 ) -> tuple[Float[np.ndarray, "traits"], tuple[str, ...]]:
     """Return the optimum of each trait within the bounds, and which bound it lies at."""
     grid = np.linspace(*bounds, GRID)
-    best = criterion_grid(model, grid).argmin(0)
+    values = criterion_grid(model, grid)
+    best = values.argmin(0)
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]
     # A minimum at an end of the grid may still have its slope pointing inwards.
     found = grid[best]
@@ -143,6 +165,7 @@ def _search(
         active = active[(moved > 0.1 * tol) & (high[active] - low[active] > 0.1 * tol)]
         if not len(active):
             break
-    sides = np.where(found < bounds[0] + NEAR, "lower", np.where(found > bounds[1] - NEAR, "upper", ""))
+    low_side = (found < bounds[0] + NEAR) | (np.ptp(values, axis=0) < FLAT)
+    sides = np.where(low_side, "lower", np.where(found > bounds[1] - NEAR, "upper", ""))
     found = np.where(sides == "lower", bounds[0], np.where(sides == "upper", bounds[1], found))
     return found, tuple(str(side) for side in sides)

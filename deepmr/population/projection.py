@@ -27,6 +27,7 @@ class Projected:
     start : Q'y, by which coefficients of y follow from those of e.
     outside_qq, outside_qe, outside_ee : Q'(I - P'P)Q and so on; zero in a model of full rank.
     n : samples.
+    unit : variance that K gives a sample; bounds of gamma are those of K in this unit.
     """
 
     s: Float[np.ndarray, "rank"]
@@ -38,6 +39,7 @@ class Projected:
     outside_qe: Float[np.ndarray, "fixed traits"]
     outside_ee: Float[np.ndarray, "traits"]
     n: int
+    unit: float = 1.0
 
     @property
     def fixed(self) -> int:
@@ -58,6 +60,7 @@ def project(
     y: Float[np.ndarray, "samples traits"] | None = None,
     x: Float[np.ndarray, "samples fixed"] | None = None,
     names: tuple[str, ...] = (),
+    unit: float = 1.0,
 ) -> Projected:
     """Take least squares out of rotated responses, and make covariates orthonormal.
 
@@ -71,6 +74,8 @@ def project(
         The same before rotation, in a model of low rank.
     names
         Of the covariates, for messages.
+    unit
+        As in `Projected`.
 
     Raises
     ------
@@ -109,6 +114,7 @@ def project(
         outside_qe=np.zeros((fixed, e.shape[1])) if full else whole_q.T @ whole_e - q.T @ e,
         outside_ee=np.zeros(e.shape[1]) if full else np.maximum((whole_e**2).sum(0) - (e**2).sum(0), 0.0),
         n=n,
+        unit=unit,
     )
 
 

@@ -51,14 +51,15 @@ def criterion_grid(model: Projected, log_gamma: Float[np.ndarray, "points"]) -> 
     """
     f = model.fixed
     w = _weights(model.s, log_gamma)
-    qq = (w @ (model.q[:, :, None] * model.q[:, None, :]).reshape(len(model.s), f * f)).reshape(-1, f, f)
+    qq = (w @ (model.q[:, :, None] * model.q[:, None, :]).reshape(len(model.s), f * f)).reshape(len(w), f, f)
     factor = np.linalg.cholesky(qq + model.outside_qq)
     shared = 0.5 * (_log_volume(model.s, log_gamma) + _log_det(factor) + _log_triangle(model))
     value = np.empty((len(log_gamma), model.traits))
     for start in range(0, model.traits, AT_ONCE):
         part = slice(start, start + AT_ONCE)
         e = model.e[:, part]
-        qe = (w @ (model.q[:, :, None] * e[:, None, :]).reshape(len(model.s), -1)).reshape(len(w), f, -1)
+        of_both = (model.q[:, :, None] * e[:, None, :]).reshape(len(model.s), f * e.shape[1])
+        qe = (w @ of_both).reshape(len(w), f, e.shape[1])
         ee = w @ e**2 + model.outside_ee[part]
         along = np.linalg.solve(factor, qe + model.outside_qe[:, part])
         rss = ee - (along**2).sum(1)
@@ -151,7 +152,7 @@ def _moments(
     f = model.fixed
     wk = w**power
     e = model.e[:, chosen].T
-    qq = (wk @ (model.q[:, :, None] * model.q[:, None, :]).reshape(len(model.s), f * f)).reshape(-1, f, f)
+    qq = (wk @ (model.q[:, :, None] * model.q[:, None, :]).reshape(len(model.s), f * f)).reshape(len(wk), f, f)
     return (
         qq + model.outside_qq,
         (wk * e) @ model.q + model.outside_qe[:, chosen].T,

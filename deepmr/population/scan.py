@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from deepmr.cohort import Cohort
 from deepmr.errors import InputError
 from deepmr.population import markers as prepared
 from deepmr.population.exact import exact_statistics
-from deepmr.population.exact_model import Exact, maximum_likelihood, prepare_exact
+from deepmr.population.exact_model import Exact, prepare_exact, score_gamma
 from deepmr.population.marker_moments import (
     Weighted,
     rotated_moments,
@@ -102,20 +102,21 @@ def prepare_scan(
     if spectrum.n != len(cohort):
         raise InputError(f"the spectrum is of {spectrum.n} samples, the cohort has {len(cohort)}")
     checks.finite("phenotypes", cohort.phenotypes)
-    checks.one_of("test", test, ("f", "wald", "lrt", "score"))
-    checks.one_of("gamma", gamma, ("null", "exact"))
+    checks.one_of("test", test, get_args(MarkerTest))
+    checks.one_of("gamma", gamma, get_args(Gamma))
+    checks.one_of("precision", precision, get_args(Precision))
+    checks.one_of("on_boundary", on_boundary, get_args(OnBoundary))
     y, x, p = cohort.phenotypes, cohort.design, spectrum.vectors
     if len(y) <= x.shape[1] + 1:
         raise InputError(f"a marker needs more than {x.shape[1] + 1} samples, with this many covariates; got {len(y)}")
     whole = {"y": y, "x": x} if spectrum.low_rank else {}
-    model = project(p @ y, p @ x, spectrum.eigenvalues, names=cohort.design_names, **whole)
+    model = project(p @ y, p @ x, spectrum.eigenvalues, names=cohort.design_names, unit=spectrum.unit, **whole)
     null = fit_null(model, on_boundary=on_boundary)
     stretches = [slice(start, start + TRAITS) for start in range(0, model.traits, TRAITS)]
     # A score test is at the maximum of the likelihood; its null model is reported as REML has it. Least squares stay.
     held = null
     if test == "score":
-        likeliest = np.where(np.isneginf(null.log_gamma), -np.inf, maximum_likelihood(null)[0])
-        held = fit_null(model, log_gamma=likeliest)
+        held = fit_null(model, log_gamma=score_gamma(null))
     weighted = [weigh(held, **whole, traits=traits) for traits in stretches]
     exact = None
     if gamma == "exact":

@@ -61,6 +61,12 @@ class Spectrum:
         """Whether there are fewer eigenvectors than samples."""
         return self.rank < self.n
 
+    @property
+    def unit(self) -> float:
+        """Variance that the scaled matrix gives a sample; 1 where it gives none."""
+        unit = self.mean_diagonal / self.scale
+        return unit if unit > 0 else 1.0
+
     def truncate(self, rank: int) -> "Spectrum":
         """Return the largest eigenvalues alone; the others are taken for zero, and `kept` says what that leaves out.
 

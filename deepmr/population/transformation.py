@@ -22,10 +22,11 @@ def standardise(values: Float[np.ndarray, "samples"], *, name: str = "trait") ->
     InputError
         When all values are the same.
     """
-    spread = np.nanstd(values, ddof=1) if np.isfinite(values).sum() > 1 else 0.0
+    there = values[np.isfinite(values)]
+    spread = np.std(there, ddof=1) if len(np.unique(there)) > 1 else 0.0
     if not spread > 0:
         raise InputError(f"{name} is constant over the samples that have it: it cannot be standardised")
-    return (values - np.nanmean(values)) / spread
+    return (values - there.mean()) / spread
 
 
 def inverse_normal(values: Float[np.ndarray, "samples"], *, name: str = "trait") -> Float[np.ndarray, "samples"]:

@@ -284,6 +284,19 @@ def test_one_chromosome_cannot_be_left_out(tmp_path):
     assert not list(tmp_path.glob("*assoc*"))
 
 
+def test_a_trait_that_cannot_be_fitted_is_named_before_another_is_tested(data, monkeypatch):
+    folder, _, table = data
+    table["z"] = table["x"].where(table["site"] == "west")
+    table["w"] = table["x"].where(table["x"].isna(), 1.0)
+    table.to_csv(folder / "p.tsv", sep="\t", index=False)
+    monkeypatch.setattr(lmm_scan, "prepare_scan", None)
+    with pytest.raises(InputError, match=r"^\d+ samples with z: covariates must not be collinear"):
+        scan(folder, trait=["x", "z"], covariates=["age", "site"])
+    with pytest.raises(InputError, match=r"^\d+ samples with x, w: response 2 of 2 is constant"):
+        scan(folder, trait=["x", "w"])
+    assert not list(folder.glob("assoc*"))
+
+
 def test_no_sample_in_common(data):
     folder, _, table = data
     table.assign(IID=[f"q{i}" for i in range(N)]).to_csv(folder / "p.tsv", sep="\t", index=False)

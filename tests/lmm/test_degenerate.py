@@ -243,3 +243,50 @@ def test_a_model_without_an_intercept_is_tested_with_markers_as_they_are(tmp_pat
     expected = model.fit_alternatives_numpy(p @ a, return_pandas=True)
     found = linear_mixed_regression_rows(a.T, model)
     np.testing.assert_allclose(found["beta"], expected["beta"], rtol=1e-10)
+
+
+def test_at_a_bound_no_error_of_h2_is_claimed_whatever_the_scale_of_the_kernel():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60, 200))
+    for seed in range(20):
+        y = np.random.default_rng(seed).normal(size=60)
+        model, _ = LinearMixedModel.from_kinship(y, np.ones((60, 1)), z @ z.T / 200, on_boundary="clamp")
+        model.fit()
+        if model.boundary == "lower":
+            assert np.isnan(model.h_sq_standard_error)
+            assert np.isnan(model.scaled_h_sq()[1])
+
+
+def test_the_error_of_scaled_h2_is_by_the_method_of_the_model():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60, 20))
+    y = z @ rng.normal(size=20) / 4 + rng.normal(size=60)
+    errors = []
+    for method in ("analytic", "hail"):
+        model, _ = LinearMixedModel.from_kinship(y, np.ones((60, 1)), z @ z.T / 20, se_method=method)
+        model.fit()
+        h_sq, se = model.scaled_h_sq()
+        share = h_sq * (1 - h_sq) / (model.h_sq * (1 - model.h_sq))
+        assert se == pytest.approx(model.h_sq_standard_error * share, rel=1e-12)
+        errors.append(se)
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+
+
+def test_one_gap_in_a_rotated_marker_is_not_called_a_marker_without_genotypes():
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(30, 40))
+    model, p = LinearMixedModel.from_kinship(z[:, 0], np.ones((30, 1)), z @ z.T / 40, on_boundary="clamp")
+    model.fit()
+    markers = rng.normal(size=(30, 2))
+    markers[4, 0] = np.nan
+    assert model.fit_alternatives_numpy(p @ markers, return_pandas=True)["status"].tolist() == ["not_finite", "ok"]
+
+
+def test_a_model_without_fixed_effects():
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(30, 40))
+    y = z @ rng.normal(size=40) / 6 + rng.normal(size=30)
+    model, _ = LinearMixedModel.from_kinship(y, np.ones((30, 0)), z @ z.T / 40, on_boundary="clamp")
+    model.fit()
+    v = np.eye(30) + model.gamma * z @ z.T / 40
+    assert model.tau_sq == pytest.approx(y @ np.linalg.solve(v, y) / 30)

@@ -164,3 +164,19 @@ def test_of_markers_left_out_of_the_matrix_too(genetic, residual):
         part = score_traits(make_cohort(y), spectrum, found.nulls[""])
         said.append(cross_trait_correlation([part], n_markers=300, tested="left_out").matrix[0, 1])
     assert np.mean(said) == pytest.approx(np.mean(wanted), abs=0.08)
+
+
+def test_markers_that_are_not_in_the_matrix_do_not_count():
+    rng = np.random.default_rng(11)
+    dosages = rng.binomial(2, 0.3, (900, 200)).astype(float)
+    dosages[::3] = 1.0
+    dosages[1::3] = 0.0
+    dosages[np.arange(1, 900, 3), rng.integers(0, 200, 300)] = 1.0  # one copy each
+    variants = pd.DataFrame({
+        "variant_id": [f"v{k}" for k in range(900)], "chrom": "1", "pos": np.arange(900),
+        "effect_allele": "A", "other_allele": "C",
+    })  # fmt: skip
+    genotypes = ArrayGenotypes(variants=variants, samples=pd.Index([f"s{k}" for k in range(200)]), dosages=dosages)
+    options = {"n_sampled": 900, "window": 60}
+    assert independent_markers(genotypes, **options) == pytest.approx(600, rel=0.15)
+    assert independent_markers(genotypes, **options, min_maf=0.01) == pytest.approx(300, rel=0.15)

@@ -152,17 +152,38 @@ def test_likelihood_ratio_is_of_two_maximum_likelihood_fits(rank):
         assert found["chi_sq"][variant, 0] == pytest.approx(2 * (null - value), rel=1e-6, abs=1e-9)
 
 
-def test_a_likelihood_without_bound_stays_at_the_bound():
-    # K is centred: of the intercept it knows nothing, and the likelihood grows with gamma for ever.
-    rng = np.random.default_rng(1)
-    cohort, effects, spectrum = make(1, heritable=(0.5,))
-    phenotypes = effects @ rng.normal(size=(VARIANTS, 1)) + 3
-    wide = effects @ effects.T + 0.3 * (np.eye(SAMPLES) - 1 / SAMPLES)
-    cohort = replace(cohort, phenotypes=phenotypes + rng.normal(size=(SAMPLES, 1)) * 0.3)
-    _, found = scan(cohort, spectrum_of_kinship(wide), test="lrt")
-    assert np.isclose(found["log_gamma"], BOUNDS[1]).any()
-    assert (found["status"] == "ok").all()
-    assert spectrum.n == SAMPLES
+def test_a_likelihood_without_bound_is_of_what_covariates_do_not_fit_whatever_gamma_is():
+    # K is centred: of the intercept it knows nothing, and the likelihood of all samples grows with gamma for ever.
+    rng = np.random.default_rng(8)
+    cohort, _, _ = make(1, heritable=(0.5,))
+    relatives = rng.normal(size=(SAMPLES, 1000)) / 1000**0.5
+    relatives -= relatives.mean(0)
+    kinship = relatives @ relatives.T
+    y = 0.5 * relatives @ rng.normal(size=(1000, 1)) + rng.normal(size=(SAMPLES, 1))
+    cohort, spectrum = replace(cohort, phenotypes=y), spectrum_of_kinship(kinship)
+
+    def likelihood(log_gamma, x, n):
+        v = np.eye(SAMPLES) + np.exp(log_gamma) * kinship
+        left = y[:, 0] - x @ np.linalg.solve(x.T @ np.linalg.solve(v, x), x.T @ np.linalg.solve(v, y[:, 0]))
+        return 0.5 * (np.linalg.slogdet(v)[1] + n * np.log(left @ np.linalg.solve(v, left)))
+
+    def best(x):
+        values = [likelihood(at, x, SAMPLES - 1) for at in np.linspace(-8, 11, 39)]
+        at = np.linspace(-8, 11, 39)[np.argmin(values)]
+        fit = optimize.minimize_scalar(
+            likelihood, bounds=(at - 0.5, at + 0.5), args=(x, SAMPLES - 1), method="bounded", options={"xatol": 1e-9}
+        )
+        return fit.x, fit.fun
+
+    prepared, found = scan(cohort, spectrum, test="lrt")
+    at, value = best(cohort.design)
+    far = BOUNDS[1] - np.log(spectrum.unit)
+    assert likelihood(far, cohort.design, SAMPLES) < likelihood(at, cohort.design, SAMPLES)
+    assert prepared.exact.log_gamma[0] == pytest.approx(at, abs=1e-5)
+    for variant in (0, 11, 12):
+        at, here = best(np.column_stack([cohort.design, cohort.genotypes.dosages[variant]]))
+        assert found["log_gamma"][variant, 0] == pytest.approx(at, abs=1e-5)
+        assert found["chi_sq"][variant, 0] == pytest.approx(2 * (value - here), rel=1e-5, abs=1e-8)
 
 
 def test_markers_whose_interpolant_is_too_far_off_are_fitted_one_by_one(monkeypatch):
@@ -230,8 +251,9 @@ def test_a_table_says_gamma_of_every_marker():
     assert np.median(np.abs(found["log10p"] - null["log10p"])) < 0.02
 
 
-def test_a_score_test_is_at_the_null_model_s_gamma_either_way():
-    cohort, _, spectrum = make(10)
+@pytest.mark.parametrize("heritable", [(0.9, 0.7), (0.0, 0.0)])
+def test_a_score_test_is_at_the_null_model_s_gamma_either_way(heritable):
+    cohort, _, spectrum = make(10, heritable=heritable)
     null = associate_variants(cohort, spectrum, test="score").table
     own = associate_variants(cohort, spectrum, test="score", gamma="exact").table
     for name in ("beta", "se", "chi_sq", "pvalue"):

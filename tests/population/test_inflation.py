@@ -59,3 +59,5 @@ def test_standardised():
     for change in (standardise, inverse_normal):
         with pytest.raises(InputError, match="height is constant"):
             change(np.array([2.0, 2.0, np.nan]), name="height")
+        with pytest.raises(InputError, match="height is constant"):
+            change(np.full(7, 0.1), name="height")

@@ -71,3 +71,9 @@ def test_markers_of_any_number_are_each_as_alone():
     np.testing.assert_array_equal(alone.centred[0], together.centred[41])
     assert alone.mac[0] == together.mac[41]
     assert prepare_markers(dosages[:0]).centred.shape == (0, 5000)
+
+
+def test_dosages_just_above_two_have_no_copies_of_the_other_allele():
+    ready = prepare_markers(np.array([[2.0, 2.0, 2.0, 2.0 + 5e-7]]))
+    assert ready.status.tolist() == ["ok"]
+    assert ready.mac.tolist() == [0.0]

@@ -71,3 +71,12 @@ def test_boundary():
 def test_a_constant_response_is_named():
     with pytest.raises(InputError, match="response 2 of 2 is constant"):
         project(np.column_stack([np.arange(5.0) ** 2, np.full(5, 3.0)]), np.ones((5, 1)), np.ones(5))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_matrix_that_tells_nothing_of_gamma_is_left_out(share):
+    cohort = make_cohort(0, traits=2)
+    model = project(cohort.phenotypes, cohort.design, np.full(len(cohort), share))
+    null = fit_null(model, on_boundary="ols")
+    assert null.boundary == ("lower", "lower")
+    assert null.h_sq.tolist() == [0.0, 0.0]

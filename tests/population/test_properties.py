@@ -1,6 +1,5 @@
 """What must not change results, and what must change them in a known way, for every test of a marker."""
 
-import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +12,11 @@ from scipy import stats
 from deepmr.cohort import ArrayGenotypes
 from deepmr.population import associate_variants, fit_null, project, spectrum_of_effects, spectrum_of_kinship
 from deepmr.simulate.cohorts import CohortDesign, simulate_cohort
+from tests.population.cohorts import make_cohort, make_kinship
 
 TESTS = ("f", "wald", "lrt", "score")
 EXACT = ("f", "lrt", "score")
 DESIGN = CohortDesign(n_samples=72, n_variants=36, n_traits=2, n_covariates=2, h_sq=0.6, missing=0.02, min_maf=0.25)
-offered = pytest.mark.skipif(
-    importlib.util.find_spec("deepmr.population.exact") is None, reason="gamma of each marker is not offered"
-)
 few = settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
 seeds = st.integers(0, 10_000)
 
@@ -229,7 +226,6 @@ def test_traits_change_nothing_of_each_other(test):
         np.testing.assert_allclose(alone["beta"], of_both["beta"], rtol=1e-8, atol=1e-10)
 
 
-@offered
 @pytest.mark.parametrize("test", EXACT)
 def test_gamma_of_each_marker_changes_nothing_either(test):
     cohort = drawn(9)
@@ -252,7 +248,6 @@ def test_gamma_of_each_marker_changes_nothing_either(test):
         assert_same(found, expected, beta=beta, sigma_sq=sigma_sq)
 
 
-@offered
 @pytest.mark.parametrize("test", EXACT)
 def test_gamma_of_each_marker_is_the_same_in_low_rank(test):
     cohort = drawn(10)
@@ -261,3 +256,19 @@ def test_gamma_of_each_marker_is_the_same_in_low_rank(test):
     full = scan(cohort, spectrum_of_kinship(z @ z.T), test=test, gamma="exact")
     np.testing.assert_allclose(low.table["log_gamma"], full.table["log_gamma"], atol=2e-6)
     assert_same(low, full)
+
+
+@pytest.mark.parametrize("gamma", ["null", "exact"])
+@pytest.mark.parametrize("polygenic", [0.0, 1.0])
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_units_of_the_relationship_matrix_do_not_matter(gamma, polygenic, factor):
+    cohort = make_cohort(4, polygenic=polygenic)
+    kinship = make_kinship(cohort)
+    options = {"gamma": gamma, "on_boundary": "clamp"}
+    plain = associate_variants(cohort, spectrum_of_kinship(kinship, scaling="mean_diagonal"), **options)
+    other = associate_variants(cohort, spectrum_of_kinship(kinship * factor), **options)
+    for name in ("beta", "se", "pvalue"):
+        np.testing.assert_allclose(other.table[name], plain.table[name], rtol=1e-6)
+    unit = np.log(spectrum_of_kinship(kinship * factor).mean_diagonal)
+    np.testing.assert_allclose(other.nulls[""].log_gamma + unit, plain.nulls[""].log_gamma, atol=1e-6)
+    assert other.nulls[""].boundary == plain.nulls[""].boundary
