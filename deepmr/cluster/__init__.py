@@ -1,7 +1,7 @@
 """The same blocks of work on several processes or machines: association in threads, processes, or on a Dask cluster."""
 
-from deepmr.cluster.association import associate_on, scan_tasks, take_shard
-from deepmr.cluster.backends import backend
+from deepmr.cluster.association import associate_on, scan_tasks, shard_numbers, take_shard
+from deepmr.cluster.backends import Run, backend
 from deepmr.cluster.tasks import cut_tasks
 
-__all__ = ["associate_on", "backend", "cut_tasks", "scan_tasks", "take_shard"]
+__all__ = ["Run", "associate_on", "backend", "cut_tasks", "scan_tasks", "shard_numbers", "take_shard"]

@@ -138,6 +138,24 @@ def scan_tasks(run: Run, scan: Scan, tasks: Iterable[Task]) -> Iterator[tuple[in
                 yield start, stop, columns
 
 
+def shard_numbers(shard: str) -> tuple[int, int]:
+    """Return i and n of i/n.
+
+    Parameters
+    ----------
+    shard : such as 2/8.
+
+    Raises
+    ------
+    InputError
+        When it is not of that form.
+    """
+    numbers = shard.split("/")
+    if len(numbers) != 2 or not all(n.isdecimal() for n in numbers) or not 1 <= int(numbers[0]) <= int(numbers[1]):
+        raise InputError(f"--shard must be i/n with 1 <= i <= n, such as 2/8; got {shard!r}")
+    return int(numbers[0]), int(numbers[1])
+
+
 def take_shard(
     stretches: Sequence[tuple[Name, list[tuple[int, int]]]], shard: str
 ) -> list[tuple[Name, list[tuple[int, int]]]]:
@@ -153,10 +171,7 @@ def take_shard(
     InputError
         When it is not of that form, or there are fewer blocks than parts.
     """
-    numbers = shard.split("/")
-    if len(numbers) != 2 or not all(n.isdigit() for n in numbers) or not 1 <= int(numbers[0]) <= int(numbers[1]):
-        raise InputError(f"--shard must be i/n with 1 <= i <= n, such as 2/8; got {shard!r}")
-    i, n = int(numbers[0]), int(numbers[1])
+    i, n = shard_numbers(shard)
     blocks = sum(len(pieces) for _, pieces in stretches)
     if n > blocks:
         raise InputError(f"there are {blocks} blocks of variants for {n} shards: take fewer shards or smaller blocks")
