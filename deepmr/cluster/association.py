@@ -1,6 +1,6 @@
 """Association on several processes or machines, with results that do not depend on which does what."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 
@@ -123,7 +123,7 @@ def associate_on(
     return join_blocks(cohort, tables, nulls)
 
 
-def scan_tasks(run: Run, scan: Scan, tasks: Iterable[Task]) -> Iterator[tuple[int, int, Columns]]:
+def scan_tasks(run: Run, scan: Scan, tasks: Iterable[Task]) -> Generator[tuple[int, int, Columns], None, None]:
     """Yield first variant, the one after the last, and results of each block, in order; drop what waits if stopped.
 
     Parameters

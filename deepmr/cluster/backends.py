@@ -7,7 +7,7 @@ import pickle
 import signal
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 LOCAL = ("synchronous", "threads", "processes")
 LOST = ("KilledWorker", "CancelledError", "FutureCancelledError", "FuturesCancelledError")  # of Dask, worth another try
 AHEAD = 2  # tasks given to each core of a Dask cluster: one to work on, one that waits
-Done = Iterator[tuple[Task, list[Columns]]]  # in the order of the tasks
+Done = Generator[tuple[Task, list[Columns]], None, None]  # in the order of the tasks
 Run = Callable[[Scan, Iterable[Task]], Done]
 
 

@@ -192,8 +192,8 @@ def lmm(
         order=sample_order,
         id_column=sample_id,
     )
-    whole = shard is None
-    outputs = outputs_of(out, read.cohort.traits, figures=figures if whole else "none", page=page and whole)
+    complete = shard is None
+    outputs = outputs_of(out, read.cohort.traits, figures=figures if complete else "none", page=page and complete)
     for path in outputs.all():
         check_writable(path, overwrite=overwrite)
     cohort = transformed(read.cohort, standardised=standardise_trait, normal=inverse_normal)
@@ -214,7 +214,7 @@ def lmm(
         traits = tuple(scanned_trait(name, scanned, locus_kb=locus_kb) for name in cohort.traits)
         record |= recorded_numbers(
             traits, loco=loco, relationship=spectrum_of.source, samples=len(cohort), counts=read.counts,
-            covariates=cohort.covariate_names, notes=read.notes, whole=whole,
+            covariates=cohort.covariate_names, notes=read.notes, complete=complete,
         )  # fmt: skip
         if scanned.correlation is not None:
             record[RECORDED] = scanned.correlation.to_dict()
@@ -228,7 +228,7 @@ def lmm(
             provenance={out.name: record},
         )
         write_beside(stack, run, outputs, record)
-    return summary_of(run, outputs, whole=whole)
+    return summary_of(run, outputs, complete=complete)
 
 
 def transformed(cohort: Cohort, *, standardised: bool, normal: bool) -> Cohort:

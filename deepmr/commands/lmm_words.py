@@ -19,7 +19,7 @@ def recorded_numbers(
     counts: Mapping[str, int],
     covariates: Sequence[str],
     notes: Sequence[str],
-    whole: bool = True,
+    complete: bool = True,
 ) -> dict[str, Any]:
     """Return what is recorded beside options and checksums.
 
@@ -32,7 +32,7 @@ def recorded_numbers(
     counts : of samples.
     covariates : names.
     notes : what is odd, a sentence each.
-    whole : whether these are all variants, not a shard of them.
+    complete : whether these are all variants, not a shard of them.
     """
     return {
         "format": FORMAT,
@@ -41,7 +41,7 @@ def recorded_numbers(
         "samples": samples,
         "counts": dict(counts),
         "covariates": list(covariates),
-        "traits": [trait_record(one, whole=whole) for one in traits],
+        "traits": [trait_record(one, complete=complete) for one in traits],
         "notes": list(notes),
     }
 
@@ -98,14 +98,14 @@ def doubts(traits: Sequence[ScannedTrait], options: Mapping[str, Any]) -> list[s
     return said
 
 
-def summary_of(run: AssociationRun, outputs: Outputs, *, whole: bool = True) -> dict[str, object]:
+def summary_of(run: AssociationRun, outputs: Outputs, *, complete: bool = True) -> dict[str, object]:
     """Return what is shown at the end.
 
     Parameters
     ----------
     run : what was found.
     outputs : where it is.
-    whole : whether these are all variants, not a shard of them.
+    complete : whether these are all variants, not a shard of them.
     """
     rows = []
     for trait in run.traits:
@@ -117,10 +117,10 @@ def summary_of(run: AssociationRun, outputs: Outputs, *, whole: bool = True) -> 
                 "h2": whole.h_sq if whole else float("nan"),
                 "se_h2": whole.se if whole else float("nan"),
                 "h2_raw": whole.raw if whole else float("nan"),
-                **({"lambda_gc": trait.spread.inflation()} if whole else {}),
+                **({"lambda_gc": trait.spread.inflation()} if complete else {}),
                 "tested": trait.spread.n,
                 "hits": trait.n_hits,
-                **({"loci": len(trait.leads)} if whole else {}),
+                **({"loci": len(trait.leads)} if complete else {}),
             }
         )
     statuses = [
