@@ -1,5 +1,6 @@
 """A task: some blocks of variants, what it reads them from, and their tests."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from deepmr.population.stored import scan_stored
 
 Columns = dict[str, np.ndarray]
 Source = Genotypes | MarkerStore
+LIMIT = threading.local()  # on threads of linear algebra, as a worker has set it: to set it costs some ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,9 @@ def run_task(scan: Scan, task: Task) -> list[Columns]:
     scan : of `prepare_scan`.
     task : the blocks.
     """
-    threadpool_limits(task.n_threads)  # stays so in a worker; `associate_on` undoes it where it was called
+    if task.n_threads is not None and getattr(LIMIT, "n", None) != task.n_threads:
+        threadpool_limits(task.n_threads)  # stays so in a worker; who asked for the scan undoes it at home
+        LIMIT.n = task.n_threads
     found = []
     for start, stop in task.pieces:
         a, b = start - task.first, stop - task.first

@@ -19,7 +19,7 @@ COMMANDS = {
     ),
     "lmm-join": (
         "deepmr.commands.lmm_join:lmm_join",
-        "Join the tables of all shards of deepmr lmm, with figures and page of the whole.",
+        "Join the tables of all shards of `deepmr lmm`, and make the figures and the page of the whole.",
     ),
     "mr": (
         "deepmr.commands.mr:mr",

@@ -72,7 +72,6 @@ def lmm(
     max_missing: Annotated[float, MODEL] = 0.1,
     block: Annotated[int, MODEL] = 1024,
     threads: Annotated[int, PLACE] = 1,
-    workers: Annotated[int, PLACE] = 1,
     dask: Annotated[str | None, PLACE] = None,
     shard: Annotated[str | None, PLACE] = None,
     locus_kb: Annotated[float, OUTPUT] = 1000.0,
@@ -148,8 +147,6 @@ def lmm(
         Variants read at a time.
     threads
         Blocks worked on at a time, each by one core; with 1, a block by all cores that the linear algebra takes.
-    workers
-        The same in processes, each with a copy of the matrix: for many cores, where threads wait for each other.
     dask
         Dask cluster whose workers test the blocks: the address of its scheduler, or its file, .json.
     shard
@@ -260,11 +257,9 @@ def _check(options: Mapping[str, Any]) -> None:
     checks.at_least("--min-mac", options["min_mac"], 0)
     checks.at_least("--rank", options["rank"], 1)
     checks.at_least("--block", options["block"], 1)
-    for name in ("threads", "workers"):
-        checks.at_least(f"--{name}", options[name], 1)
-    places = [name for name in ("threads", "workers") if options[name] > 1] + ["dask"] * (options["dask"] is not None)
-    if len(places) > 1:
-        raise InputError(f"blocks are tested in one kind of place; got {' and '.join(f'--{name}' for name in places)}")
+    checks.at_least("--threads", options["threads"], 1)
+    if options["threads"] > 1 and options["dask"] is not None:
+        raise InputError("--threads is for this machine and --dask for others; got both")
     if options["shard"] is not None:
         shard_numbers(options["shard"])
     checks.at_least("--locus-kb", options["locus_kb"], 0)

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 OUTPUT = Parameter(group="Output")
 # Options that may differ between shards: they change no number of the table.
-FREE = {"shard", "out", "figures", "page", "locus_kb", "threads", "workers", "dask", "spectra"}
+FREE = {"shard", "out", "figures", "page", "locus_kb", "threads", "dask", "spectra"}
 
 PATHS = {"bfile", "vcf", "genotypes", "pheno", "covariate_file", "kinship", "annotation"}
 
@@ -55,7 +55,7 @@ def lmm_join(
     page: Annotated[bool, OUTPUT] = True,
     overwrite: Annotated[bool, OUTPUT] = False,
 ) -> dict[str, object]:
-    """Join the tables of all shards of a scan, and write what `deepmr lmm` would have written of the whole.
+    """Join the tables of all shards of `deepmr lmm`, and make the figures and the page of the whole.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ from deepmr.report.manhattan import GENOME_WIDE, Thinned
 
 log = logging.getLogger(__name__)
 
-BLOCKS = 4  # that a worker elsewhere gets at once
+BLOCKS = 4  # that a worker of a cluster gets at once
 RETRIES = 2  # of tasks whose worker on a cluster is lost
 SETS = 8  # sets of samples up to which errors are correlated: each keeps its eigenvectors
 
@@ -56,7 +56,6 @@ class ScanOptions:
     block: int = 1024
     loco: bool = False
     threads: int = 1
-    workers: int = 1
     dask: str | None = None
     shard: str | None = None
 
@@ -65,7 +64,7 @@ class ScanOptions:
         """Where blocks are tested, as `cluster.backend` has it."""
         if self.dask is not None:
             return self.dask
-        return "processes" if self.workers > 1 else "threads" if self.threads > 1 else "synchronous"
+        return "threads" if self.threads > 1 else "synchronous"
 
     @property
     def n_threads(self) -> int | None:
@@ -163,7 +162,7 @@ def scan_cohort(
     scores: list[TraitScores] = []
     with (
         meter(description="association", total=total, unit="variants") as advance,
-        backend(options.where, max(options.workers, options.threads), RETRIES) as run,
+        backend(options.where, options.threads, RETRIES) as run,
     ):
         for k, part in enumerate(parts):
             mine = {trait: Digest(n=len(part)) for trait in part.traits}
@@ -286,7 +285,7 @@ def _tables(
     tasks = cut_tasks(
         part.genotypes,
         pieces,
-        blocks_per_task=1 if options.where in ("synchronous", "threads") else BLOCKS,
+        blocks_per_task=1 if options.dask is None else BLOCKS,
         min_mac=options.min_mac,
         max_missing=options.max_missing,
         n_threads=options.n_threads,

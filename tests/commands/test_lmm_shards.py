@@ -43,12 +43,10 @@ def test_the_table_is_the_same_to_the_byte_wherever_blocks_are_tested(whole, tmp
     out = tmp_path / "t.tsv"
     if place == "threads":
         scan(whole, **options(whole), out=out, threads=3)
-    elif place == "processes":
-        scan(whole, **options(whole), out=out, workers=2)
     else:
         distributed = pytest.importorskip("distributed")
-        settings = {"processes": False, "dashboard_address": None, "n_workers": 2, "threads_per_worker": 1}
-        with distributed.LocalCluster(protocol="tcp", **settings) as cluster:
+        settings = {"processes": place == "processes", "dashboard_address": None, "n_workers": 2}
+        with distributed.LocalCluster(protocol="tcp", threads_per_worker=1, **settings) as cluster:
             scan(whole, **options(whole), out=out, dask=cluster.scheduler_address)
     assert text(out) == text(whole / "assoc.tsv.gz")
     assert record_of(out)["traits"] == record_of(whole / "assoc.tsv.gz")["traits"]
@@ -127,10 +125,9 @@ def test_what_is_no_whole_scan_is_refused(whole, tmp_path, capsys):
     [
         ({"shard": "3/2"}, "--shard must be i/n"),
         ({"shard": "1/25"}, "there are 24 blocks of variants for 25 shards"),
-        ({"threads": 2, "workers": 2}, "one kind of place; got --threads and --workers"),
-        ({"threads": 2, "dask": "tcp://a:1"}, "one kind of place; got --threads and --dask"),
+        ({"threads": 2, "dask": "tcp://a:1"}, "--threads is for this machine and --dask for others"),
         ({"dask": "moon"}, "got 'moon'"),
-        ({"workers": 0}, "--workers"),
+        ({"threads": 0}, "--threads"),
     ],
 )
 def test_places_and_shards_are_checked(whole, tmp_path, more, said):
