@@ -161,7 +161,7 @@ def _told(shard: Shard) -> dict[str, Any]:
     common = {name: value for name, value in record["options"].items() if name not in FREE | PATHS}
     options = {f"--{name.replace('_', '-')}": value for name, value in common.items()}
     files = {f"the file of --{name.replace('_', '-')}": one["sha256"] for name, one in record["inputs"].items()}
-    about = {name: record[name] for name in ("deepmr_version", "samples", "relationship")}
+    about = {name: record[name] for name in ("deepmr_version", "samples")}
     return {"the number of shards": shard.n, **options, **files, **about}
 
 

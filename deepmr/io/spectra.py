@@ -164,9 +164,16 @@ def cached_spectra(
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Wait until no other process makes this file, and let none make it meanwhile, where the file system has locks."""
-    locks = NumberedLocks(path.with_name(LOCKS))
     try:
-        locks.wait(zlib.crc32(path.name.encode()) >> 1)
+        locks = NumberedLocks(path.with_name(LOCKS))
+    except OSError:  # a folder that cannot be written to is told of when the spectrum is
+        yield
+        return
+    number = zlib.crc32(path.name.encode()) >> 1
+    try:
+        if not locks.take(number):
+            logger.info("%s: waiting for another process, which makes it", path)
+            locks.wait(number)
         yield
     finally:
         locks.close()

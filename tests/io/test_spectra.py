@@ -138,7 +138,8 @@ def test_spectra_are_made_once(tmp_path, caplog):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the other process locks as POSIX does")
-def test_what_another_process_makes_is_waited_for(tmp_path):
+def test_what_another_process_makes_is_waited_for(tmp_path, caplog):
+    caplog.set_level("INFO")
     spectrum = make_spectrum()
     write_spectrum(spectrum, tmp_path / "made.h5", samples=SAMPLES, made_from={"k": 1, "without": ""})
     other = """
@@ -158,3 +159,4 @@ os.rename(folder + "/made.h5", folder + "/spectrum.h5")
 
         found = cached_spectra(made, tmp_path, samples=SAMPLES, made_from={"k": 1})("")
     assert equal(found, spectrum)
+    assert "waiting for another process, which makes it" in caplog.text
