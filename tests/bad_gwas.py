@@ -265,6 +265,13 @@ def _(folder):
     return [*MR[:-1], "wald_weighted", "--min-instruments", "1"]
 
 
+@case("GWAS: no position known, with `--clump distance`", "clumping needs positions; all 30 are unknown, first of rs1")
+def _(folder):
+    change(folder / "x.tsv", base_pair_location=0)
+    change(folder / "y.tsv", drop=("BP",))
+    return [*MR, "--clump", "distance"]
+
+
 @case("GWAS: a VCF file of genotypes", "y.vcf: S1 has no ES in FORMAT; needed the fields ES and SE of GWAS-VCF")
 def _(folder):
     head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS1"

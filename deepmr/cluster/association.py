@@ -1,24 +1,26 @@
 """Association on several processes or machines, with results that do not depend on which does what."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from deepmr import checks
-from deepmr.cluster.backends import backend
-from deepmr.cluster.tasks import Source, Task, cut_source
+from deepmr.cluster.backends import Run, backend
+from deepmr.cluster.tasks import Columns, Source, Task, cut_tasks
 from deepmr.cohort import Cohort
 from deepmr.errors import InputError
 from deepmr.io.marker_store import MarkerStore
 from deepmr.population.association import Associations, Precision, Progress, cut_blocks, join_blocks
 from deepmr.population.marker_statistics import MarkerTest
 from deepmr.population.null_model import OnBoundary
-from deepmr.population.scan import Gamma, block_table, prepare_scan
+from deepmr.population.scan import Gamma, Scan, block_table, prepare_scan
 from deepmr.population.spectrum import Spectrum
 from deepmr.population.stored import check_stored_samples
 
 Stretch = tuple[str, list[tuple[int, int]]]
+Name = TypeVar("Name")
 
 
 def associate_on(
@@ -67,7 +69,7 @@ def associate_on(
     retries
         How often a task is given to Dask again when it fails or its worker is lost.
     progress
-        Called after every task with variants done and variants in all (of this part).
+        Called after every block with variants done and variants in all (of this part).
 
     Raises
     ------
@@ -93,13 +95,6 @@ def associate_on(
     whole = list(cut_blocks(variants, block, by_chromosome=not isinstance(spectra, Spectrum)))
     parts = whole if shard is None else take_shard(whole, shard)
     total, done = sum(stop - start for _, pieces in parts for start, stop in pieces), 0
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        if progress is not None:
-            progress(done, total)
-
     tables, nulls = [], {}
     with threadpool_limits(n_threads), backend(where, n_workers, retries) as run:
         for chrom, pieces in parts:
@@ -116,24 +111,59 @@ def associate_on(
                 n_markers=0 if store is not None else _n_markers(whole, pieces[0]),
             )
             nulls[chrom] = scan.null
-            groups = [tuple(pieces[k : k + blocks_per_task]) for k in range(0, len(pieces), blocks_per_task)]
-            tasks = []
-            for group in groups:
-                part, first = cut_source(source, group[0][0], group[-1][1])
-                limits = {"min_mac": min_mac, "max_missing": max_missing}
-                tasks.append(Task(source=part, first=first, pieces=group, n_threads=n_threads, **limits))
-            for task, found in zip(tasks, run(scan, tasks, advance), strict=True):
-                for (start, stop), columns in zip(task.pieces, found, strict=True):
-                    tables.append(block_table(variants.iloc[start:stop], cohort.traits, columns))
+            tasks = cut_tasks(
+                source, pieces, blocks_per_task=blocks_per_task, min_mac=min_mac, max_missing=max_missing,
+                n_threads=n_threads,
+            )  # fmt: skip
+            for start, stop, columns in scan_tasks(run, scan, tasks):
+                tables.append(block_table(variants.iloc[start:stop], cohort.traits, columns))
+                done += stop - start
+                if progress is not None:
+                    progress(done, total)
     return join_blocks(cohort, tables, nulls)
 
 
-def take_shard(stretches: Sequence[Stretch], shard: str) -> list[Stretch]:
+def scan_tasks(run: Run, scan: Scan, tasks: Iterable[Task]) -> Generator[tuple[int, int, Columns], None, None]:
+    """Yield first variant, the one after the last, and results of each block, in order; drop what waits if stopped.
+
+    Parameters
+    ----------
+    run : of `backend`.
+    scan : of `prepare_scan`.
+    tasks : of `cut_tasks`.
+    """
+    with closing(run(scan, tasks)) as done:
+        for task, found in done:
+            for (start, stop), columns in zip(task.pieces, found, strict=True):
+                yield start, stop, columns
+
+
+def shard_numbers(shard: str) -> tuple[int, int]:
+    """Return i and n of i/n.
+
+    Parameters
+    ----------
+    shard : such as 2/8.
+
+    Raises
+    ------
+    InputError
+        When it is not of that form.
+    """
+    numbers = shard.split("/")
+    if len(numbers) != 2 or not all(n.isdecimal() for n in numbers) or not 1 <= int(numbers[0]) <= int(numbers[1]):
+        raise InputError(f"--shard must be i/n with 1 <= i <= n, such as 2/8; got {shard!r}")
+    return int(numbers[0]), int(numbers[1])
+
+
+def take_shard(
+    stretches: Sequence[tuple[Name, list[tuple[int, int]]]], shard: str
+) -> list[tuple[Name, list[tuple[int, int]]]]:
     """Return part i of n of the blocks, in order, so that parts one after the other are the whole.
 
     Parameters
     ----------
-    stretches : of `cut_blocks`.
+    stretches : of `cut_blocks`, whatever their names.
     shard : i/n.
 
     Raises
@@ -141,19 +171,16 @@ def take_shard(stretches: Sequence[Stretch], shard: str) -> list[Stretch]:
     InputError
         When it is not of that form, or there are fewer blocks than parts.
     """
-    numbers = shard.split("/")
-    if len(numbers) != 2 or not all(n.isdigit() for n in numbers) or not 1 <= int(numbers[0]) <= int(numbers[1]):
-        raise InputError(f"--shard must be i/n with 1 <= i <= n, such as 2/8; got {shard!r}")
-    i, n = int(numbers[0]), int(numbers[1])
+    i, n = shard_numbers(shard)
     blocks = sum(len(pieces) for _, pieces in stretches)
     if n > blocks:
         raise InputError(f"there are {blocks} blocks of variants for {n} shards: take fewer shards or smaller blocks")
     low, high, seen = (i - 1) * blocks // n, i * blocks // n, 0
-    found: list[Stretch] = []
-    for chrom, pieces in stretches:
+    found = []
+    for name, pieces in stretches:
         mine = pieces[max(low - seen, 0) : max(high - seen, 0)]
         if mine:
-            found.append((chrom, mine))
+            found.append((name, mine))
         seen += len(pieces)
     return found
 

@@ -1,5 +1,7 @@
 """A task: some blocks of variants, what it reads them from, and their tests."""
 
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from deepmr.population.stored import scan_stored
 
 Columns = dict[str, np.ndarray]
 Source = Genotypes | MarkerStore
+LIMIT = threading.local()  # on threads of linear algebra, as a worker has set it: to set it costs some ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class Task:
     source : genotypes or a store, of which `first` is variant 0.
     pieces : first variant and the one after the last, of each block.
     min_mac, max_missing : as in `prepare_markers`.
-    n_threads : of linear algebra.
+    n_threads : of linear algebra; None leaves them as they are.
     """
 
     source: Source
@@ -33,7 +36,7 @@ class Task:
     pieces: tuple[tuple[int, int], ...]
     min_mac: int | float
     max_missing: int | float
-    n_threads: int
+    n_threads: int | None
 
 
 def run_task(scan: Scan, task: Task) -> list[Columns]:
@@ -44,7 +47,9 @@ def run_task(scan: Scan, task: Task) -> list[Columns]:
     scan : of `prepare_scan`.
     task : the blocks.
     """
-    threadpool_limits(task.n_threads)  # stays so in a worker; `associate_on` undoes it where it was called
+    if task.n_threads is not None and getattr(LIMIT, "n", None) != task.n_threads:
+        threadpool_limits(task.n_threads)  # stays so in a worker; who asked for the scan undoes it at home
+        LIMIT.n = task.n_threads
     found = []
     for start, stop in task.pieces:
         a, b = start - task.first, stop - task.first
@@ -56,14 +61,40 @@ def run_task(scan: Scan, task: Task) -> list[Columns]:
     return found
 
 
-def task_size(task: Task) -> int:
-    """Return how many variants a task has.
+def cut_tasks(
+    source: Source,
+    pieces: Sequence[tuple[int, int]],
+    *,
+    blocks_per_task: int,
+    min_mac: int | float,
+    max_missing: int | float,
+    n_threads: int | None,
+) -> Iterator[Task]:
+    """Yield the tasks of a stretch of variants, each made when it is asked for.
 
     Parameters
     ----------
-    task : the blocks.
+    source : genotypes or a store.
+    pieces : first variant and the one after the last, of each block.
+    blocks_per_task : how many blocks are a task.
+    min_mac, max_missing, n_threads : of each task.
     """
-    return task.pieces[-1][1] - task.pieces[0][0]
+    for k in range(0, len(pieces), blocks_per_task):
+        group = tuple(pieces[k : k + blocks_per_task])
+        part, first = cut_source(source, group[0][0], group[-1][1])
+        yield Task(
+            source=part, first=first, pieces=group, min_mac=min_mac, max_missing=max_missing, n_threads=n_threads
+        )
+
+
+def in_memory(source: Source) -> bool:
+    """Return whether a part of it can be cut out and sent, as of genotypes in memory.
+
+    Parameters
+    ----------
+    source : genotypes or a store.
+    """
+    return isinstance(source, ArrayGenotypes | StoredGenotypes)
 
 
 def cut_source(source: Source, start: int, stop: int) -> tuple[Source, int]:

@@ -17,6 +17,10 @@ COMMANDS = {
         "deepmr.commands.lmm:lmm",
         "Test every variant for association with traits of related samples, by a linear mixed model.",
     ),
+    "lmm-join": (
+        "deepmr.commands.lmm_join:lmm_join",
+        "Join the tables of all shards of `deepmr lmm`, and make the figures and the page of the whole.",
+    ),
     "mr": (
         "deepmr.commands.mr:mr",
         "Estimate causal effects: of one mark on another at every locus, or between traits of GWAS results.",

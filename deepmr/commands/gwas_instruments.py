@@ -12,7 +12,7 @@ import pandas as pd
 from deepmr.commands.shared_samples import recorded_error_corr, same_genotypes
 from deepmr.errors import InputError
 from deepmr.instruments.alleles import Alignment, align_alleles, pair_variants
-from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld
+from deepmr.instruments.clumping import Clumps, clump_by_distance, clump_by_ld, has_position
 from deepmr.instruments.gwas import (
     check_evidence,
     estimate_error_corr,
@@ -240,7 +240,7 @@ def _clumping(stats: SummaryStats, gwas: GwasOptions, panel: GenotypePanel | Non
         return gwas.clump
     if panel is not None:
         return "ld"
-    if len(stats.variants) and bool((stats.variants["pos"] > 0).all()):
+    if has_position(stats.variants).any():
         return "distance"
     if len(stats.variants):
         log.warning("not clumped: there is no panel and positions are unknown; instruments must be independent")

@@ -1,7 +1,7 @@
 """`deepmr lmm`: from genotypes and phenotypes to a table of associations that `deepmr mr` reads, by mixed models."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,11 +11,12 @@ import numpy as np
 from cyclopts import Parameter
 
 from deepmr import checks
+from deepmr.cluster import shard_numbers
 from deepmr.cohort import Cohort
-from deepmr.commands.lmm_files import Outputs, genotype_files, outputs_of, trait_record, write_beside
+from deepmr.commands.lmm_files import genotype_files, outputs_of, write_beside
 from deepmr.commands.lmm_scan import ScanOptions, scan_cohort, scanned_trait
 from deepmr.commands.lmm_spectra import CohortSpectra, SpectrumOptions
-from deepmr.commands.progress import meter
+from deepmr.commands.lmm_words import doubts, lost_samples, recorded_numbers, sentences, summary_of
 from deepmr.commands.shared_samples import RECORDED
 from deepmr.errors import InputError
 from deepmr.io.associations import association_writer
@@ -30,13 +31,13 @@ from deepmr.population.association import Gamma, Precision
 from deepmr.population.marker_statistics import MarkerTest
 from deepmr.population.null_model import OnBoundary
 from deepmr.population.scaled_markers import Kind
-from deepmr.report.association import AssociationRun, ScannedTrait
+from deepmr.report.association import AssociationRun
 
 log = logging.getLogger(__name__)
 
 DATA, MODEL = Parameter(group="Data"), Parameter(group="Model")
 RELATION, OUTPUT = Parameter(group="Relationship matrix"), Parameter(group="Output")
-TESTS = {"f": "F test", "wald": "Wald test", "lrt": "likelihood-ratio test", "score": "score test"}
+PLACE = Parameter(group="Cores and machines")
 
 
 def lmm(
@@ -70,7 +71,9 @@ def lmm(
     min_mac: Annotated[float, MODEL] = 5.0,
     max_missing: Annotated[float, MODEL] = 0.1,
     block: Annotated[int, MODEL] = 1024,
-    threads: Annotated[int, MODEL] = 1,
+    threads: Annotated[int, PLACE] = 1,
+    dask: Annotated[str | None, PLACE] = None,
+    shard: Annotated[str | None, PLACE] = None,
     locus_kb: Annotated[float, OUTPUT] = 1000.0,
     figures: Annotated[Literal["png", "svg", "none"], OUTPUT] = "png",
     page: Annotated[bool, OUTPUT] = True,
@@ -144,6 +147,11 @@ def lmm(
         Variants read at a time.
     threads
         Blocks worked on at a time, each by one core; with 1, a block by all cores that the linear algebra takes.
+    dask
+        Dask cluster whose workers test the blocks: the address of its scheduler, or its file, .json.
+    shard
+        Part of the blocks to test, such as 2/8: for jobs that know nothing of each other; `deepmr lmm-join` puts their
+        tables together, and makes figures and page.
     locus_kb
         Significant variants within this distance of a stronger one, in 1,000 bases, are one locus.
     figures
@@ -156,7 +164,7 @@ def lmm(
     Returns
     -------
     dict
-        Warnings; a row a trait with samples, h2 and its standard error, lambda GC, hits and loci; variants by status;
+        Notes; a row a trait with samples, h2 and its standard error, lambda GC, hits and loci; variants by status;
         samples left out; files.
 
     Raises
@@ -181,7 +189,8 @@ def lmm(
         order=sample_order,
         id_column=sample_id,
     )
-    outputs = outputs_of(out, read.cohort.traits, figures=figures, page=page)
+    complete = shard is None
+    outputs = outputs_of(out, read.cohort.traits, figures=figures if complete else "none", page=page and complete)
     for path in outputs.all():
         check_writable(path, overwrite=overwrite)
     cohort = transformed(read.cohort, standardised=standardise_trait, normal=inverse_normal)
@@ -197,26 +206,26 @@ def lmm(
     tests = ScanOptions(**{one.name: options[one.name] for one in fields(ScanOptions)})
     with ExitStack() as stack:  # what is interrupted leaves nothing: all files get their names at the end
         writers = {path: stack.enter_context(association_writer(path)) for path in outputs.tables()}
-        groups = len(np.unique(np.isnan(cohort.phenotypes), axis=1).T)  # traits measured in the same samples
-        total = len(cohort.genotypes.variants) * groups
-        with meter(description="association", total=total, unit="variants") as advance:
-            by_trait = {name: writers[outputs.of_trait[name]] for name in cohort.traits}
-            scanned = scan_cohort(cohort, spectrum_of, by_trait, tests, advance=advance)
+        by_trait = {name: writers[outputs.of_trait[name]] for name in cohort.traits}
+        scanned = scan_cohort(cohort, spectrum_of, by_trait, tests)
         traits = tuple(scanned_trait(name, scanned, locus_kb=locus_kb) for name in cohort.traits)
-        record |= _numbers(cohort, traits, spectrum_of.source, read.counts, read.notes, loco=loco)
+        record |= recorded_numbers(
+            traits, loco=loco, relationship=spectrum_of.source, samples=len(cohort), counts=read.counts,
+            covariates=cohort.covariate_names, notes=read.notes, complete=complete,
+        )  # fmt: skip
         if scanned.correlation is not None:
             record[RECORDED] = scanned.correlation.to_dict()
         run = AssociationRun(
             traits=traits,
             axis=scanned.axis,
-            model=_sentences(cohort, options, spectrum_of.source),
-            lost=_lost(read.counts),
-            notes=(*read.notes, *_warnings(traits, options)),
+            model=sentences(cohort.covariate_names, options, spectrum_of.source),
+            lost=lost_samples(read.counts),
+            notes=(*read.notes, *doubts(traits, options)),
             table_name=out.name,
             provenance={out.name: record},
         )
         write_beside(stack, run, outputs, record)
-    return _summary(run, outputs)
+    return summary_of(run, outputs, complete=complete)
 
 
 def transformed(cohort: Cohort, *, standardised: bool, normal: bool) -> Cohort:
@@ -249,97 +258,10 @@ def _check(options: Mapping[str, Any]) -> None:
     checks.at_least("--rank", options["rank"], 1)
     checks.at_least("--block", options["block"], 1)
     checks.at_least("--threads", options["threads"], 1)
+    if options["threads"] > 1 and options["dask"] is not None:
+        raise InputError("--threads is for this machine and --dask for others; got both")
+    if options["shard"] is not None:
+        shard_numbers(options["shard"])
     checks.at_least("--locus-kb", options["locus_kb"], 0)
     if not 0 <= options["max_missing"] <= 1:
         raise InputError(f"--max-missing is a share, 0 to 1; got {options['max_missing']:g}")
-
-
-def _numbers(
-    cohort: Cohort,
-    traits: Sequence[ScannedTrait],
-    source: str,
-    counts: Mapping[str, int],
-    notes: Sequence[str],
-    *,
-    loco: bool,
-) -> dict[str, Any]:
-    """Return what is recorded beside options and checksums."""
-    return {
-        "format": "deepmr-associations",
-        "loco": loco,
-        "relationship": source,
-        "samples": len(cohort),
-        "counts": dict(counts),
-        "covariates": list(cohort.covariate_names),
-        "traits": [trait_record(one) for one in traits],
-        "notes": list(notes),
-    }
-
-
-def _sentences(cohort: Cohort, options: Mapping[str, Any], source: str) -> tuple[str, ...]:
-    """Say what was fitted."""
-    fixed = f" Covariates: {', '.join(cohort.covariate_names)}." if cohort.covariate_names else ""
-    ratio = "of the model without variants" if options["gamma"] == "null" else "estimated anew for every variant"
-    loco = " Each chromosome was tested with a matrix made without it." if options["loco"] else ""
-    trait = (
-        " Traits are in standard deviations." if options["standardise_trait"]
-        else " Traits are normal quantiles of their ranks." if options["inverse_normal"] else ""
-    )  # fmt: skip
-    return (
-        f"Linear mixed model, {TESTS[options['test']]}, ratio of variances {ratio}. Relationship matrix: {source}."
-        f"{loco}{fixed}{trait}",
-    )
-
-
-def _lost(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return samples that are in no analysis, by the reason."""
-    return {reason.replace("_", " "): n for reason, n in counts.items() if reason not in ("genotyped", "used")}
-
-
-def _warnings(traits: Sequence[ScannedTrait], options: Mapping[str, Any]) -> list[str]:
-    """Return what a reader should know before believing the table."""
-    said = []
-    for trait in traits:
-        every = [one for one in (trait.whole, *trait.left_out.values()) if one is not None]
-        for side, what in (("lower", "0"), ("upper", "1")):
-            if any(one.boundary == side for one in every):
-                how = "ordinary least squares" if side == "lower" and options["on_boundary"] == "ols" else "that bound"
-                said.append(f"{trait.name}: heritability is at its bound, {what}; its variants were tested at {how}.")
-        if not trait.spread.n:
-            said.append(f"{trait.name}: no variant could be tested; the column status says why.")
-    return said
-
-
-def _summary(run: AssociationRun, outputs: Outputs) -> dict[str, object]:
-    rows = []
-    for trait in run.traits:
-        whole = trait.whole
-        rows.append(
-            {
-                "trait": trait.name,
-                "n": trait.n,
-                "h2": whole.h_sq if whole else float("nan"),
-                "se_h2": whole.se if whole else float("nan"),
-                "h2_raw": whole.raw if whole else float("nan"),
-                "lambda_gc": trait.spread.inflation(),
-                "tested": trait.spread.n,
-                "hits": trait.n_hits,
-                "loci": len(trait.leads),
-            }
-        )
-    statuses = [
-        {"trait": trait.name, "status": status, "variants": n}
-        for trait in run.traits
-        for status, n in trait.statuses.items()
-    ]
-    files = {"figures": [str(p) for pair in outputs.drawn.values() for p in pair]} if outputs.drawn else {}
-    report = {} if outputs.page is None else {"report": str(outputs.page)}
-    return {
-        "warnings": list(run.notes),
-        "traits": rows,
-        "variants": statuses,
-        "left_out": [{"samples": n, "reason": reason} for reason, n in run.lost.items() if n],
-        "associations": [str(path) for path in outputs.tables()],
-        **files,
-        **report,
-    }

@@ -141,19 +141,36 @@ def write_beside(stack: ExitStack, run: AssociationRun, outputs: Outputs, record
         stack.enter_context(atomic_path(path)).write_text(text + "\n", encoding="utf-8")
 
 
-def trait_record(trait: ScannedTrait) -> dict[str, Any]:
-    """Return what is recorded of a trait: all numbers as JSON can hold them."""
+def trait_record(trait: ScannedTrait, *, complete: bool = True) -> dict[str, Any]:
+    """Return what is recorded of a trait: all numbers as JSON can hold them.
+
+    Parameters
+    ----------
+    trait : its scan.
+    complete : whether it is of all variants, not of a shard, which has no inflation and no loci of its own.
+    """
     return {
         "trait": trait.name,
         "n": trait.n,
         "h_sq": None if trait.whole is None else _plain(trait.whole),
         "h_sq_without": {chrom: _plain(one) for chrom, one in trait.left_out.items()},
-        "lambda_gc": _number(trait.spread.inflation()),
+        "lambda_gc": _number(trait.spread.inflation()) if complete else None,
         "tested": trait.spread.n,
         "hits": trait.n_hits,
-        "loci": len(trait.leads),
+        "loci": len(trait.leads) if complete else None,
         "statuses": dict(trait.statuses),
     }
+
+
+def recorded_heritability(one: Mapping[str, Any]) -> Heritability:
+    """Return what `trait_record` made JSON of.
+
+    Parameters
+    ----------
+    one : as in a record.
+    """
+    numbers = {name: np.nan if one[name] is None else float(one[name]) for name in ("h_sq", "se", "raw", "raw_se")}
+    return Heritability(**numbers, boundary=str(one["boundary"]))
 
 
 def _plain(one: Heritability) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The scan of `deepmr lmm`: block by block into tables, and into what figures and summary need of them."""
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from deepmr.cohort import Cohort, Genotypes
+from deepmr.cluster import Run, backend, cut_tasks, scan_tasks, take_shard
+from deepmr.cohort import Cohort
+from deepmr.commands.progress import meter
 from deepmr.errors import InputError
 from deepmr.instruments.clumping import clump_by_distance
 from deepmr.io.associations import AssociationWriter
-from deepmr.population.association import ALL, Gamma, Precision, Scan, block_table, cut_blocks, prepare_scan, scan_block
+from deepmr.population.association import ALL, Gamma, Precision, Scan, block_table, cut_blocks, prepare_scan
 from deepmr.population.error_correlation import (
     CrossTraitCorrelation,
     TraitScores,
@@ -35,6 +37,8 @@ from deepmr.report.manhattan import GENOME_WIDE, Thinned
 
 log = logging.getLogger(__name__)
 
+BLOCKS = 4  # that a worker of a cluster gets at once
+RETRIES = 2  # of tasks whose worker on a cluster is lost
 SETS = 8  # sets of samples up to which errors are correlated: each keeps its eigenvectors
 
 SpectrumOf = Callable[[Int[np.ndarray, "rows"], str], Spectrum]  # of these samples, without this chromosome
@@ -54,6 +58,32 @@ class ScanOptions:
     loco: bool = False
     kinship_min_maf: float = 0.01
     threads: int = 1
+    dask: str | None = None
+    shard: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Where blocks are tested, as `cluster.backend` has it."""
+        if self.dask is not None:
+            return self.dask
+        return "threads" if self.threads > 1 else "synchronous"
+
+    @property
+    def n_threads(self) -> int | None:
+        """Threads of linear algebra: all that there are for one block at a time, otherwise one a block."""
+        return None if self.where == "synchronous" else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Variants that are tested with one null model: of which set of samples, and how many, in this shard or not."""
+
+    part: int
+    chrom: str
+    n_markers: int
+
+
+Blocks = tuple[Stretch, list[tuple[int, int]]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,8 +141,6 @@ def scan_cohort(
     spectrum_of: SpectrumOf,
     writers: Mapping[str, AssociationWriter],
     options: ScanOptions,
-    *,
-    advance: Callable[[int], None],
 ) -> Scanned:
     """Test every variant with every trait, those measured in the same samples together.
 
@@ -122,43 +150,45 @@ def scan_cohort(
     spectrum_of : samples, as rows of the cohort, and a chromosome to their spectrum.
     writers : of each trait, where its rows go.
     options : of the tests.
-    advance : called with the variants just done.
+
+    Notes
+    -----
+    Shards are parts of all blocks in the order of the table. The one that begins it has the correlation of errors.
     """
-    variants = cohort.genotypes.variants
-    axis, codes, place = genome_axis(variants)
+    axis, codes, place = genome_axis(cohort.genotypes.variants)
     parts = cohort.complete()
     _check(parts)
-    several = len(cohort.traits) > 1 and len(parts) <= SETS
+    chosen, begins = _chosen(cohort, len(parts), options)
+    several = len(cohort.traits) > 1 and len(parts) <= SETS and begins
+    total = sum(stop - start for _, pieces in chosen for start, stop in pieces)
     digests: dict[str, Digest] = {}
     scores: list[TraitScores] = []
-    for part in parts:
-        rows = cohort.samples.get_indexer(part.samples)
-        mine = {trait: Digest(n=len(part)) for trait in part.traits}
-        digests |= mine
-        if options.loco:
-            whole = spectrum_of(rows, ALL)
-            null = _whole(part, whole, options.on_boundary)
-            _note(mine, null, whole, ALL)
-            if several:
-                scores.append(score_traits(part, whole, null))
-        for chrom, pieces in cut_blocks(variants, options.block, by_chromosome=options.loco):
-            spectrum = spectrum_of(rows, chrom)
-            scan = prepare_scan(
-                part,
-                spectrum,
-                test=options.test,
-                gamma=options.gamma,
-                n_markers=sum(stop - start for start, stop in pieces),
-                precision=options.precision,
-                on_boundary=options.on_boundary,
-            )
-            _note(mine, scan.null, spectrum, chrom)
-            if several and chrom == ALL:
-                scores.append(score_traits(part, spectrum, scan.null))
-            for start, stop, columns in _tested(scan, part.genotypes, pieces, options):
-                table = block_table(variants.iloc[start:stop], part.traits, columns)
-                _take_in(table, mine, writers, np.arange(start, stop), place[start:stop])
-                advance(stop - start)
+    with (
+        meter(description="association", total=total, unit="variants") as advance,
+        backend(options.where, options.threads, RETRIES) as run,
+    ):
+        for k, part in enumerate(parts):
+            mine = {trait: Digest(n=len(part)) for trait in part.traits}
+            digests |= mine
+            stretches = [one for one in chosen if one[0].part == k]
+            rows = cohort.samples.get_indexer(part.samples)
+            spectrum: Spectrum | None = None
+            if several or (options.loco and stretches):
+                spectrum = spectrum_of(rows, ALL)
+                null = _whole(part, spectrum, options.on_boundary)
+                _note(mine, null, spectrum, ALL)
+                if several:
+                    scores.append(score_traits(part, spectrum, null))
+            for stretch, pieces in stretches:
+                if options.loco or spectrum is None:
+                    spectrum = None  # the next one needs its memory
+                    spectrum = spectrum_of(rows, stretch.chrom)
+                with threadpool_limits(options.n_threads):
+                    scan = _prepared(part, spectrum, stretch.n_markers, options)
+                    _note(mine, scan.null, spectrum, stretch.chrom)
+                    for start, stop, table in _tables(run, scan, part, pieces, options):
+                        _take_in(table, mine, writers, np.arange(start, stop), place[start:stop])
+                        advance(stop - start)
     return Scanned(
         digests={trait: digests[trait] for trait in cohort.traits},
         correlation=_correlation(cohort, scores, options) if several else None,
@@ -229,32 +259,44 @@ def lead_variants(hits: pd.DataFrame, *, kb: float) -> pd.DataFrame:
     return known[kept].sort_values("log10p", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _tested(
-    scan: Scan, genotypes: Genotypes, pieces: Sequence[tuple[int, int]], options: ScanOptions
-) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
-    """Yield the columns of each block, in order; with threads, as many blocks are worked on at a time."""
+def _chosen(cohort: Cohort, n_parts: int, options: ScanOptions) -> tuple[list[Blocks], bool]:
+    """Return the blocks of this shard in the order of the table, and whether they begin it."""
+    whole: list[Blocks] = []
+    for k in range(n_parts):
+        for chrom, pieces in cut_blocks(cohort.genotypes.variants, options.block, by_chromosome=options.loco):
+            whole.append((Stretch(part=k, chrom=chrom, n_markers=pieces[-1][1] - pieces[0][0]), pieces))
+    chosen = whole if options.shard is None else take_shard(whole, options.shard)
+    return chosen, chosen[0][0] is whole[0][0] and chosen[0][1][0] == whole[0][1][0]
 
-    def work(piece: tuple[int, int]) -> dict[str, np.ndarray]:
-        dosages = genotypes.read(*piece)
-        return scan_block(scan, dosages, min_mac=options.min_mac, max_missing=options.max_missing)
 
-    if options.threads == 1:
-        for piece in pieces:
-            yield *piece, work(piece)
-        return
-    waiting: deque[tuple[tuple[int, int], Future[dict[str, np.ndarray]]]] = deque()
-    pool = ThreadPoolExecutor(options.threads)
-    try:
-        with threadpool_limits(1):
-            for piece in pieces:
-                waiting.append((piece, pool.submit(work, piece)))
-                if len(waiting) > options.threads:
-                    done, future = waiting.popleft()
-                    yield *done, future.result()
-            for done, future in waiting:
-                yield *done, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _prepared(part: Cohort, spectrum: Spectrum, n_markers: int, options: ScanOptions) -> Scan:
+    return prepare_scan(
+        part,
+        spectrum,
+        test=options.test,
+        gamma=options.gamma,
+        n_markers=n_markers,
+        precision=options.precision,
+        on_boundary=options.on_boundary,
+    )
+
+
+def _tables(
+    run: Run, scan: Scan, part: Cohort, pieces: Sequence[tuple[int, int]], options: ScanOptions
+) -> Iterator[tuple[int, int, pd.DataFrame]]:
+    """Yield the rows of each block, in order, wherever it is tested."""
+    tasks = cut_tasks(
+        part.genotypes,
+        pieces,
+        blocks_per_task=1 if options.dask is None else BLOCKS,
+        min_mac=options.min_mac,
+        max_missing=options.max_missing,
+        n_threads=options.n_threads,
+    )
+    variants = part.genotypes.variants
+    with closing(scan_tasks(run, scan, tasks)) as found:
+        for start, stop, columns in found:
+            yield start, stop, block_table(variants.iloc[start:stop], part.traits, columns)
 
 
 def _check(parts: Sequence[Cohort]) -> None:

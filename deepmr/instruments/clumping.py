@@ -1,6 +1,6 @@
 """Independent variants: the strongest of each neighbourhood, by distance or by linkage disequilibrium."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ class Clumps:
     Attributes
     ----------
     kept : True for the strongest variant of each clump.
-    dropped : variant_id, reason and detail (the variant it gave way to) of every other.
+    dropped : variant_id, reason and detail (the variant it gave way to, if any) of every other.
     """
 
     kept: Bool[np.ndarray, "variants"]
@@ -46,17 +46,20 @@ def clump_by_distance(
 
     Parameters
     ----------
-    variants : with variant_id, chrom and pos, all known.
+    variants : with variant_id, chrom and pos; those of unknown position are dropped.
     strength : what makes one variant stronger, such as -log10 P; the earlier one of equals.
     kb : distance in 1,000 bases.
 
     Raises
     ------
     InputError
-        When a position is unknown, or the distance is negative.
+        When no position is known, or the distance is negative.
     """
-    around = _neighbourhoods(variants, strength, kb)
-    return _greedy(variants, around, lambda index, others: np.ones(len(others)), least=0.0, measured=False)
+    rows, unknown = _placed(variants)
+    here = variants.iloc[rows].reset_index(drop=True)
+    around = _neighbourhoods(here, strength[rows], kb)
+    clumps = _greedy(here, around, lambda index, others: np.ones(len(others)), least=0.0, measured=False)
+    return _of_all(len(variants), rows, clumps, [unknown])
 
 
 def clump_by_ld(
@@ -74,7 +77,7 @@ def clump_by_ld(
     ----------
     variants : with the columns of `schema.VARIANTS`; positions are those of the panel.
     strength : what makes one variant stronger, such as -log10 P; the earlier one of equals.
-    panel : genotypes of the same ancestry; variants that are not in it are dropped.
+    panel : genotypes of the same ancestry; variants that are not in it, or without a position there, are dropped.
     r2 : squared correlation of dosages from which on a variant is removed, 0 to 1.
     kb : distance within which linkage disequilibrium is looked for, in 1,000 bases.
     match : how variants are found in the panel, see `match_variants`.
@@ -82,7 +85,7 @@ def clump_by_ld(
     Raises
     ------
     InputError
-        When an option is out of range, or no variant is in the panel.
+        When an option is out of range, no variant is in the panel, or none of them has a position there.
 
     Notes
     -----
@@ -97,6 +100,8 @@ def clump_by_ld(
     rows = np.flatnonzero(home >= 0)
     here = panel.variants.iloc[home[rows]].reset_index(drop=True)
     here["variant_id"] = variants["variant_id"].to_numpy(object)[rows]
+    placed, unknown = _placed(here, where=" in the LD panel")
+    here, rows = here.iloc[placed].reset_index(drop=True), rows[placed]
     around = _neighbourhoods(here, strength[rows], kb)
 
     def squared(index: int, others: Int[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
@@ -108,27 +113,46 @@ def clump_by_ld(
         return np.concatenate(parts) ** 2
 
     clumps = _greedy(here, around, squared, least=r2, measured=True)
-    kept = np.zeros(len(variants), dtype=bool)
+    names = variants["variant_id"].to_numpy(object)
+    return _of_all(len(variants), rows, clumps, [unknown, _dropped(names[home < 0], "not in the LD panel")])
+
+
+def has_position(variants: pd.DataFrame) -> Bool[np.ndarray, "variants"]:
+    """Return which variants have a chromosome and a position: only of these is known what lies near.
+
+    Parameters
+    ----------
+    variants : with chrom and pos, which is 0 or below where unknown.
+    """
+    chrom = variants["chrom"].astype(object)
+    return ((variants["pos"] > 0) & chrom.notna() & (chrom != "")).to_numpy(bool)
+
+
+def _placed(variants: pd.DataFrame, *, where: str = "") -> tuple[Int[np.ndarray, "placed"], pd.DataFrame]:
+    """Return the rows whose position is known, and the others as dropped."""
+    known = has_position(variants)
+    names = variants["variant_id"].to_numpy(object)
+    if len(known) and not known.any():
+        raise InputError(f"clumping needs positions; all {len(known)} are unknown{where}, first of {names[0]}")
+    return np.flatnonzero(known), _dropped(names[~known], f"of unknown position{where}")
+
+
+def _dropped(names: np.ndarray, reason: str) -> pd.DataFrame:
+    return pd.DataFrame({"variant_id": names, "reason": reason, "detail": ""})
+
+
+def _of_all(n: int, rows: Int[np.ndarray, "placed"], clumps: Clumps, others: Sequence[pd.DataFrame]) -> Clumps:
+    """Return the clumps of some rows as those of all, the rest of which was dropped before."""
+    kept = np.zeros(n, dtype=bool)
     kept[rows[clumps.kept]] = True
-    absent = pd.DataFrame(
-        {
-            "variant_id": variants["variant_id"].to_numpy(object)[home < 0],
-            "reason": "not in the LD panel",
-            "detail": "",
-        }
-    )
-    return Clumps(kept=kept, dropped=pd.concat([clumps.dropped, absent], ignore_index=True))
+    return Clumps(kept=kept, dropped=pd.concat([clumps.dropped, *others], ignore_index=True))
 
 
 def _neighbourhoods(variants: pd.DataFrame, strength: Float[np.ndarray, "variants"], kb: float) -> _Neighbourhoods:
     if not kb >= 0:
         raise InputError(f"kb must be at least 0; got {kb:g}")
-    chrom, names = pd.factorize(variants["chrom"].astype(object))
+    chrom = pd.factorize(variants["chrom"].astype(object))[0]
     pos = variants["pos"].to_numpy(np.int64)
-    unknown = (pos <= 0) | (chrom < 0) | np.isin(chrom, np.flatnonzero(np.asarray(names) == ""))
-    if unknown.any():
-        first = variants["variant_id"].iloc[int(np.argmax(unknown))]
-        raise InputError(f"clumping needs positions; {int(unknown.sum())} of {len(pos)} are unknown, first of {first}")
     place = (chrom.astype(np.int64) << 40) + pos
     order = np.argsort(place, kind="stable")
     reach, ordered = int(kb * 1000), place[order]

@@ -1,6 +1,7 @@
 """Locks that end with the process which holds them, however it ends: the kernel keeps them."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -31,6 +32,16 @@ class NumberedLocks:
             return False
         return True
 
+    def wait(self, number: int) -> None:
+        """Take a lock as soon as no other process holds it; go on without where the file system has no locks.
+
+        Parameters
+        ----------
+        number : from 0 on.
+        """
+        with suppress(OSError):
+            _wait(self._handle, number)
+
     def give(self, number: int) -> None:
         """Give a lock back.
 
@@ -52,6 +63,13 @@ if os.name == "nt":
         os.lseek(handle, number, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
 
+    def _wait(handle: int, number: int) -> None:
+        while True:
+            os.lseek(handle, number, os.SEEK_SET)
+            with suppress(OSError):  # gives up after ten seconds
+                msvcrt.locking(handle, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined, unused-ignore]
+                return
+
     def _unlock(handle: int, number: int) -> None:
         os.lseek(handle, number, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined, unused-ignore]
@@ -61,6 +79,9 @@ else:
 
     def _lock(handle: int, number: int) -> None:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+
+    def _wait(handle: int, number: int) -> None:
+        fcntl.lockf(handle, fcntl.LOCK_EX, 1, number)
 
     def _unlock(handle: int, number: int) -> None:
         fcntl.lockf(handle, fcntl.LOCK_UN, 1, number)

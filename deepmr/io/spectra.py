@@ -4,7 +4,9 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from deepmr import __version__
 from deepmr.errors import InputError
 from deepmr.io.files import atomic_path
 from deepmr.io.hdf5 import LIBVER, label_axes
+from deepmr.io.locks import NumberedLocks
 from deepmr.population.spectrum import Spectrum
 
 FORMAT, FORMAT_VERSION = "deepmr-spectrum", "1.0"
 logger = logging.getLogger(__name__)
+LOCKS = "spectra.lock"
 CHUNK = 1 << 20  # bytes of a chunk, about
 
 
@@ -131,7 +135,8 @@ def cached_spectra(
     make
         From a chromosome to the spectrum made without it, such as a `LeaveOneOut`; "" stands for none.
     folder
-        Where spectra are; it must exist. A file that is damaged, of other samples or made otherwise is replaced.
+        Where spectra are; it must exist. A file that is damaged, of other samples or made otherwise is replaced. Of
+        several processes that lack one at the same time, one makes it and the others wait.
     samples
         Identifiers.
     made_from
@@ -141,16 +146,37 @@ def cached_spectra(
     def spectrum(chrom: str) -> Spectrum:
         path = folder / f"spectrum{re.sub(r'[^A-Za-z0-9]', '_', f'.without.{chrom}') if chrom else ''}.h5"
         wanted = {**made_from, "without": chrom}
-        try:
+        with suppress(InputError):
             return read_spectrum(path, samples=samples, made_from=wanted)
-        except InputError as error:
-            if path.exists():
-                logger.warning("%s; made anew", error)
-            made = make(chrom)
-            write_spectrum(made, path, samples=samples, made_from=wanted)
-            return made
+        with _alone(path):
+            try:
+                return read_spectrum(path, samples=samples, made_from=wanted)  # made by another process meanwhile
+            except InputError as error:
+                if path.exists():
+                    logger.warning("%s; made anew", error)
+                made = make(chrom)
+                write_spectrum(made, path, samples=samples, made_from=wanted)
+                return made
 
     return spectrum
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process makes this file, and let none make it meanwhile, where the file system has locks."""
+    try:
+        locks = NumberedLocks(path.with_name(LOCKS))
+    except OSError:  # a folder that cannot be written to is told of when the spectrum is
+        yield
+        return
+    number = zlib.crc32(path.name.encode()) >> 1
+    try:
+        if not locks.take(number):
+            logger.info("%s: waiting for another process, which makes it", path)
+            locks.wait(number)
+        yield
+    finally:
+        locks.close()
 
 
 def _check_format(path: Path, attrs: Mapping[str, Any]) -> None:

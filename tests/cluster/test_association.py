@@ -7,7 +7,7 @@ import pytest
 
 from deepmr.cluster import associate_on, take_shard
 from deepmr.cohort import ArrayGenotypes
-from deepmr.errors import InputError
+from deepmr.errors import DeepMRError, InputError
 from deepmr.io.genotypes import open_genotypes
 from deepmr.io.marker_store import write_marker_store
 from deepmr.population import associate_variants
@@ -166,3 +166,61 @@ def test_genotypes_in_files_are_opened_by_the_worker(tmp_path, client):
     loaded = _with(cohort, genotypes)
     found = associate_on(client, loaded, make_spectrum(), block=8, blocks_per_task=2).table
     pd.testing.assert_frame_equal(found, associate_variants(loaded, make_spectrum(), block=8).table, check_exact=True)
+
+
+class KilledWorker(Exception):
+    """What a future of Dask says when the workers of its task died."""
+
+
+class Future:
+    """A future whose task is done when its result is asked for, unless its worker is lost."""
+
+    def __init__(self, work, *, lost):
+        self._work, self._lost, self.status = work, lost, "error" if lost else "finished"
+
+    def result(self):
+        if self._lost:
+            raise KilledWorker("died")
+        return self._work()
+
+
+class Shaky:
+    """A client of a cluster whose workers die with the first few tasks."""
+
+    def __init__(self, losses):
+        self.losses, self.scattered, self.held, self.most, self.cancelled = losses, 0, 0, 0, []
+
+    def wait_for_workers(self, _):
+        pass
+
+    def ncores(self):
+        return {"a": 1, "b": 1}
+
+    def scatter(self, content, **_):
+        self.scattered += 1
+        return content
+
+    def submit(self, work, *given, **_):
+        self.losses -= 1
+        self.held += 1
+        self.most = max(self.most, self.held)
+
+        def done():
+            self.held -= 1
+            return work(*given)
+
+        return Future(done, lost=self.losses >= 0)
+
+    def cancel(self, futures):
+        self.cancelled += futures
+
+
+def test_what_a_lost_worker_had_is_sent_again():
+    cohort, spectrum = CASES["several"]
+    client = Shaky(losses=1)
+    found = associate_on(client, cohort, spectrum, block=4, blocks_per_task=1, retries=1)
+    pd.testing.assert_frame_equal(found.table, associate_variants(cohort, spectrum, block=4).table, check_exact=True)
+    assert client.most <= 5  # two a core, and the one that was sent again
+    assert not client.cancelled
+    with pytest.raises(DeepMRError, match="a task was lost with its worker, 2 times over"):
+        associate_on(Shaky(losses=99), cohort, spectrum, block=4, blocks_per_task=1, retries=1)

@@ -10,6 +10,7 @@ from bed_reader import to_bed
 from scipy import stats
 
 from deepmr.cli import execute
+from deepmr.cluster import tasks
 from deepmr.cohort import ArrayGenotypes, Cohort
 from deepmr.commands import lmm_scan, lmm_spectra
 from deepmr.commands.lmm import lmm
@@ -197,7 +198,7 @@ def test_traits_as_ranks_or_in_standard_deviations(data):
 def test_what_is_interrupted_leaves_nothing(data, monkeypatch):
     folder, _, _ = data
     before = set(folder.iterdir())
-    real, calls = lmm_scan.scan_block, []
+    real, calls = tasks.scan_block, []
 
     def interrupted(*args, **kwargs):
         calls.append(1)
@@ -205,7 +206,7 @@ def test_what_is_interrupted_leaves_nothing(data, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(lmm_scan, "scan_block", interrupted)
+    monkeypatch.setattr(tasks, "scan_block", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scan(folder, block=20, figures="svg", page=True)
     assert len(calls) == 3

@@ -290,6 +290,26 @@ def test_clumped_by_the_positions_of_the_outcome(tmp_path):
         assert [row["reason"] for row in summary["dropped"]] == ["near a stronger variant"]
 
 
+def test_by_default_clumped_by_distance_though_some_positions_are_unknown(tmp_path, caplog):
+    exposure, _ = studies(tmp_path)
+    exposure.loc[12, "base_pair_location"] = exposure.loc[11, "base_pair_location"] + 1_000
+    exposure.loc[[3, 4], "base_pair_location"] = 0
+    exposure.to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
+    files = {"exposure": [str(tmp_path / "x.tsv.gz")], "outcome": [str(tmp_path / "y.txt")]}
+    summary = mr(**files, out=tmp_path / "r.tsv")
+    assert summary["variants"][0]["instruments"] == N - 3
+    why = {row["reason"]: row["variants"] for row in summary["dropped"]}
+    assert why == {"near a stronger variant": 1, "of unknown position": 2}
+    dropped = pd.read_csv(tmp_path / "r.dropped.tsv", sep="\t")
+    assert dropped.loc[dropped["reason"] == "of unknown position", "variant_id"].tolist() == ["rs3", "rs4"]
+    exposure["base_pair_location"] = 0
+    exposure.to_csv(tmp_path / "x.tsv.gz", sep="\t", index=False)
+    assert mr(**files, out=tmp_path / "n.tsv")["variants"][0]["instruments"] == N
+    assert "not clumped: there is no panel and positions are unknown" in caplog.text
+    with pytest.raises(InputError, match=f"clumping needs positions; all {N} are unknown"):
+        mr(**files, out=tmp_path / "d.tsv", clump="distance")
+
+
 def test_what_several_exposures_drop_is_counted_on_screen_and_listed_in_the_file(tmp_path):
     exposure, _ = studies(tmp_path)
     other = exposure.assign(beta=np.random.default_rng(5).normal(0.2, 0.05, N))

@@ -104,6 +104,31 @@ def test_a_variant_outside_the_panel_is_told(data):
     assert found.dropped.set_index("variant_id").loc["new", "reason"] == "not in the LD panel"
 
 
+@pytest.mark.parametrize("by", ["distance", "ld"])
+def test_a_variant_of_unknown_position_is_told_and_the_others_are_clumped_as_without_it(data, by):
+    folder, _, variants, strength = data
+    lost, rest = [3, 17, 30], np.delete(np.arange(VARIANTS), [3, 17, 30])
+    bim = pd.read_csv(folder / "panel.bim", sep=r"\s+", header=None)
+    bim.loc[lost, 3] = [0, -5, 0]
+    bim.to_csv(folder / "panel.bim", sep="\t", header=False, index=False)
+    panel = read_plink(folder / "panel")
+    holes = variants.assign(pos=variants["pos"].where(~variants.index.isin(lost), 0))
+    holes.loc[30, ["chrom", "pos"]] = ["", 5]
+
+    def clump(table, strength):
+        return clump_by_distance(table, strength) if by == "distance" else clump_by_ld(table, strength, panel)
+
+    found = clump(holes, strength)
+    alone = clump(variants.iloc[rest].reset_index(drop=True), strength[rest])
+    assert np.flatnonzero(found.kept).tolist() == rest[alone.kept].tolist()
+    where = "" if by == "distance" else " in the LD panel"
+    why = found.dropped.set_index("variant_id")
+    assert why.loc[["rs3", "rs17", "rs30"], "reason"].tolist() == [f"of unknown position{where}"] * 3
+    assert len(why) == VARIANTS - found.kept.sum()
+    with pytest.raises(InputError, match=f"clumping needs positions; all 3 are unknown{where}, first of rs3"):
+        clump(holes.iloc[lost].reset_index(drop=True), strength[lost])
+
+
 def test_matrix_is_in_the_coding_of_the_effects(data):
     folder, dosage, variants, _ = data
     some = variants.iloc[[5, 2, 7]].reset_index(drop=True)

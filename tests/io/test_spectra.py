@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import fields, replace
 
 import h5py
@@ -128,7 +131,32 @@ def test_spectra_are_made_once(tmp_path, caplog):
     first = [spectra(kind="centred")(chrom) for chrom in ("", "1", "../2", "1")]
     assert made == ["", "1", "../2"]
     assert equal(first[1], first[3])
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("*.h5"))) == 3
     spectra(kind="standardised")("1")
     assert made[3:] == ["1"]
     assert "kind is 'centred' in it, and 'standardised' is needed; made anew" in caplog.text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the other process locks as POSIX does")
+def test_what_another_process_makes_is_waited_for(tmp_path, caplog):
+    caplog.set_level("INFO")
+    spectrum = make_spectrum()
+    write_spectrum(spectrum, tmp_path / "made.h5", samples=SAMPLES, made_from={"k": 1, "without": ""})
+    other = """
+import fcntl, os, sys, time, zlib
+folder = sys.argv[1]
+handle = os.open(folder + "/spectra.lock", os.O_RDWR | os.O_CREAT)
+fcntl.lockf(handle, fcntl.LOCK_EX, 1, zlib.crc32(b"spectrum.h5") >> 1)
+print("locked", flush=True)
+time.sleep(0.3)
+os.rename(folder + "/made.h5", folder + "/spectrum.h5")
+"""
+    with subprocess.Popen([sys.executable, "-c", other, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"locked\n"
+
+        def made(chrom):
+            raise AssertionError("made twice")
+
+        found = cached_spectra(made, tmp_path, samples=SAMPLES, made_from={"k": 1})("")
+    assert equal(found, spectrum)
+    assert "waiting for another process, which makes it" in caplog.text
