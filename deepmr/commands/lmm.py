@@ -302,9 +302,13 @@ def _warnings(traits: Sequence[ScannedTrait], options: Mapping[str, Any]) -> lis
     for trait in traits:
         every = [one for one in (trait.whole, *trait.left_out.values()) if one is not None]
         for side, what in (("lower", "0"), ("upper", "1")):
+            at = [chrom for chrom, one in trait.left_out.items() if one is not None and one.boundary == side]
+            where = f" without chromosome {', '.join(map(str, at))}" if at else ""
             if any(one.boundary == side for one in every):
                 how = "ordinary least squares" if side == "lower" and options["on_boundary"] == "ols" else "that bound"
-                said.append(f"{trait.name}: heritability is at its bound, {what}; its variants were tested at {how}.")
+                said.append(
+                    f"{trait.name}: heritability is at its bound, {what}{where}; its variants were tested at {how}."
+                )
         if not trait.spread.n:
             said.append(f"{trait.name}: no variant could be tested; the column status says why.")
     return said

@@ -251,7 +251,7 @@ def test_covariates_that_cannot_be_used_say_why(write, column, options, message)
 
 BAD = {
     "nothing": ("", {}, "the file is empty"),
-    "no rows": ("id\ty\n", {}, "no sample is in the genotypes; the table begins with nothing"),
+    "no rows": ("id\ty\n", {}, "has no rows; needed a row a sample"),
     "no such trait": (TRAITS, {"traits": ["Y"]}, "no column 'Y' for the trait; did you mean 'y'"),
     "no trait": (TRAITS, {"traits": []}, "at least one trait is needed; there are y, z"),
     "trait twice": (TRAITS, {"traits": ["y", "y"]}, "trait 'y' is named more than once"),
