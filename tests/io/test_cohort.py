@@ -222,6 +222,12 @@ def test_covariates_of_any_scale_are_kept(write):
     np.testing.assert_allclose(found.cohort.covariates, x, rtol=1e-12)
 
 
+def test_a_single_category_is_left_out(write):
+    found = many(write, {"site": ["a"] * 40, "age": np.arange(40)})
+    assert found.cohort.covariate_names == ("age",)
+    assert found.notes == ("covariate site is left out: all 40 samples have a",)
+
+
 def test_categories_are_columns_of_zero_and_one(write):
     site = np.array(["10", "9", "2", "9"] * 10)
     assert many(write, {"site": site}).cohort.covariate_names == ("site",)
