@@ -29,6 +29,7 @@ from deepmr.sequence.models import PaperCNN
 from deepmr.types import Task
 from tests.bad_gwas import GWAS, write_good_studies
 from tests.bad_iv import IV
+from tests.bad_lmm import LMMS
 
 LENGTH = 40
 ARGUMENTS = {"filters": 4, "hidden": 6}
@@ -418,7 +419,7 @@ def _(folder):
     return [*ISM[:-1], "cuda"]
 
 
-CASES += [Case(name=n, says=s, code=c, leaves=k, change=f) for n, s, c, k, f in [*GWAS, *IV]]
+CASES += [Case(name=n, says=s, code=c, leaves=k, change=f) for n, s, c, k, f in [*GWAS, *IV, *LMMS]]
 
 
 def run(argv: list[str]) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """What `deepmr lmm` says of a scan: in the record beside its table, on its page, and on the screen."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,9 +91,13 @@ def doubts(traits: Sequence[ScannedTrait], options: Mapping[str, Any]) -> list[s
     for trait in traits:
         every = [one for one in (trait.whole, *trait.left_out.values()) if one is not None]
         for side, what in (("lower", "0"), ("upper", "1")):
+            at = [chrom for chrom, one in trait.left_out.items() if one is not None and one.boundary == side]
+            where = f" without chromosome {', '.join(at)}" if at else ""
             if any(one.boundary == side for one in every):
                 how = "ordinary least squares" if side == "lower" and options["on_boundary"] == "ols" else "that bound"
-                said.append(f"{trait.name}: heritability is at its bound, {what}; its variants were tested at {how}.")
+                said.append(
+                    f"{trait.name}: heritability is at its bound, {what}{where}; its variants were tested at {how}."
+                )
         if not trait.spread.n and trait.statuses:
             said.append(f"{trait.name}: no variant could be tested; the column status says why.")
     return said
@@ -114,9 +119,9 @@ def summary_of(run: AssociationRun, outputs: Outputs, *, complete: bool = True) 
             {
                 "trait": trait.name,
                 "n": trait.n,
-                "h2": whole.h_sq if whole else float("nan"),
-                "se_h2": whole.se if whole else float("nan"),
-                "h2_raw": whole.raw if whole else float("nan"),
+                "h2": whole.h_sq if whole else "",
+                "se_h2": whole.se if whole and math.isfinite(whole.se) else "",  # none at a bound
+                "h2_raw": whole.raw if whole else "",
                 **({"lambda_gc": trait.spread.inflation()} if complete else {}),
                 "tested": trait.spread.n,
                 "hits": trait.n_hits,

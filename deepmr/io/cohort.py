@@ -100,7 +100,7 @@ def read_cohort(
     if beside is not table:
         counts["covariate_rows_without_genotypes"] = beside.n_rows - int((beside_rows >= 0).sum())
     if not len(kept):
-        told = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items())
+        told = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items() if n)
         raise InputError(f"{phenotypes}: no sample has genotypes, every covariate and a trait: {told}")
     found = values[rows[kept]]
     for name, column in zip(names, found.T, strict=True):

@@ -65,6 +65,11 @@ def encode_covariates(
             columns |= _levels(name, here, notes, where=str(table.path))
         else:
             columns[name] = _numbers(table, column, cells)[rows]
+    if len(columns) > len(rows):
+        raise InputError(
+            f"{table.path}: {len(columns)} columns of covariates and the intercept need more than {len(columns) + 1} "
+            f"samples; {len(rows)} have them all"
+        )
     return _independent(columns, len(rows), notes)
 
 
@@ -84,6 +89,9 @@ def _levels(name: str, cells: pd.Series, notes: list[str], *, where: str) -> dic
             f"{where}: covariate {name!r} has {len(levels)} levels such as {levels[0]!r} in {len(cells)} samples: too "
             "many for a category"
         )
+    if len(levels) == 1:
+        notes.append(f"covariate {name} is left out: all {len(cells)} samples have {levels[0]}")
+        return {}
     told = ", ".join(f"{level} ({counts[level]})" for level in levels)
     notes.append(f"covariate {name} has {len(levels)} levels: {told}; effects are against {levels[0]}")
     single = [level for level in levels if counts[level] == 1]

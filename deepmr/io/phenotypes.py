@@ -161,10 +161,11 @@ def rows_of_samples(table: TraitTable, samples: pd.Index) -> Int[np.ndarray, "sa
     keys = max(table.keys, key=lambda one: int(one.isin(samples).sum()))  # the first of equals
     shared = keys.isin(samples)
     if not shared.any():
-        mine = repr(keys[0]) if len(keys) else "nothing"
+        if not len(keys):
+            raise InputError(f"{table.path}: has no rows; needed a row a sample")
         raise InputError(
-            f"{table.path}: no sample is in the genotypes; the table begins with {mine}, the genotypes with "
-            f"{samples[0]!r}"
+            f"{table.path}: no sample is in the genotypes; the table begins with {keys[0]!r}, the genotypes with "
+            f"{samples[0]!r}{_what_would_agree(keys, samples)}"
         )
     twice = shared & keys.duplicated()
     if twice.any():
@@ -173,6 +174,18 @@ def rows_of_samples(table: TraitTable, samples: pd.Index) -> Int[np.ndarray, "sa
     at = np.flatnonzero(shared)
     found = keys[at].get_indexer(samples)
     return np.where(found >= 0, at[found], -1)
+
+
+def _what_would_agree(keys: pd.Index, samples: pd.Index) -> str:
+    """Return the usual reason why no identifier is shared, where it is one of these, else nothing."""
+    mine, theirs = keys.astype(str), samples.astype(str)
+    if (n := int(mine.str.lstrip("0").isin(theirs.str.lstrip("0")).sum())) > 0:
+        return f": {n} agree but for zeros in front, which programs for tables drop from numbers"
+    for tail, other, whose in ((mine, theirs, "table"), (theirs, mine, "genotypes")):
+        halves = tail.str.split("_", n=1).str[-1]
+        if (n := int((halves.isin(other) & (halves != tail)).sum())) > 0:
+            return f": {n} agree but for a family and '_' before identifiers of the {whose}, as PLINK 2 joins them"
+    return ""
 
 
 def _invented_names(path: Path, samples: pd.Index, *, order: Order) -> list[str] | None:

@@ -222,6 +222,12 @@ def test_covariates_of_any_scale_are_kept(write):
     np.testing.assert_allclose(found.cohort.covariates, x, rtol=1e-12)
 
 
+def test_a_single_category_is_left_out(write):
+    found = many(write, {"site": ["a"] * 40, "age": np.arange(40)})
+    assert found.cohort.covariate_names == ("age",)
+    assert found.notes == ("covariate site is left out: all 40 samples have a",)
+
+
 def test_categories_are_columns_of_zero_and_one(write):
     site = np.array(["10", "9", "2", "9"] * 10)
     assert many(write, {"site": site}).cohort.covariate_names == ("site",)
@@ -251,7 +257,7 @@ def test_covariates_that_cannot_be_used_say_why(write, column, options, message)
 
 BAD = {
     "nothing": ("", {}, "the file is empty"),
-    "no rows": ("id\ty\n", {}, "no sample is in the genotypes; the table begins with nothing"),
+    "no rows": ("id\ty\n", {}, "has no rows; needed a row a sample"),
     "no such trait": (TRAITS, {"traits": ["Y"]}, "no column 'Y' for the trait; did you mean 'y'"),
     "no trait": (TRAITS, {"traits": []}, "at least one trait is needed; there are y, z"),
     "trait twice": (TRAITS, {"traits": ["y", "y"]}, "trait 'y' is named more than once"),
