@@ -269,7 +269,20 @@ def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> 
             raise InputError(
                 f"--error-corr record needs tables of one run of deepmr lmm with their records; got {names}"
             )
-        return recorded, "none" if recorded is None else "record"
+        if recorded is not None or not same_genotypes((*exposures, outcome)):
+            return recorded, "none" if recorded is None else "record"
+        # Traits of the same genotypes have samples in common, even where the record could not say what follows of it.
+        try:
+            found = _estimated(exposures, outcome, gwas)
+        except InputError as error:
+            log.warning("samples in common are not allowed for: %s", error)
+            return None, "none"
+        log.warning(
+            "the records of %s and %s have no correlation of errors, as samples in common make it; it was estimated "
+            "from variants without effect: %s",
+            "+".join(one.trait for one in exposures), outcome.trait, np.round(found[0, 1:], 3).tolist(),
+        )  # fmt: skip
+        return found, "estimate"
     if gwas.error_corr == "none":
         return None, "none"
     if gwas.error_corr != "estimate":
@@ -278,6 +291,11 @@ def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> 
         if not -1 < gwas.error_corr < 1:
             raise InputError(f"error_corr must be between -1 and 1; got {gwas.error_corr:g}")
         return np.array([[1.0, gwas.error_corr], [gwas.error_corr, 1.0]]), "given"
+    return _estimated(exposures, outcome, gwas), "estimate"
+
+
+def _estimated(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> np.ndarray:
+    """Return the correlation of errors as variants without effect have it, of a sample of all variants."""
     stats = exposures[0].stats
     rows = np.zeros(len(stats.variants), dtype=bool)
     rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(int))] = True
@@ -286,4 +304,4 @@ def _error_corr(exposures: Sequence[Gwas], outcome: Gwas, gwas: GwasOptions) -> 
         stats = _aligned(stats, other, gwas).stats
     found = estimate_error_corr(stats)
     log.info("correlation of errors from %d variants: %s", found.n_variants, np.round(found.matrix, 3).tolist())
-    return found.matrix, "estimate"
+    return found.matrix

@@ -187,7 +187,7 @@ def mr(
     error_corr
         Correlation of the errors of exposure and outcome (overlapping samples): a number, none, estimate (from variants
         without effect), or record: what deepmr lmm wrote beside its tables, which is also taken where none of these is
-        said and both tables are of one run of it.
+        said and both tables are of one run of it; where that run could record none, the estimate is.
     multivariable
         All exposures in one model, by the mv_ methods: the effect of each with the others held fixed. Of an effects
         file, by default all tasks but the outcome; edits strong on any of them are instruments.

@@ -121,6 +121,8 @@ def test_alleles_of_the_same_genotypes_are_of_one_strand(tmp_path, scanned):
         (tmp_path / f"{name}.tsv.gz.json").write_text(json.dumps(record))
     kept, counts = run(tmp_path, str(paths["bmi"]), str(paths["bp"]))
     assert kept["n"] == counts["instruments"] > 2
+    assert counts["error_corr_from"] == "estimate"  # the records have none, and the samples are the same
+    assert 0 < counts["error_corr"][0][1] < 0.9
     with pytest.raises(TooFewInstruments, match="palindromic"):
         run(tmp_path, str(paths["bmi"]), str(paths["bp"]), palindromes="drop")
 
