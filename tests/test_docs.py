@@ -68,5 +68,5 @@ def test_mixed_models_from_python(tmp_path, monkeypatch):
     assert set(names["stats"].traits) <= {"x", "y"}
     beta = names["associate_variants"](names["cohort"], names["spectrum"]).table["beta"].to_numpy()
     np.testing.assert_allclose(names["again"].table["beta"], beta, rtol=1e-8)
-    np.testing.assert_array_equal(names["spread"].table["beta"], beta)
+    np.testing.assert_allclose(names["spread"].table["beta"], beta, rtol=1e-8)  # other threads of linear algebra
     assert np.isfinite(names["exact"].table["log_gamma"]).any()
