@@ -203,7 +203,7 @@ def execute(argv: list[str]) -> int:
             log.error("%s", error)
             return error.exit_code
         except KeyboardInterrupt:
-            log.error("interrupted; run the same command again to continue")
+            log.error("interrupted; run the same command again, which goes on where it can")
             return INTERRUPTED
         except (OSError, MemoryError) as error:
             if verbose:

@@ -163,14 +163,15 @@ def _told(pairs: Iterable[Instruments], methods: Sequence[str]) -> Iterator[Inst
             (
                 pair.correlation,
                 USES_CORRELATION,
-                "take instruments as independent, although their correlation is given",
+                "instruments as independent, although their correlation is given",
             ),
-            (pair.error_corr, USES_ERROR_CORR, "take samples as separate, although the correlation of errors is given"),
+            (pair.error_corr, USES_ERROR_CORR, "samples as separate, although the correlation of errors is given"),
         ):
             deaf = [name for name in methods if name not in users]
             if given is not None and deaf and words not in said:
                 said.add(words)
                 heed = [name for name in methods if name in users]
                 instead = f"read {heed[0]}" if heed else "debiased_gls would heed it"
-                _log.warning("%s %s; %s", ", ".join(deaf), words, instead)
+                verb = "takes" if len(deaf) == 1 else "take"
+                _log.warning("%s %s %s; %s", ", ".join(deaf), verb, words, instead)
         yield pair
