@@ -16,7 +16,7 @@ from deepmr.cluster import Run, backend, cut_tasks, scan_tasks, take_shard
 from deepmr.cohort import Cohort
 from deepmr.commands.progress import meter
 from deepmr.errors import InputError
-from deepmr.instruments.clumping import clump_by_distance
+from deepmr.instruments.clumping import clump_by_distance, has_position
 from deepmr.io.associations import AssociationWriter
 from deepmr.population.association import ALL, Gamma, Precision, Scan, block_table, cut_blocks, prepare_scan
 from deepmr.population.error_correlation import (
@@ -250,13 +250,10 @@ def lead_variants(hits: pd.DataFrame, *, kb: float) -> pd.DataFrame:
     hits : rows of the table.
     kb : distance within which a stronger variant takes in weaker ones, in 1,000 bases.
     """
-    if not len(hits):
-        return hits
-    known = hits[(hits["pos"] > 0) & (hits["chrom"].astype(str) != "")].reset_index(drop=True)
-    if not len(known):
-        return known
-    kept = clump_by_distance(known, known["log10p"].to_numpy(float), kb=kb).kept
-    return known[kept].sort_values("log10p", ascending=False, kind="stable").reset_index(drop=True)
+    if not len(hits) or not has_position(hits).any():
+        return hits.iloc[:0]
+    kept = clump_by_distance(hits, hits["log10p"].to_numpy(float), kb=kb).kept
+    return hits[kept].sort_values("log10p", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def _chosen(cohort: Cohort, n_parts: int, options: ScanOptions) -> tuple[list[Blocks], bool]:
