@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,8 +27,9 @@ from deepmr.population.error_correlation import (
 )
 from deepmr.population.inflation import Spread
 from deepmr.population.marker_statistics import MarkerTest
-from deepmr.population.null_model import NullModel, OnBoundary, fit_null
+from deepmr.population.null_model import NullModel, OnBoundary
 from deepmr.population.projection import project
+from deepmr.population.scan import fit_cohort
 from deepmr.population.spectrum import Spectrum
 from deepmr.report.association import Heritability, ScannedTrait
 from deepmr.report.genome import GenomeAxis, genome_axis
@@ -175,7 +175,9 @@ def scan_cohort(
             spectrum: Spectrum | None = None
             if several or (options.loco and stretches):
                 spectrum = spectrum_of(rows, ALL)
-                null = _whole(part, spectrum, options.on_boundary)
+                # It tests nothing and is only reported, so that no bound stops the scan.
+                bounded = "ols" if options.on_boundary == "raise" else options.on_boundary
+                null = fit_cohort(part, spectrum, on_boundary=bounded)
                 _note(mine, null, spectrum, ALL)
                 if several:
                     scores.append(score_traits(part, spectrum, null))
@@ -304,14 +306,6 @@ def _check(parts: Sequence[Cohort]) -> None:
         except InputError as error:
             some = ", ".join(part.traits[:3]) + (", ..." if len(part.traits) > 3 else "")
             raise InputError(f"{len(part)} samples with {some}: {error}") from error
-
-
-def _whole(part: Cohort, spectrum: Spectrum, on_boundary: OnBoundary) -> NullModel:
-    """Return the model without markers by all chromosomes, which tests nothing and is only reported."""
-    p, y, x = spectrum.vectors, part.phenotypes, part.design
-    outside: dict[str, Any] = {"y": y, "x": x} if spectrum.low_rank else {}
-    model = project(p @ y, p @ x, spectrum.eigenvalues, names=part.design_names, **outside)
-    return fit_null(model, on_boundary="ols" if on_boundary == "raise" else on_boundary)
 
 
 def _correlation(cohort: Cohort, scores: Sequence[TraitScores], options: ScanOptions) -> CrossTraitCorrelation | None:

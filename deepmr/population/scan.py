@@ -70,6 +70,21 @@ class Scan:
         return len(self.null.projected.s) < self.null.projected.n
 
 
+def fit_cohort(cohort: Cohort, spectrum: Spectrum, *, on_boundary: OnBoundary = "ols") -> NullModel:
+    """Fit the null model of every trait.
+
+    Parameters
+    ----------
+    cohort : without missing phenotypes (`Cohort.complete`).
+    spectrum : of the relationship matrix of these samples, in this order.
+    on_boundary : as in `fit_null`.
+    """
+    y, x, p = cohort.phenotypes, cohort.design, spectrum.vectors
+    whole = {"y": y, "x": x} if spectrum.low_rank else {}
+    model = project(p @ y, p @ x, spectrum.eigenvalues, names=cohort.design_names, unit=spectrum.unit, **whole)
+    return fit_null(model, on_boundary=on_boundary)
+
+
 def prepare_scan(
     cohort: Cohort,
     spectrum: Spectrum,
@@ -110,8 +125,8 @@ def prepare_scan(
     if len(y) <= x.shape[1] + 1:
         raise InputError(f"a marker needs more than {x.shape[1] + 1} samples, with this many covariates; got {len(y)}")
     whole = {"y": y, "x": x} if spectrum.low_rank else {}
-    model = project(p @ y, p @ x, spectrum.eigenvalues, names=cohort.design_names, unit=spectrum.unit, **whole)
-    null = fit_null(model, on_boundary=on_boundary)
+    null = fit_cohort(cohort, spectrum, on_boundary=on_boundary)
+    model = null.projected
     stretches = [slice(start, start + TRAITS) for start in range(0, model.traits, TRAITS)]
     # A score test is at the maximum of the likelihood; its null model is reported as REML has it. Least squares stay.
     held = null
