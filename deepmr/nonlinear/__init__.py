@@ -4,15 +4,13 @@ A method is a frozen dataclass of its options with one method, `fit(data, *, out
 plain text, so that a method is imported only when it is used: those with networks import torch.
 """
 
-import types
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from importlib import import_module
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from deepmr import checks
+from deepmr import checks, methods
 from deepmr.errors import InputError
 from deepmr.individual import DoseResponse, FitRecord, IVData
 from deepmr.nonlinear.diagnostics import diagnose_instruments
@@ -63,8 +61,7 @@ def method_class(name: str) -> Any:
     InputError
         When there is no such method.
     """
-    checks.one_of("method", name, METHODS)
-    return _load(METHODS[name])
+    return methods.method_class(name, METHODS)
 
 
 def make_method(name: str, options: Mapping[str, Any] | None = None) -> Any:
@@ -80,13 +77,7 @@ def make_method(name: str, options: Mapping[str, Any] | None = None) -> Any:
     InputError
         When there is no such method or option, or a value is of another type.
     """
-    chosen = method_class(name)
-    hints = get_type_hints(chosen)
-    known = [field.name for field in fields(chosen)]
-    for option in options or {}:
-        if option not in known:
-            raise InputError(f"{name} has no option {option!r}{checks.meant(option, known)}; it has {', '.join(known)}")
-    return chosen(**{key: _typed(name, key, value, hints[key]) for key, value in (options or {}).items()})
+    return methods.make_method(name, METHODS, options)
 
 
 def fit_response(
@@ -137,7 +128,7 @@ def _compare_with_sieve(
     if response.avg_iv_reg_function(np.array(response.record.central)).se is None:
         return {}, ()
     sieve = make_method("sieve").fit(chosen.data, outcome_data=chosen.outcome_data, seed=seed)
-    pvalue = float(_load("deepmr.nonlinear.comparison:compare_responses")(response, sieve).pvalue)
+    pvalue = float(methods.load("deepmr.nonlinear.comparison:compare_responses")(response, sieve).pvalue)
     sentence = f"The curve is not that of the sieve, which assumes less of effect and instruments (P = {pvalue:.2g})."
     return {"sieve_comparison_pvalue": pvalue}, (sentence,) if pvalue < _TOLD else ()
 
@@ -164,7 +155,7 @@ def response_from_state(
     arrays, settings, record : as in `State`.
     """
     checks.one_of("kind of response", kind, RESPONSES)
-    return _load(RESPONSES[kind]).from_state(arrays, settings, record)
+    return methods.load(RESPONSES[kind]).from_state(arrays, settings, record)
 
 
 def with_diagnostics(response: Any, diagnostics: Mapping[str, float], warnings: tuple[str, ...] = ()) -> Any:
@@ -180,35 +171,3 @@ def with_diagnostics(response: Any, diagnostics: Mapping[str, float], warnings: 
     said = tuple(dict.fromkeys((*record.warnings, *warnings)))
     more = replace(record, diagnostics={**diagnostics, **record.diagnostics}, warnings=said)
     return replace(response, record=more)
-
-
-def _load(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
-
-
-def _typed(method: str, option: str, value: Any, hint: Any) -> Any:
-    """Return a value as the type of an option; text is read as that type."""
-    origin, inner = get_origin(hint), get_args(hint)
-    try:
-        if origin in (Union, types.UnionType):
-            if value is None or (isinstance(value, str) and value.lower() == "none"):
-                return None
-            return _typed(method, option, value, next(one for one in inner if one is not type(None)))
-        if origin is Literal:
-            checks.one_of(option, str(value), inner)
-            return str(value)
-        if origin is tuple:
-            items = [part for part in value.split(",") if part] if isinstance(value, str) else list(value)
-            return tuple(_typed(method, option, item, inner[0]) for item in items)
-        if hint is bool:
-            words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-            return words[str(value).lower()]
-        if hint is int:
-            if float(value) != int(float(value)):
-                raise ValueError
-            return int(float(value))
-        return hint(value)
-    except (ValueError, KeyError, TypeError) as error:
-        needed = getattr(hint, "__name__", str(hint))
-        raise InputError(f"option {option} of {method} must be {needed}; got {value!r}") from error

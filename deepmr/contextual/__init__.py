@@ -1,0 +1,93 @@
+"""Effects that vary with context: `ContextData` in, a `ContextualFit` of y = g(beta(c) x + mu(c)) out.
+
+A method is a frozen dataclass of its options with one method, `fit(data, *, seed=0)`. The tables are plain text, so
+that a method is imported only when it is used: those with networks import torch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import expit
+
+from deepmr import checks, methods
+from deepmr.contexts import ContextData, ContextRecord, ContextualFit
+from deepmr.errors import InputError
+
+METHODS = {
+    "population": "deepmr.contextual.population:Population",
+    "gp": "deepmr.contextual.gp:GaussianProcess",
+}
+
+FITS = {
+    "population": "deepmr.contextual.population:PopulationFit",
+    "gp": "deepmr.contextual.gp:GaussianProcessFit",
+}
+
+
+def fit_context(
+    data: ContextData, *, method: str = "gp", options: Mapping[str, Any] | None = None, seed: int = 0
+) -> ContextualFit:
+    """Fit y = g(beta(c) x + mu(c)): how coefficients of predictors vary with context.
+
+    Parameters
+    ----------
+    data : samples.
+    method : as in `METHODS`.
+    options : of the method, where other than its defaults.
+    seed : of everything random.
+
+    Raises
+    ------
+    InputError
+        For a method, option or data that cannot be used.
+    """
+    checks.at_least("seed", seed, 0)
+    return methods.make_method(method, METHODS, options).fit(data, seed=seed)
+
+
+def fit_from_state(
+    kind: str, arrays: Mapping[str, Any], settings: Mapping[str, Any], record: ContextRecord
+) -> ContextualFit:
+    """Make a fit again from what its `state` returned.
+
+    Parameters
+    ----------
+    kind : as in `FITS`.
+    arrays, settings, record : as in `contexts.ContextState`.
+    """
+    checks.one_of("kind of fit", kind, FITS)
+    return methods.load(FITS[kind]).from_state(arrays, settings, record)
+
+
+def predict(
+    fit: ContextualFit,
+    contexts: Float[np.ndarray, "points contexts"],
+    predictors: Float[np.ndarray, "points predictors"],
+    *,
+    offset: Float[np.ndarray, "points outcomes"] | None = None,
+) -> Float[np.ndarray, "points outcomes"]:
+    """Predict outcomes: g(beta(c) x + mu(c)), probabilities where they are binary.
+
+    Parameters
+    ----------
+    fit : any.
+    contexts, predictors : in the units of the fit, a row a point.
+    offset : as in the data of the fit.
+
+    Raises
+    ------
+    InputError
+        When contexts or predictors are not those of the fit.
+    """
+    names = fit.record.predictor_names
+    if predictors.shape != (len(contexts), len(names)):
+        raise InputError(
+            f"predictors must be {len(contexts)} rows of {len(names)} ({', '.join(names)}); got {predictors.shape}"
+        )
+    at = fit.coefficients(contexts)
+    eta = np.einsum("pok,pk->po", at.beta, predictors) + at.mu
+    if offset is not None:
+        eta = eta + offset
+    return expit(eta) if fit.record.outcome_type == "binary" else eta

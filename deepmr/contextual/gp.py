@@ -1,0 +1,199 @@
+"""Coefficients as Gaussian processes of context, averaged over what the data leave open of their hyper-parameters."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from deepmr import checks
+from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
+from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
+from deepmr.contextual.kernel_model import SHAPES, KernelModel
+from deepmr.contextual.least_squares import check_design
+from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
+from deepmr.contextual.units import Units, find_units
+from deepmr.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianProcess:
+    """Varying coefficients with a length scale a context, by restricted likelihood; constant ones are a candidate.
+
+    Attributes
+    ----------
+    shapes : of functions of context to average over, by how likely they make the data: any of constant, linear, smooth.
+    scatter : whether slopes may also differ between samples (or their groups) at random, with variance tau squared.
+    integrate : whether errors contain that hyper-parameters are estimated.
+    """
+
+    shapes: tuple[str, ...] = SHAPES
+    scatter: bool = False
+    integrate: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.shapes:
+            raise InputError(f"shapes must be some of {', '.join(SHAPES)}; got none")
+        for shape in self.shapes:
+            checks.one_of("shapes", shape, SHAPES)
+
+    def fit(self, data: ContextData, *, seed: int = 0) -> "GaussianProcessFit":
+        """Fit coefficients of every outcome as functions of context.
+
+        Parameters
+        ----------
+        data : samples.
+        seed : nothing here is random.
+
+        Raises
+        ------
+        InputError
+            When predictors repeat each other, or there are fewer samples than coefficients.
+        """
+        check_design(data.design, data.predictor_names)
+        scaling = scale_contexts(data)
+        flat, said = constant_contexts(data, scaling)
+        z = scaling(data.contexts)
+        fits, units = [], []
+        measures: dict[str, float] = {}
+        relevance = np.zeros(len(scaling.used))
+        for k, name in enumerate(data.outcome_names):
+            one = data.pick_outcome(k)
+            unit = find_units(one)
+            fit = fit_mixture(kernel_model(one, unit, z, scatter=self.scatter), self.shapes, integrate=self.integrate)
+            suffix = "" if len(data.outcome_names) == 1 else f".{name}"
+            measures |= {f"{key}{suffix}": value for key, value in fit.measures(unit).items()}
+            relevance = np.maximum(relevance, fit.relevance())
+            fits.append(fit)
+            units.append(unit)
+        names = [data.context_names[k] for k in scaling.used]
+        record = record_of(
+            data,
+            method="gp",
+            options=asdict(self),
+            seed=seed,
+            constant=flat,
+            measures=measures,
+            relevance=dict(zip(names, relevance.tolist(), strict=True)),
+            warnings=said,
+        )
+        return GaussianProcessFit(fits=tuple(fits), units=tuple(units), scaling=scaling, record=record)
+
+
+def kernel_model(
+    data: ContextData, units: Units, z: Float[np.ndarray, "samples used"], *, scatter: bool
+) -> KernelModel:
+    """Return the rows of one outcome in the units of the search.
+
+    Parameters
+    ----------
+    data : samples of one outcome.
+    units : of outcome and predictors.
+    z : standardised contexts.
+    scatter : whether slopes deviate at random; with known errors, the level deviates too, as there is no other error.
+    """
+    known = data.se_outcome is not None
+    columns = range(1, 1 + data.predictors.shape[1])
+    deviating = ((0,) if known else ()) + (tuple(columns) if scatter else ())
+    groups = None if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
+    return KernelModel(
+        z=z,
+        x=units.design(data),
+        y=units.outcome(data),
+        noise=units.variance(data),
+        counts=data.counts,
+        groups=groups,
+        scatter=deviating,
+        residual=not known,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianProcessFit:
+    """Coefficients as functions of context.
+
+    Attributes
+    ----------
+    fits : of each outcome, in units of its own.
+    units : these.
+    scaling : of contexts.
+    record : what it was made of.
+    """
+
+    kind: ClassVar[str] = "gp"
+
+    fits: tuple[Mixture, ...]
+    units: tuple[Units, ...]
+    scaling: Scaling
+    record: ContextRecord
+
+    def coefficients(self, contexts: Float[np.ndarray, "points contexts"]) -> Coefficients:
+        """Return beta and mu at contexts with their standard errors.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+        """
+        check_contexts(contexts, self.record.context_names)
+        z = self.scaling(contexts)
+        found = [fit.posterior(z) for fit in self.fits]
+        mean = np.stack([unit.coefficients(one.mean) for unit, one in zip(self.units, found, strict=True)], axis=1)
+        variance = np.stack(
+            [
+                np.diagonal(unit.covariance(one.covariance), axis1=1, axis2=2)
+                for unit, one in zip(self.units, found, strict=True)
+            ],
+            axis=1,
+        )
+        se = np.sqrt(np.maximum(variance, 0.0))
+        return Coefficients(
+            beta=mean[:, :, 1:],
+            mu=mean[:, :, 0],
+            se_beta=se[:, :, 1:],
+            se_mu=se[:, :, 0],
+            outside=self.scaling.outside(contexts),
+            unlearned=np.mean([one.unlearned for one in found], axis=0),
+        )
+
+    def draws(
+        self, contexts: Float[np.ndarray, "points contexts"], *, n_draws: int = 1000, seed: int = 0
+    ) -> Float[np.ndarray, "draws points outcomes columns"]:
+        """Draw mu and beta jointly over contexts.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit; some hundreds, as their joint covariance is a square.
+        n_draws : how many.
+        seed : of the draws.
+        """
+        check_contexts(contexts, self.record.context_names)
+        z, rng = self.scaling(contexts), np.random.default_rng(seed)
+        drawn = [unit.coefficients(fit.draws(z, n_draws, rng)) for unit, fit in zip(self.units, self.fits, strict=True)]
+        return np.stack(drawn, axis=2)
+
+    def state(self) -> ContextState:
+        """Return all of it as arrays and plain values."""
+        arrays, described = self.scaling.arrays(), []
+        for k, (unit, fit) in enumerate(zip(self.units, self.fits, strict=True)):
+            own, plain = fit.state()
+            arrays |= {f"{k}_{name}": value for name, value in {**own, **unit.arrays()}.items()}
+            described.append(plain)
+        return ContextState(kind=self.kind, arrays=arrays, settings={"fits": described}, record=self.record)
+
+    @classmethod
+    def from_state(
+        cls, arrays: Mapping[str, Any], settings: Mapping[str, Any], record: ContextRecord
+    ) -> "GaussianProcessFit":
+        """Make it again from what `state` returned.
+
+        Parameters
+        ----------
+        arrays, settings, record : as they were.
+        """
+        fits, units = [], []
+        for k, plain in enumerate(settings["fits"]):
+            own = {name.removeprefix(f"{k}_"): v for name, v in arrays.items() if name.startswith(f"{k}_")}
+            fits.append(Mixture.from_state(own, plain))
+            units.append(Units.from_arrays(own))
+        return cls(fits=tuple(fits), units=tuple(units), scaling=Scaling.from_arrays(arrays), record=record)

@@ -1,0 +1,90 @@
+"""Hyper-parameters of a Gaussian-process model: the maximum of its restricted likelihood, from a few starts."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy import optimize
+
+from deepmr.contextual.kernel_model import Factored, KernelModel, Layout, factor
+from deepmr.errors import InputError
+
+_LOW, _HIGH = np.log(1e-12), np.log(1e6)  # of variances, against that of the outcome
+_SHORT, _LONG = np.log(1e-2), np.log(1e3)  # of length scales, in standard deviations of a context
+_INFEASIBLE = 1e100  # minus the log likelihood where there is none
+_STEPS, _FALL, _SLOPE = 200, 1e-12, 1e-6
+
+
+def search(model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | None = None) -> Factored:
+    """Maximise the restricted likelihood, with its prior where there is one.
+
+    Parameters
+    ----------
+    model : rows, with outcome and columns of variances near 1.
+    starts : vectors to start from; a few sensible ones where none are given.
+
+    Raises
+    ------
+    InputError
+        When no start has a likelihood in float64.
+    """
+    layout = model.layout
+    if layout.size == 0:
+        return factor(model, np.zeros(0))
+    bounds = limits(layout)
+
+    def objective(theta: Float[np.ndarray, "size"]) -> tuple[float, Float[np.ndarray, "size"]]:
+        try:
+            at = factor(model, theta)
+        except np.linalg.LinAlgError:
+            return _INFEASIBLE, np.zeros_like(theta)
+        return -at.value, -at.gradient
+
+    best: tuple[float, Float[np.ndarray, "size"]] | None = None
+    points = default_starts(layout) if starts is None else starts
+    for start in points:
+        found = optimize.minimize(
+            objective,
+            np.asarray(start),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"ftol": _FALL, "gtol": _SLOPE},
+        )
+        if np.isfinite(found.fun) and (best is None or found.fun < best[0]):
+            best = (float(found.fun), found.x)
+    if best is None or best[0] >= _INFEASIBLE:
+        raise InputError("no hyper-parameters give these rows a likelihood; are predictors or outcomes of huge range?")
+    return factor(model, best[1])
+
+
+def limits(layout: Layout) -> list[tuple[float, float]]:
+    """Return the smallest and largest value of each log hyper-parameter.
+
+    Parameters
+    ----------
+    layout : which there are.
+    """
+    variances = layout.size - layout.lengths
+    return [(_SHORT, _LONG)] * layout.lengths + [(_LOW, _HIGH)] * variances
+
+
+def default_starts(layout: Layout) -> Float[np.ndarray, "starts size"]:
+    """Return where to start: with little noise and long scales, and with half of the variance noise and shorter ones.
+
+    Parameters
+    ----------
+    layout : which there are.
+    """
+    root = np.sqrt(max(layout.lengths, 1))
+    rows = [
+        np.concatenate(
+            [
+                np.full(layout.lengths, np.log(length * root)),
+                np.full(layout.linear, np.log(linear)),
+                np.full(layout.smooth, np.log(smooth)),
+                np.full(layout.scatter, np.log(tau2)),
+                np.full(layout.residual, np.log(sigma2)),
+            ]
+        )
+        for length, linear, smooth, tau2, sigma2 in ((2.0, 0.3, 0.3, 0.01, 0.02), (1.0, 0.1, 0.5, 0.1, 0.5))
+    ]
+    return np.array(rows) if layout.lengths else np.array(rows[1:])
