@@ -12,11 +12,16 @@ from deepmr.contextual.graphs.types import GraphData, GraphFit, GraphRecord
 METHODS = {
     "correlation": "deepmr.contextual.graphs.correlation:CorrelationNetwork",
     "markov": "deepmr.contextual.graphs.markov:MarkovNetwork",
+    "ordered": "deepmr.contextual.graphs.ordered:OrderedNetwork",
+    "notears": "deepmr.contextual.graphs.notears:Notears",
+    "dag_clusters": "deepmr.contextual.graphs.dag_clusters:ClusterNetworks",
+    "varying_dag": "deepmr.contextual.graphs.varying_dag:VaryingNetwork",
 }
 
 FITS = {
     "correlation": "deepmr.contextual.graphs.correlation:CorrelationFit",
     "markov": "deepmr.contextual.graphs.markov:MarkovFit",
+    "bayesian_network": "deepmr.contextual.graphs.bayesian:BayesianNetworkFit",
 }
 
 

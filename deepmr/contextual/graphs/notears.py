@@ -62,7 +62,7 @@ class Notears:
         """
         z = scale_contexts(data.as_context_data(outcomes=[0]))(data.contexts)
         functions = choose_functions(z, data.counts, kind="constant")
-        found = fit_weights(data, z, functions, acyclicity=self.acyclicity, l1=self.l1)
+        found = fit_weights(data, z, functions, centre=centre_of(data), acyclicity=self.acyclicity, l1=self.l1)
         return continuous_network(
             data, functions, found, threshold=self.threshold, method="notears", options=asdict(self), seed=seed
         )
@@ -85,24 +85,25 @@ def fit_weights(
     z: Float[np.ndarray, "samples contexts"],
     functions: Functions,
     *,
+    centre: Float[np.ndarray, "nodes"],
     acyclicity: Acyclicity,
     l1: float,
 ) -> ContinuousFit:
-    """Find coefficients of weights on functions of context, from samples with their nodes centred.
+    """Find coefficients of weights on functions of context, from samples with these values taken off the nodes.
 
     Parameters
     ----------
     data : samples.
     z : standardised contexts.
     functions : of these.
+    centre : of the nodes.
     acyclicity, l1 : as in `fit_continuous`.
     """
-    values = data.values - _centre(data)
     every = np.argsort(z[:, 0], kind="stable") if z.shape[1] else np.arange(len(z))
     points = z[every[np.unique(np.linspace(0, len(z) - 1, _POINTS).astype(int))]]
     points = points if functions.parts.any() else points[:1]
     made = functions(z)
-    return fit_continuous(make_products(values, made, data.counts), functions(points), acyclicity=acyclicity, l1=l1)
+    return fit_continuous(make_products(data.values - centre, made, data.counts), functions(points), acyclicity=acyclicity, l1=l1)
 
 
 def continuous_network(
@@ -130,10 +131,12 @@ def continuous_network(
     flat, said = constant_contexts(context_data, scaling)
     share = data.counts / data.counts.sum()
     at = functions(scaling(data.contexts))
-    weights = np.einsum("nm,mij->nij", at, found.weight)
-    size = np.sqrt(np.einsum("n,nij->ij", share, weights**2))
+    alone = functions.kind in ("constant", "clusters")  # each function is a graph of its own
+    size = np.abs(found.weight)
+    if not alone:
+        size = np.sqrt(np.einsum("n,nij->ij", share, np.einsum("nm,mij->nij", at, found.weight) ** 2))
     weight = np.where(size >= max(threshold, 1e-12), found.weight, 0.0)
-    if len(weight) == 1:
+    if alone:
         weight = project(weight).graphs
     union = np.abs(weight).sum(axis=0)
     d = len(union)
@@ -151,7 +154,7 @@ def continuous_network(
     fit = BayesianNetworkFit(
         functions=functions,
         scaling=scaling,
-        centre=_centre(data),
+        centre=centre_of(data),
         level=found.level,
         weight=weight,
         variance=np.ones(d),
@@ -165,5 +168,11 @@ def continuous_network(
     return replace(fit, variance=np.maximum(share @ residual**2, 1e-300))
 
 
-def _centre(data: GraphData) -> Float[np.ndarray, "nodes"]:
+def centre_of(data: GraphData) -> Float[np.ndarray, "nodes"]:
+    """Return means of the nodes.
+
+    Parameters
+    ----------
+    data : samples.
+    """
     return data.counts @ data.values / data.counts.sum()

@@ -7,7 +7,7 @@ from deepmr import checks
 from deepmr.contextual.graphs.acyclicity import Acyclicity
 from deepmr.contextual.graphs.bayesian import BayesianNetworkFit
 from deepmr.contextual.graphs.functions import choose_functions
-from deepmr.contextual.graphs.notears import check_penalties, continuous_network, fit_weights
+from deepmr.contextual.graphs.notears import centre_of, check_penalties, continuous_network, fit_weights
 from deepmr.contextual.graphs.types import GraphData
 from deepmr.contextual.scaling import scale_contexts
 
@@ -63,7 +63,7 @@ class VaryingNetwork:
         """
         z = scale_contexts(data.as_context_data(outcomes=[0]))(data.contexts)
         functions = choose_functions(z, data.counts, kind=self.functions, degree=self.degree)
-        found = fit_weights(data, z, functions, acyclicity=self.acyclicity, l1=self.l1)
+        found = fit_weights(data, z, functions, centre=centre_of(data), acyclicity=self.acyclicity, l1=self.l1)
         return continuous_network(
             data, functions, found, threshold=self.threshold, method="varying_dag", options=asdict(self), seed=seed
         )
