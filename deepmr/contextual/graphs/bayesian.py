@@ -72,7 +72,9 @@ class BayesianNetworkFit:
         """
         return self._functions(contexts) @ self.level
 
-    def standard_errors(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points nodes nodes"]:
+    def standard_errors(
+        self, contexts: Float[np.ndarray, "points contexts"]
+    ) -> Float[np.ndarray, "points nodes nodes"]:
         """Return standard errors of weights, 0 where there is no edge; they take the order and the edges as given.
 
         Parameters

@@ -11,13 +11,14 @@ from scipy.linalg import solve_triangular
 from deepmr.contextual.graphs.acyclicity import Acyclicity, Cyclicity, measure_cycles
 from deepmr.contextual.graphs.products import Products
 
-_PATH = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # weight of the fit against cycles along the central path
+_PATH = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # weight of squared error against cycles along the central path
+_FIRST = 3  # steps of it that the other losses take before an augmented Lagrangian
 _EDGE = 0.98  # share of the bound at which a graph beyond it is judged instead, and the rest added as a straight line
-_STEPS, _FALL, _SLOPE = 1000, 1e-12, 1e-7
-_ROUNDS, _ACYCLIC, _GROWTH, _LARGEST = 40, 1e-10, 10.0, 1e14
+_STEPS, _FALL, _SLOPE = 500, 1e-9, 1e-6
+_ROUNDS, _ACYCLIC, _GROWTH, _LARGEST = 40, 1e-8, 10.0, 1e14
 _RIDGE = 1e-10  # on products of functions that nearly depend on each other
 
-Smooth = Callable[[Float[np.ndarray, "functions nodes nodes"]], tuple[float, Float[np.ndarray, "functions nodes nodes"]]]
+Smooth = Callable[[np.ndarray], tuple[float, np.ndarray]]  # of coefficients of weights: a value and its gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,31 +51,39 @@ def fit_continuous(
 
     Notes
     -----
-    With `dagma`, the weight of squared error and penalty goes to 0 along a central path: a log determinant keeps all
-    within its domain, and the limit has no cycle. With the others, an augmented Lagrangian: multiplier and quadratic
-    penalty grow until the mean loss is 1e-10. The problem is not convex: what is found is a local minimum, reached from
-    no edges at all.
+    The weight of squared error and penalty falls along a central path. With `dagma` it goes to 0: a log determinant
+    keeps all within its domain, and the limit has no cycle. With the others an augmented Lagrangian follows: multiplier
+    and quadratic penalty grow until the mean loss is 1e-8. The problem is not convex: what is found is a local minimum,
+    reached from no edges at all.
     """
     problem = _make_problem(products, grid)
     found = np.zeros(problem.shape)
-    if acyclicity == "dagma":
-        for mu in _PATH:
-            found = _minimise(_sum(problem, acyclicity, mu, 0.0, 1.0), found, mu * l1)
-    else:
-        multiplier, penalty, before = 0.0, 1.0, np.inf
-        for _ in range(_ROUNDS):
-            found = _minimise(_sum(problem, acyclicity, 1.0, penalty, multiplier), found, l1)
-            value = float(measure_cycles(problem.graphs(found), acyclicity).value.mean())
-            if value < _ACYCLIC or penalty > _LARGEST:
-                break
-            multiplier += penalty * value
-            penalty *= _GROWTH if value > 0.25 * before else 1.0
-            before = value
+    for mu in _PATH if acyclicity == "dagma" else _PATH[:_FIRST]:
+        found = _minimise(_sum(problem, acyclicity, 1 / mu, 0.0), found, l1)
+    if acyclicity != "dagma":
+        found = _augmented(problem, found, acyclicity, l1)
     cycles = float(measure_cycles(problem.graphs(found), "polynomial").value.mean())
     level = problem.to_level @ problem.errors(found)
     return ContinuousFit(
         level=problem.turn.T @ level, weight=np.einsum("km,kij->mij", problem.turn, found), cycles=cycles
     )
+
+
+def _augmented(
+    problem: "_Problem", found: Float[np.ndarray, "functions nodes nodes"], acyclicity: Acyclicity, l1: float
+) -> Float[np.ndarray, "functions nodes nodes"]:
+    """Raise multiplier and penalty, from those the central path ended with, until no cycle is left."""
+    multiplier = penalty = 1 / _PATH[_FIRST - 1]
+    before = np.inf
+    for _ in range(_ROUNDS):
+        found = _minimise(_sum(problem, acyclicity, multiplier, penalty), found, l1)
+        value = float(measure_cycles(problem.graphs(found), acyclicity).value.mean())
+        if value < _ACYCLIC or penalty > _LARGEST:
+            break
+        multiplier += penalty * value
+        penalty *= _GROWTH if value > 0.25 * before else 1.0
+        before = value
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,20 +105,18 @@ class _Problem:
     grid: Float[np.ndarray, "points functions"]
     shape: tuple[int, int, int]
 
-    def graphs(self, weight: Float[np.ndarray, "functions nodes nodes"]) -> Float[np.ndarray, "points nodes nodes"]:
+    def graphs(self, weight: np.ndarray) -> np.ndarray:
         """Return weights at the points."""
         return np.einsum("pm,mij->pij", self.grid, weight)
 
-    def errors(self, weight: Float[np.ndarray, "functions nodes nodes"]) -> Float[np.ndarray, "columns nodes"]:
+    def errors(self, weight: np.ndarray) -> np.ndarray:
         """Return the coefficients of minus each node's error: those of its weights, less 1 of itself."""
         m, d, _ = self.shape
         made = weight.transpose(1, 0, 2).reshape(d * m, d).copy()
         made[np.arange(d) * m, np.arange(d)] -= 1.0
         return made
 
-    def squared(
-        self, weight: Float[np.ndarray, "functions nodes nodes"]
-    ) -> tuple[float, Float[np.ndarray, "functions nodes nodes"]]:
+    def squared(self, weight: np.ndarray) -> tuple[float, np.ndarray]:
         """Return half the mean squared error, summed over nodes, and its gradient."""
         m, d, _ = self.shape
         columns = self.errors(weight)
@@ -134,21 +141,21 @@ def _make_problem(products: Products, grid: Float[np.ndarray, "points functions"
     )
 
 
-def _sum(problem: _Problem, acyclicity: Acyclicity, fit: float, quadratic: float, multiplier: float) -> Smooth:
-    """Return fit * squared error + multiplier * h + quadratic / 2 * h^2 and its gradient, as a function of weights."""
+def _sum(problem: _Problem, acyclicity: Acyclicity, multiplier: float, quadratic: float) -> Smooth:
+    """Return squared error + multiplier * h + quadratic / 2 * h^2 and its gradient, as a function of weights."""
 
     def smooth(weight: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = problem.squared(weight)
         at = _within(problem.graphs(weight), acyclicity)
         h = float(at.value.mean())
         slope = np.einsum("pm,pij->mij", problem.grid, at.gradient) / len(problem.grid)
-        total = fit * value + multiplier * h + 0.5 * quadratic * h**2
-        return total, fit * gradient + (multiplier + quadratic * h) * slope
+        total = value + multiplier * h + 0.5 * quadratic * h**2
+        return total, gradient + (multiplier + quadratic * h) * slope
 
     return smooth
 
 
-def _within(graphs: Float[np.ndarray, "points nodes nodes"], acyclicity: Acyclicity) -> Cyclicity:
+def _within(graphs: np.ndarray, acyclicity: Acyclicity) -> Cyclicity:
     """Return the loss of cycles; beyond the domain, its value near the edge and on from there in a straight line.
 
     A search along a line needs finite values to come back by.

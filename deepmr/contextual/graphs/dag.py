@@ -40,7 +40,7 @@ def acyclic(graphs: Float[np.ndarray, "samples nodes nodes"]) -> Bool[np.ndarray
     left = np.ones(graphs.shape[:2], dtype=bool)
     for _ in range(graphs.shape[1]):
         left &= (edges & left[:, :, None]).any(axis=1)
-    return ~left.any(axis=1)
+    return np.asarray(~left.any(axis=1))
 
 
 def topological_order(graph: Float[np.ndarray, "nodes nodes"]) -> Int[np.ndarray, "nodes"]:

@@ -87,8 +87,8 @@ class Functions:
         kind : which.
         arrays : as they were, among others.
         """
-        made = {"smooth": SmoothBasis, "clusters": Clusters}.get(kind, Basis)
-        return cls(kind=kind, basis=made.from_arrays(arrays))
+        made: dict[str, Any] = {"smooth": SmoothBasis, "clusters": Clusters}
+        return cls(kind=kind, basis=made.get(kind, Basis).from_arrays(arrays))
 
 
 def choose_functions(

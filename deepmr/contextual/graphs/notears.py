@@ -103,7 +103,9 @@ def fit_weights(
     points = z[every[np.unique(np.linspace(0, len(z) - 1, _POINTS).astype(int))]]
     points = points if functions.parts.any() else points[:1]
     made = functions(z)
-    return fit_continuous(make_products(data.values - centre, made, data.counts), functions(points), acyclicity=acyclicity, l1=l1)
+    return fit_continuous(
+        make_products(data.values - centre, made, data.counts), functions(points), acyclicity=acyclicity, l1=l1
+    )
 
 
 def continuous_network(

@@ -104,10 +104,9 @@ def exact_order(residuals: Residuals, n_nodes: int, total: float, errors: Errors
     behind = np.full(every, np.inf)
     behind[-1] = 0.0
     for chosen in range(every - 2, -1, -1):
-        behind[chosen] = min(
-            cost[chosen, k] + behind[chosen | 1 << k] for k in range(n_nodes) if not chosen >> k & 1
-        )
-    order, chosen = [], 0
+        behind[chosen] = min(cost[chosen, k] + behind[chosen | 1 << k] for k in range(n_nodes) if not chosen >> k & 1)
+    order: list[int] = []
+    chosen = 0
     while chosen != every - 1:
         free = [k for k in range(n_nodes) if not chosen >> k & 1]
         best = min(free, key=lambda k: cost[chosen, k] + behind[chosen | 1 << k])
@@ -168,9 +167,9 @@ def greedy_order(residuals: Residuals, n_nodes: int, total: float, errors: Error
     while moved:
         moved = False
         for node in range(n_nodes):
-            rest = [k for k in order if k != node]
+            others = [k for k in order if k != node]
             for place in range(n_nodes):
-                candidate = [*rest[:place], node, *rest[place:]]
+                candidate = [*others[:place], node, *others[place:]]
                 other = cost(candidate)
                 if other < value - 1e-9 * abs(value):
                     order, value, moved = candidate, other, True

@@ -44,9 +44,7 @@ class NodeFit:
     varying: Float[np.ndarray, "parents"]
 
 
-def fit_node(
-    products: Products, node: int, parents: Sequence[int], parts: Int[np.ndarray, "functions"]
-) -> NodeFit:
+def fit_node(products: Products, node: int, parents: Sequence[int], parts: Int[np.ndarray, "functions"]) -> NodeFit:
     """Regress a node on its parents.
 
     Parameters
@@ -81,7 +79,7 @@ def fit_node(
 
     def prior(logs: np.ndarray) -> np.ndarray:
         chosen = np.concatenate([np.zeros(shift), logs])[groups]
-        return np.where((groups >= shift), np.exp(chosen), fixed)
+        return np.where(groups >= shift, np.exp(chosen), fixed)
 
     def objective(logs: np.ndarray) -> tuple[float, np.ndarray]:
         tau2 = prior(logs)
@@ -93,8 +91,9 @@ def fit_node(
     logs = np.zeros(int(free.sum()))
     if len(logs):
         bounds = [(_LOW, _HIGH)] * len(logs)
-        options = {"maxiter": _STEPS, "ftol": _FALL}
-        logs = optimize.minimize(objective, logs, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+        logs = optimize.minimize(
+            objective, logs, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS, "ftol": _FALL}
+        ).x
     tau2 = prior(logs)
     at = _solve(gram, b, square, products.total, tau2)
     edf = float(len(tau2) - (np.diag(at.inverse) / tau2).sum())
@@ -145,7 +144,7 @@ def _solve(gram: np.ndarray, b: np.ndarray, square: float, total: float, tau2: n
 
 
 def _against_zero(mean: np.ndarray, covariance: np.ndarray, prior: np.ndarray, chosen: np.ndarray) -> float:
-    """Return the log density of 0 under the prior of some coefficients, taken off that under their posterior, negated."""
+    """Return the log density of 0 under the prior of some coefficients, less that under their posterior."""
     if not len(chosen):
         return 0.0
     part, own = covariance[np.ix_(chosen, chosen)], prior[chosen]

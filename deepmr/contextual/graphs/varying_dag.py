@@ -1,4 +1,4 @@
-"""Bayesian networks whose weights vary with context, by continuous optimisation with a loss of cycles at every context."""
+"""Bayesian networks whose weights vary with context, by continuous optimisation: no cycle at any context."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args

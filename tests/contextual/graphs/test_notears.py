@@ -40,7 +40,7 @@ def test_gradient_of_what_is_minimised_is_that_of_finite_differences(kind):
     functions = choose_functions(data.contexts, data.counts, kind="polynomial", degree=2)
     products = make_products(data.values, functions(data.contexts), data.counts)
     problem = _make_problem(products, functions(data.contexts[:7]))
-    smooth = _sum(problem, kind, 0.3, 2.0, 0.7)
+    smooth = _sum(problem, kind, 0.7, 2.0)
     at, step = 0.1 * rng.standard_normal(problem.shape), 1e-6
     gradient = smooth(at)[1]
     for m, i, j in ((0, 0, 1), (1, 2, 0), (2, 1, 2), (2, 0, 0)):
@@ -51,18 +51,29 @@ def test_gradient_of_what_is_minimised_is_that_of_finite_differences(kind):
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_graphs_with_equal_error_variances_are_found(kind):
-    for seed in (0, 1):
-        data, weights = random_network(6, 1000, seed)
-        fit = fit_graph(data, method="notears", options={"acyclicity": kind})
-        found = fit.graphs(data.contexts[:1])
-        assert structural_distance(found, weights[None])[0] <= 1
-        assert acyclic(found).all()
-        assert fit.record.measures["cycles"] < 1e-5
+    data, weights = random_network(5, 1000, seed=1)
+    fit = fit_graph(data, method="notears", options={"acyclicity": kind})
+    found = fit.graphs(data.contexts[:1])
+    assert structural_distance(found, weights[None])[0] == 0
+    assert acyclic(found).all()
+    assert fit.record.measures["cycles"] < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "most"), [("dagma", 0), ("exponential", 2), ("polynomial", 2)])
+def test_larger_graphs_with_equal_error_variances_are_found(kind, most):
+    """Pairs of ten nodes that are wrong, over five networks of twenty edges or so."""
+    wrong = 0
+    for seed in range(5):
+        data, weights = random_network(10, 1000, seed, density=0.2)
+        found = fit_graph(data, method="notears", options={"acyclicity": kind}).graphs(data.contexts[:1])
+        wrong += structural_distance(found, weights[None])[0]
+    assert wrong <= most
 
 
 def test_no_order_of_four_nodes_fits_better():
     """Least squared error over every order, without a penalty."""
-    for seed in range(3):
+    for seed in range(2):
         data, _ = random_network(4, 400, seed)
         x = data.values - data.values.mean(axis=0)
         best = np.inf
@@ -77,7 +88,9 @@ def test_no_order_of_four_nodes_fits_better():
         assert fit.variance.sum() == pytest.approx(best, rel=2e-3)
 
 
-@pytest.mark.parametrize("kind", ["dagma", "polynomial"])
+@pytest.mark.parametrize(
+    "kind", ["dagma", *(pytest.param(k, marks=pytest.mark.slow) for k in ("exponential", "polynomial"))]
+)
 def test_weights_that_vary_are_found(kind):
     train, test, truth = demo()
     fit = fit_graph(train, method="varying_dag", options={"acyclicity": kind})
@@ -105,10 +118,10 @@ def test_edges_that_turn_round_with_context_have_no_cycle_at_any():
 
 def test_clusters_have_a_graph_each():
     train, test, truth = demo()
-    fit = fit_graph(train, method="dag_clusters", options={"n_clusters": 4})
+    fit = fit_graph(train, method="dag_clusters", options={"n_clusters": 3})
     found = fit.graphs(test.contexts)
     assert acyclic(found).all()
-    assert len(np.unique(fit.graphs(train.contexts).reshape(len(train), -1), axis=0)) == 4
+    assert len(np.unique(fit.graphs(train.contexts).reshape(len(train), -1), axis=0)) == 3
     one = fit_graph(train, method="dag_clusters", options={"n_clusters": 1})
     population = fit_graph(train, method="notears")
     np.testing.assert_allclose(one.graphs(test.contexts), population.graphs(test.contexts), atol=1e-9)

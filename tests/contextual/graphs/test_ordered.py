@@ -96,9 +96,7 @@ def test_directions_the_data_do_not_know_are_said():
     rng = np.random.default_rng(0)
     a = rng.standard_normal(300)
     values = np.column_stack([a, 0.5 * a + 2 * rng.standard_normal(300)])
-    data = GraphData(
-        contexts=rng.standard_normal((300, 1)), values=values, context_names=("c",), node_names=("a", "b")
-    )
+    data = GraphData(contexts=rng.standard_normal((300, 1)), values=values, context_names=("c",), node_names=("a", "b"))
     said = fit_graph(data, method="ordered", options={"errors": "own"}).record.warnings
     assert "The data do not tell the direction of" in said[0]
 
