@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.linalg import expm
 
 from deepmr import checks
@@ -99,15 +99,11 @@ def dagma(weights: Float[np.ndarray, "samples nodes nodes"], *, bound: float = 1
     inside = sign > 0
     inverse = np.zeros_like(weights)
     inverse[inside] = np.linalg.inv(matrix[inside])
-    inside &= _not_negative(inverse)
+    flat = inverse.reshape(len(inverse), -1)
+    inside &= flat.min(axis=1, initial=0.0) >= -_ROUNDING * np.abs(flat).max(axis=1, initial=0.0)
     value = np.where(inside, np.maximum(d * np.log(bound) - logarithm, 0.0), np.inf)
     gradient = np.where(inside[:, None, None], 2 * inverse.transpose(0, 2, 1) * weights, 0.0)
     return Cyclicity(value=value, gradient=gradient)
-
-
-def _not_negative(inverse: Float[np.ndarray, "samples nodes nodes"]) -> Bool[np.ndarray, "samples"]:
-    flat = inverse.reshape(len(inverse), -1)
-    return flat.min(axis=1, initial=0.0) >= -_ROUNDING * np.abs(flat).max(axis=1, initial=0.0)
 
 
 LOSSES: dict[str, Callable[[np.ndarray], Cyclicity]] = {

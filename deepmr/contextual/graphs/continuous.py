@@ -116,13 +116,6 @@ class _Problem:
         made[np.arange(d) * m, np.arange(d)] -= 1.0
         return made
 
-    def squared(self, weight: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return half the mean squared error, summed over nodes, and its gradient."""
-        m, d, _ = self.shape
-        columns = self.errors(weight)
-        product = self.gram @ columns
-        return 0.5 * float((columns * product).sum()), product.reshape(d, m, d).transpose(1, 0, 2)
-
 
 def _make_problem(products: Products, grid: Float[np.ndarray, "points functions"]) -> _Problem:
     m, d = products.n_functions, products.n_nodes
@@ -142,11 +135,17 @@ def _make_problem(products: Products, grid: Float[np.ndarray, "points functions"
 
 
 def _sum(problem: _Problem, acyclicity: Acyclicity, multiplier: float, quadratic: float) -> Smooth:
-    """Return squared error + multiplier * h + quadratic / 2 * h^2 and its gradient, as a function of weights."""
+    """Return half the mean squared error + multiplier * h + quadratic / 2 * h^2 and its gradient, as a function."""
+    m, d, _ = problem.shape
 
     def smooth(weight: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = problem.squared(weight)
-        at = _within(problem.graphs(weight), acyclicity)
+        columns = problem.errors(weight)
+        product = problem.gram @ columns
+        value, gradient = 0.5 * float((columns * product).sum()), product.reshape(d, m, d).transpose(1, 0, 2)
+        graphs = np.einsum("pm,mij->pij", problem.grid, weight)
+        at = measure_cycles(graphs, acyclicity)
+        if np.isinf(at.value).any():
+            at = _continued(graphs, at, acyclicity)
         h = float(at.value.mean())
         slope = np.einsum("pm,pij->mij", problem.grid, at.gradient) / len(problem.grid)
         total = value + multiplier * h + 0.5 * quadratic * h**2
@@ -155,17 +154,14 @@ def _sum(problem: _Problem, acyclicity: Acyclicity, multiplier: float, quadratic
     return smooth
 
 
-def _within(graphs: np.ndarray, acyclicity: Acyclicity) -> Cyclicity:
-    """Return the loss of cycles; beyond the domain, its value near the edge and on from there in a straight line.
+def _continued(graphs: np.ndarray, at: Cyclicity, acyclicity: Acyclicity) -> Cyclicity:
+    """Return the loss of cycles with, beyond its domain, its value near the edge and on from there in a straight line.
 
     A search along a line needs finite values to come back by.
     """
-    at = measure_cycles(graphs, acyclicity)
     beyond = np.isinf(at.value)
-    if not beyond.any():
-        return at
     far = graphs[beyond]
-    shrink = np.sqrt(_EDGE / np.abs(np.linalg.eigvals(far**2)).max(axis=1))[:, None, None]
+    shrink = np.sqrt(_EDGE / np.maximum(np.abs(np.linalg.eigvals(far**2)).max(axis=1), 1.0))[:, None, None]
     edge = measure_cycles(shrink * far, acyclicity)
     value, gradient = at.value.copy(), at.gradient.copy()
     value[beyond] = edge.value + (edge.gradient * (1 - shrink) * far).sum(axis=(1, 2))

@@ -1,6 +1,6 @@
 """The order of the nodes of a Bayesian network: every order of few nodes, a greedy one and its neighbours of many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 from deepmr.contextual.graphs.products import Products
 
 Errors = Literal["equal", "own"]
+ERRORS: tuple[Errors, ...] = ("equal", "own")
 
 _CONSTANT, _OTHER = 1e-8, 1.0  # ridge on constant coefficients, as a share of the rows, and on the others
 
@@ -22,11 +23,13 @@ class NodeOrder:
     Attributes
     ----------
     order : positions of nodes, sources first.
-    log_likelihood : of the order, up to a constant that all orders share.
+    errors : whether the order was chosen for one error variance of all nodes, or for one of each.
+    log_likelihood : of the order, up to a constant that all orders share, whichever the errors.
     preference : [i, j] what is lost of it in the best order with j before i, NaN where not every order was tried.
     """
 
     order: Int[np.ndarray, "nodes"]
+    errors: Errors
     log_likelihood: float
     preference: Float[np.ndarray, "nodes nodes"]
 
@@ -126,7 +129,7 @@ def exact_order(residuals: Residuals, n_nodes: int, total: float, errors: Errors
         for j in range(n_nodes):
             if i != j:
                 preference[i, j] = value - _log_likelihood(best_with[j, i], total, n_nodes, errors)
-    return NodeOrder(order=np.array(order, dtype=int), log_likelihood=value, preference=preference)
+    return NodeOrder(order=np.array(order, dtype=int), errors=errors, log_likelihood=value, preference=preference)
 
 
 def greedy_order(residuals: Residuals, n_nodes: int, total: float, errors: Errors) -> NodeOrder:
@@ -158,26 +161,39 @@ def greedy_order(residuals: Residuals, n_nodes: int, total: float, errors: Error
         order.append(best)
         left.remove(best)
 
-    def cost(candidate: list[int]) -> float:
-        return sum(
-            float(_cost(residuals(tuple(sorted(candidate[:k])))[[node]], errors)[0]) for k, node in enumerate(candidate)
-        )
-
-    value, moved = cost(order), True
+    value, moved = _order_cost(residuals, order, errors), True
     while moved:
         moved = False
         for node in range(n_nodes):
             others = [k for k in order if k != node]
             for place in range(n_nodes):
                 candidate = [*others[:place], node, *others[place:]]
-                other = cost(candidate)
+                other = _order_cost(residuals, candidate, errors)
                 if other < value - 1e-9 * abs(value):
                     order, value, moved = candidate, other, True
     return NodeOrder(
         order=np.array(order, dtype=int),
+        errors=errors,
         log_likelihood=_log_likelihood(value, total, n_nodes, errors),
         preference=np.full((n_nodes, n_nodes), np.nan),
     )
+
+
+def known_order(residuals: Residuals, order: Int[np.ndarray, "nodes"], total: float, errors: Errors) -> NodeOrder:
+    """Return an order that is given, with how likely it is.
+
+    Parameters
+    ----------
+    residuals, total, errors : as in `exact_order`.
+    order : positions of nodes, sources first.
+    """
+    d = len(order)
+    value = _log_likelihood(_order_cost(residuals, order.tolist(), errors), total, d, errors)
+    return NodeOrder(order=order, errors=errors, log_likelihood=value, preference=np.full((d, d), np.nan))
+
+
+def _order_cost(residuals: Residuals, order: Sequence[int], errors: Errors) -> float:
+    return sum(float(_cost(residuals(tuple(sorted(order[:k])))[[node]], errors)[0]) for k, node in enumerate(order))
 
 
 def _cost(sums: np.ndarray, errors: Errors, *, safe: bool = False) -> np.ndarray:

@@ -10,7 +10,14 @@ from deepmr import checks
 from deepmr.contextual.graphs.bayesian import BayesianNetworkFit
 from deepmr.contextual.graphs.functions import FunctionKind, Functions, choose_functions
 from deepmr.contextual.graphs.moments import standardise
-from deepmr.contextual.graphs.order_search import Errors, NodeOrder, exact_order, greedy_order, residual_sums
+from deepmr.contextual.graphs.order_search import (
+    ERRORS,
+    NodeOrder,
+    exact_order,
+    greedy_order,
+    known_order,
+    residual_sums,
+)
 from deepmr.contextual.graphs.parents import NodeFit, choose_parents
 from deepmr.contextual.graphs.products import Products, make_products
 from deepmr.contextual.graphs.types import GraphData, GraphRecord, record_of
@@ -19,6 +26,7 @@ from deepmr.errors import InputError
 
 FunctionChoice = Literal["auto", "constant", "polynomial", "splines", "smooth"]
 Search = Literal["auto", "exact", "greedy"]
+ErrorChoice = Literal["auto", "equal", "own"]
 
 _EXACT = 10  # nodes, up to which every order is tried
 _DEGREES, _LENGTHS = (1, 2, 3), (0.5, 1.0, 2.0, 4.0)  # that are tried
@@ -33,7 +41,8 @@ class OrderedNetwork:
     ----------
     errors : `equal`, all nodes have one error variance, in the units of the input: this alone makes directions known,
         whether weights vary or not. `own`: each has its own, which context does not change; then a direction is known
-        only as far as weights do vary, as the reversed edge's error variance would vary with them.
+        only as far as weights do vary, as the reversed edge's error variance would vary with them. `auto`: equal where
+        that is as likely, by BIC.
     functions : of context that weights are sums of; `auto` takes those with the largest evidence.
     degree : of polynomials; all of 1 to 3 are tried where it is not given.
     length : scale of smooth functions, in standard deviations of a context times the root of their number; 0.5, 1, 2
@@ -43,7 +52,7 @@ class OrderedNetwork:
     least_support : log Bayes factor an edge needs against none: 3 is 20 to 1; 0 is near the choice of BIC.
     """
 
-    errors: Errors = "equal"
+    errors: ErrorChoice = "auto"
     functions: FunctionChoice = "auto"
     degree: int | None = None
     length: float | None = None
@@ -52,7 +61,7 @@ class OrderedNetwork:
     least_support: float = 3.0
 
     def __post_init__(self) -> None:
-        checks.one_of("errors", self.errors, get_args(Errors))
+        checks.one_of("errors", self.errors, get_args(ErrorChoice))
         checks.one_of("functions", self.functions, get_args(FunctionChoice))
         checks.one_of("search", self.search, get_args(Search))
         checks.at_least("degree", self.degree, 1)
@@ -101,6 +110,7 @@ class OrderedNetwork:
             "edf": sum(one.edf for one in best.nodes),
             "n_edges": float(sum(len(one.parents) for one in best.nodes)),
             "n_functions": float(best.functions.parts.size),
+            "equal_errors": float(best.order.errors == "equal"),
         }
         record = record_of(
             data,
@@ -112,7 +122,7 @@ class OrderedNetwork:
             relevance={},
             warnings=(*said, *_unsure(data.node_names, best.order, best.nodes)),
         )
-        return _network(best, scaling, centre, scale, data, self.errors, record)
+        return _network(best, scaling, centre, scale, data, record)
 
     def _candidates(self, z: np.ndarray, data: GraphData, seed: int) -> list[Functions]:
         """Return functions to try: those that are chosen, or a few that differ in how fast weights may change."""
@@ -140,15 +150,18 @@ class OrderedNetwork:
         sizes: Float[np.ndarray, "nodes"],
         given: Int[np.ndarray, "nodes"] | None,
     ) -> "_Fitted":
-        parts = functions.parts
-        if given is None:
-            residuals = residual_sums(products, parts, sizes)
-            exact = self.search == "exact" or (self.search == "auto" and products.n_nodes <= _EXACT)
-            search = exact_order if exact else greedy_order
-            order = search(residuals, products.n_nodes, products.total, self.errors)
-        else:
-            nan = np.full((products.n_nodes, products.n_nodes), np.nan)
-            order = NodeOrder(order=given, log_likelihood=np.nan, preference=nan)
+        parts, d = functions.parts, products.n_nodes
+        residuals = residual_sums(products, parts, sizes)
+        exact = self.search == "exact" or (self.search == "auto" and d <= _EXACT)
+        tried: list[NodeOrder] = []
+        for errors in ERRORS if self.errors == "auto" else (self.errors,):
+            if given is not None:
+                tried.append(known_order(residuals, given, products.total, errors))
+            else:
+                tried.append((exact_order if exact else greedy_order)(residuals, d, products.total, errors))
+        # One variance rather than d, unless those of their own are worth what BIC asks for them
+        needed = 0.5 * (d - 1) * np.log(products.total)
+        order = tried[-1] if tried[-1].log_likelihood > tried[0].log_likelihood + needed else tried[0]
         nodes = [
             choose_parents(products, int(node), order.order[:k].tolist(), parts, least_support=self.least_support)
             for k, node in enumerate(order.order)
@@ -197,7 +210,6 @@ def _network(
     centre: Float[np.ndarray, "nodes"],
     scale: Float[np.ndarray, "nodes"],
     data: GraphData,
-    errors: Errors,
     record: GraphRecord,
 ) -> BayesianNetworkFit:
     """Put the nodes' regressions together, in the units of the input."""
@@ -216,7 +228,7 @@ def _network(
         support[one.parents, j], varying[one.parents, j] = one.support, one.varying
         long = np.repeat(units, size)
         parents[j], covariances[j] = one.parents, one.covariance * np.outer(long, long)
-    if errors == "equal":
+    if best.order.errors == "equal":
         variance = _pooled(best.nodes, variance, float(data.counts.sum()))
     return BayesianNetworkFit(
         functions=best.functions,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -77,12 +78,8 @@ def fit_node(products: Products, node: int, parents: Sequence[int], parts: Int[n
     free = used >= 0
     shift = int(not free.all())  # whether the first group is that of constants, which has no variance to be found
 
-    def prior(logs: np.ndarray) -> np.ndarray:
-        chosen = np.concatenate([np.zeros(shift), logs])[groups]
-        return np.where(groups >= shift, np.exp(chosen), fixed)
-
     def objective(logs: np.ndarray) -> tuple[float, np.ndarray]:
-        tau2 = prior(logs)
+        tau2 = np.where(groups >= shift, np.exp(np.concatenate([np.zeros(shift), logs])[groups]), fixed)
         at = _solve(gram, b, square, products.total, tau2)
         slope = 0.5 * (at.mean**2 / (tau2 * at.variance) + np.diag(at.inverse) / tau2 - 1)
         gradient = -np.bincount(groups, slope, minlength=len(used))[shift:]
@@ -94,7 +91,7 @@ def fit_node(products: Products, node: int, parents: Sequence[int], parts: Int[n
         logs = optimize.minimize(
             objective, logs, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS, "ftol": _FALL}
         ).x
-    tau2 = prior(logs)
+    tau2 = np.where(groups >= shift, np.exp(np.concatenate([np.zeros(shift), logs])[groups]), fixed)
     at = _solve(gram, b, square, products.total, tau2)
     edf = float(len(tau2) - (np.diag(at.inverse) / tau2).sum())
     variance = at.residual / max(products.total - edf, 1.0)
@@ -116,10 +113,9 @@ def fit_node(products: Products, node: int, parents: Sequence[int], parts: Int[n
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Solved:
-    mean: Float[np.ndarray, "columns"]
-    inverse: Float[np.ndarray, "columns columns"]
+class _Solved(NamedTuple):
+    mean: np.ndarray
+    inverse: np.ndarray
     residual: float
     variance: float
     loss: float

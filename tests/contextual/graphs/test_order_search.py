@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepmr.contextual.graphs.functions import choose_functions
-from deepmr.contextual.graphs.order_search import exact_order, greedy_order, residual_sums
+from deepmr.contextual.graphs.order_search import exact_order, greedy_order, known_order, residual_sums
 from deepmr.contextual.graphs.products import make_products
 
 SIZES = np.array([1.0, 2.0, 0.5, 1.5])
@@ -66,6 +66,8 @@ def test_greedy_finds_the_same_order_and_the_true_one(errors):
     np.testing.assert_array_equal(exact.order, order)
     assert greedy.log_likelihood == pytest.approx(exact.log_likelihood)
     assert np.isnan(greedy.preference).all()
+    known = known_order(residuals, exact.order, 600.0, errors)
+    assert known.log_likelihood == pytest.approx(exact.log_likelihood)
 
 
 def test_constant_weights_with_error_variances_of_their_own_tell_no_direction():

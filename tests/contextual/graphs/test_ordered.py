@@ -36,6 +36,8 @@ def test_the_demonstration_is_recovered_in_the_gap(demo, fit):
     assert acyclic(found).all()
     assert (fit.varying[weights[0] != 0] > 3).all()
     assert fit.record.warnings == ()
+    assert fit.record.measures["equal_errors"] == 1
+    np.testing.assert_allclose(fit.variance, 1, atol=0.1)
 
 
 def test_density_is_that_of_the_covariance_the_graph_implies(demo, fit):
@@ -78,7 +80,11 @@ def test_units_change_only_units_when_each_node_has_its_own_error(demo):
     np.testing.assert_allclose(two.graphs(there) * back, one.graphs(at), atol=2e-3)
     np.testing.assert_allclose(two.standard_errors(there) * back, one.standard_errors(at), atol=2e-3)
     assert np.mean((one.graphs(at) - truth.weights(at)) ** 2) < 0.005
-    wrong = fit_graph(moved, method="ordered")  # equal error variances, in units in which they are not
+    said = fit_graph(moved, method="ordered")
+    assert said.record.measures["equal_errors"] == 0
+    np.testing.assert_array_equal(said.graphs(there), two.graphs(there))
+    # Equal error variances, in units in which they are not
+    wrong = fit_graph(moved, method="ordered", options={"errors": "equal"})
     assert np.mean((wrong.graphs(there) * back - truth.weights(at)) ** 2) > 0.1
 
 
@@ -106,7 +112,7 @@ def test_directions_the_data_do_not_know_are_said():
     [
         ({"order": ("x0", "x1")}, "order must name each of x0, x1, x2, x3 once; got x0, x1"),
         ({"length": 0.0}, "length must be positive; got 0"),
-        ({"errors": "other"}, "errors must be one of equal, own"),
+        ({"errors": "other"}, "errors must be one of auto, equal, own"),
     ],
 )
 def test_bad_options(demo, options, message):
