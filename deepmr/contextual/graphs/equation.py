@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
 _LOW, _HIGH = 1e-8, 1e3  # of the variance of a coefficient
-_PSEUDO, _TYPICAL = 0.5, 0.05  # functions' worth of prior information on a variance, and the variance it says
+_PSEUDO, _TYPICAL = 0.5, 0.1  # functions' worth of prior information on a variance, and the variance it says
 _STEPS, _DONE = 60, 1e-4
 _CAP = 30.0  # of log variances of standardised values
 _LOG_2PI = float(np.log(2 * np.pi))
