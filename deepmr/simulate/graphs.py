@@ -116,7 +116,7 @@ def _smooth_truth(design: str, nodes: int, dimensions: int, rng: np.random.Gener
     if design.startswith("markov"):
         order = rng.permutation(nodes)
         parents = np.array([rng.integers(k) for k in range(1, nodes)])
-        slopes = _Waves.draw((nodes - 1,), dimensions, rng, middle=0.3, swing=0.9)
+        slopes = _Waves.draw((nodes - 1,), dimensions, rng, middle=0.5, swing=1.5)
 
         def precision(contexts: np.ndarray) -> np.ndarray:
             turn = np.tile(np.eye(nodes), (len(contexts), 1, 1))
@@ -126,7 +126,7 @@ def _smooth_truth(design: str, nodes: int, dimensions: int, rng: np.random.Gener
 
         return GraphTruth(covariance=lambda contexts: np.linalg.inv(precision(contexts)))
     still = design == "constant"
-    loadings = _Waves.draw((nodes, 2), dimensions, rng, middle=0.3, swing=1.2, still=still)
+    loadings = _Waves.draw((nodes, 2), dimensions, rng, middle=0.5, swing=2.0, still=still)
     diagonal = _Waves.draw((nodes,), dimensions, rng, middle=0.0, swing=0.4, still=still)
 
     def covariance(contexts: np.ndarray) -> np.ndarray:
@@ -160,7 +160,7 @@ class _Waves:
         still: bool = False,
     ) -> "_Waves":
         """Draw them; `still` ones do not change with context."""
-        frequency = rng.uniform(1.5, 4.0, (*shape, dimensions)) * rng.choice([-1.0, 1.0], (*shape, dimensions))
+        frequency = rng.uniform(1.0, 3.0, (*shape, dimensions)) * rng.choice([-1.0, 1.0], (*shape, dimensions))
         return cls(
             middle=rng.uniform(-1, 1, shape) * middle,
             swing=rng.uniform(0.6, 1.0, shape) * swing,

@@ -127,10 +127,13 @@ def fit_equation(
         covariance_g = np.linalg.inv(information_g)
         g = np.clip(functions @ log_variance, -_CAP, _CAP)
         residual = (y - flat @ mean) ** 2
-        before, value = value, _evidence(
-            (counts, residual, g),
-            (mean, prior, 2 * np.log(np.diag(chol[0])).sum()),
-            (log_variance, prior_g, np.linalg.slogdet(information_g)[1]),
+        before, value = (
+            value,
+            _evidence(
+                (counts, residual, g),
+                (mean, prior, 2 * np.log(np.diag(chol[0])).sum()),
+                (log_variance, prior_g, np.linalg.slogdet(information_g)[1]),
+            ),
         )
         edf = float(len(mean) - prior @ np.diag(covariance)) + float(size - prior_g @ np.diag(covariance_g))
         tau2 = np.vstack(

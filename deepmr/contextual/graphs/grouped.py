@@ -128,6 +128,4 @@ def fit_grouped(
     own = np.diagonal(made, axis1=1, axis2=2)
     if own.min() <= 0 or np.linalg.eigvalsh(correlations(made)).min() < 1e-12:
         raise InputError("nodes must not depend on each other or be constant; in some cluster they do")
-    return GroupedCovariance(
-        centres=np.stack(centres), mean=np.stack(means), covariance=made, counts=np.array(counts)
-    )
+    return GroupedCovariance(centres=np.stack(centres), mean=np.stack(means), covariance=made, counts=np.array(counts))

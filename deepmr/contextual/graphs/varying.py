@@ -1,12 +1,11 @@
 """Mean and covariance of the nodes as smooth functions of context: each node in turn regressed on those before it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import solve_triangular
 
 from deepmr.contexts import GraphData
 from deepmr.contextual.graphs.equation import Equation, fit_equation
