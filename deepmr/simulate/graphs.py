@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -11,8 +11,8 @@ from deepmr import checks
 from deepmr.contexts import GraphData
 from deepmr.errors import InputError
 
-DESIGNS = ("correlation", "correlation_2d", "markov", "markov_2d", "constant", "demo_dag")
-Design = Literal["correlation", "correlation_2d", "markov", "markov_2d", "constant", "demo_dag"]
+Design = Literal["correlation", "correlation_2d", "markov", "markov_2d", "weak", "weak_2d", "constant", "demo_dag"]
+DESIGNS: tuple[Design, ...] = get_args(Design)
 _MARGIN = 0.35  # least eigenvalue of a matrix of the truth whose diagonal is about 1
 
 
@@ -50,9 +50,10 @@ def simulate_graphs(design: Design, *, n: int = 1000, n_nodes: int = 5, seed: in
 
     Parameters
     ----------
-    design : `correlation` and `markov`, whose covariance or precision matrix has entries that are sines of one context
-        (with `_2d`: of two); `constant`, where context changes nothing; `demo_dag`, four nodes with edges 0 -> 1 of
-        c - 2, 2 -> 1 of c^2, 3 -> 1 of c^3 and 3 -> 2 of c, contexts on a grid from 1 to 2.
+    design : of one context, or with `_2d` of two: `correlation`, nodes that load on two factors, by sines of context;
+        `markov`, a tree of nodes, each with one neighbour before it, by sines; `weak`, small correlations that are
+        sines of their own; `constant`, factors that context does not change; `demo_dag`, four nodes with edges 0 -> 1
+        of c - 2, 2 -> 1 of c^2, 3 -> 1 of c^3 and 3 -> 2 of c, contexts on a grid from 1 to 2.
     n : samples.
     n_nodes : nodes; of `demo_dag` always 4.
     seed : of truth and samples.
@@ -108,40 +109,88 @@ def _demo_covariance(contexts: Float[np.ndarray, "points contexts"]) -> Float[np
 
 
 def _smooth_truth(design: str, nodes: int, dimensions: int, rng: np.random.Generator) -> GraphTruth:
-    """Draw entries a + b sin(f'c + p) and diagonals exp(b sin(f'c + p)), off-diagonals small enough to be definite."""
-    edges = np.triu(np.ones((nodes, nodes), dtype=bool), 1)
+    """Draw the functions of context that a design's matrices are made of."""
+    if design.startswith("weak"):
+        return _sine_entries(nodes, dimensions, rng)
+    diagonal = _Waves.draw((nodes,), dimensions, rng, middle=0.0, swing=0.4)
     if design.startswith("markov"):
-        edges &= rng.random((nodes, nodes)) < min(1.0, 3.0 / (nodes - 1))
-        edges[np.arange(nodes - 1), np.arange(1, nodes)] = True
-    edges = edges | edges.T
-    shape = (nodes, nodes)
-    sign = rng.choice([-1.0, 1.0], (*shape, dimensions))
-    frequency = sign * rng.uniform(1.0, 3.0, (*shape, dimensions)) / np.sqrt(dimensions)
-    phase, middle, swing = rng.uniform(0, 2 * np.pi, shape), rng.uniform(-0.3, 0.3, shape), rng.uniform(0.4, 0.9, shape)
-    if design == "constant":
-        frequency = np.zeros_like(frequency)
-    corners = np.stack(np.meshgrid(*[np.linspace(-1, 1, 31)] * dimensions, indexing="ij"), axis=-1)
+        order = rng.permutation(nodes)
+        parents = np.array([rng.integers(k) for k in range(1, nodes)])
+        slopes = _Waves.draw((nodes - 1,), dimensions, rng, middle=0.5, swing=1.5)
+
+        def precision(contexts: np.ndarray) -> np.ndarray:
+            turn = np.tile(np.eye(nodes), (len(contexts), 1, 1))
+            turn[:, np.arange(1, nodes), parents] = -slopes(contexts)
+            made = np.swapaxes(turn, 1, 2) @ (turn * np.exp(diagonal(contexts))[:, :, None])
+            return made[:, order][:, :, order]
+
+        return GraphTruth(covariance=lambda contexts: np.linalg.inv(precision(contexts)))
+    still = design == "constant"
+    loadings = _Waves.draw((nodes, 2), dimensions, rng, middle=0.5, swing=2.0, still=still)
+    diagonal = _Waves.draw((nodes,), dimensions, rng, middle=0.0, swing=0.4, still=still)
+
+    def covariance(contexts: np.ndarray) -> np.ndarray:
+        factors = loadings(contexts)
+        made = factors @ np.swapaxes(factors, 1, 2)
+        own = np.arange(nodes)
+        made[:, own, own] += np.exp(diagonal(contexts))
+        return made
+
+    return GraphTruth(covariance=covariance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waves:
+    """Functions a + b sin(f'c + p) of context, an array of them."""
+
+    middle: np.ndarray
+    swing: np.ndarray
+    frequency: np.ndarray
+    phase: np.ndarray
+
+    @classmethod
+    def draw(
+        cls,
+        shape: tuple[int, ...],
+        dimensions: int,
+        rng: np.random.Generator,
+        *,
+        middle: float,
+        swing: float,
+        still: bool = False,
+    ) -> "_Waves":
+        """Draw them; `still` ones do not change with context."""
+        frequency = rng.uniform(1.0, 3.0, (*shape, dimensions)) * rng.choice([-1.0, 1.0], (*shape, dimensions))
+        return cls(
+            middle=rng.uniform(-1, 1, shape) * middle,
+            swing=rng.uniform(0.6, 1.0, shape) * swing,
+            frequency=frequency * (0.0 if still else 1 / np.sqrt(dimensions)),
+            phase=rng.uniform(0, 2 * np.pi, shape),
+        )
+
+    def __call__(self, contexts: Float[np.ndarray, "points contexts"]) -> np.ndarray:
+        angle = np.tensordot(contexts, self.frequency, axes=(1, self.frequency.ndim - 1)) + self.phase
+        return self.middle + self.swing * np.sin(angle)
+
+
+def _sine_entries(nodes: int, dimensions: int, rng: np.random.Generator) -> GraphTruth:
+    """Draw correlations that are waves of their own, all small enough for the matrix to be definite everywhere."""
+    waves = _Waves.draw((nodes, nodes), dimensions, rng, middle=0.3, swing=0.7)
+    diagonal = _Waves.draw((nodes,), dimensions, rng, middle=0.0, swing=0.4)
 
     def entries(contexts: np.ndarray) -> np.ndarray:
-        wave = np.sin(np.einsum("nd,ijd->nij", contexts, frequency) + phase)
-        upper = np.triu((middle + swing * wave) * edges, 1)
+        upper = np.triu(waves(contexts), 1)
         return upper + np.swapaxes(upper, 1, 2)
 
-    def root_diagonal(contexts: np.ndarray) -> np.ndarray:
-        own = np.arange(nodes)
-        wave = np.sin(np.einsum("nd,id->ni", contexts, frequency[own, own]) + phase[own, own])
-        return np.exp(0.4 * swing[own, own] * wave)
-
-    least = np.linalg.eigvalsh(entries(corners.reshape(-1, dimensions)))[:, 0].min()
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 31)] * dimensions, indexing="ij"), axis=-1)
+    least = np.linalg.eigvalsh(entries(grid.reshape(-1, dimensions)))[:, 0].min()
     shrink = min(1.0, (1 - _MARGIN) / max(-least, 1e-9))
 
-    def matrix(contexts: np.ndarray) -> np.ndarray:
-        size = root_diagonal(contexts)
+    def covariance(contexts: np.ndarray) -> np.ndarray:
+        size = np.exp(0.5 * diagonal(contexts))
         return (np.eye(nodes) + shrink * entries(contexts)) * size[:, :, None] * size[:, None, :]
 
-    if design.startswith("markov"):
-        return GraphTruth(covariance=lambda contexts: np.linalg.inv(matrix(contexts)))
-    return GraphTruth(covariance=matrix)
+    return GraphTruth(covariance=covariance)
 
 
 def _scaled(matrix: Float[np.ndarray, "points nodes nodes"]) -> Float[np.ndarray, "points nodes nodes"]:

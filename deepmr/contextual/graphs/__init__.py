@@ -1,6 +1,7 @@
 """Graphs whose edges vary with context: `GraphData` in, a `GraphFit` out.
 
-Edges are correlations, entries of a precision matrix, or weights of a Bayesian network, as the method says. A method is a frozen dataclass of its options with one method, `fit(data, *, seed=0)`, as in `contextual`.
+Edges are correlations, entries of a precision matrix, or weights of a Bayesian network, as the method says. A method
+is a frozen dataclass of its options with one method, `fit(data, *, seed=0)`, as in `contextual`.
 """
 
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
 _LOW, _HIGH = 1e-8, 1e3  # of the variance of a coefficient
-_PSEUDO, _TYPICAL = 0.5, 0.05  # functions' worth of prior information on a variance, and the variance it says
+_PSEUDO, _TYPICAL = 0.5, 0.1  # functions' worth of prior information on a variance, and the variance it says
 _STEPS, _DONE = 60, 1e-4
 _CAP = 30.0  # of log variances of standardised values
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -127,10 +127,13 @@ def fit_equation(
         covariance_g = np.linalg.inv(information_g)
         g = np.clip(functions @ log_variance, -_CAP, _CAP)
         residual = (y - flat @ mean) ** 2
-        before, value = value, _evidence(
-            (counts, residual, g),
-            (mean, prior, 2 * np.log(np.diag(chol[0])).sum()),
-            (log_variance, prior_g, np.linalg.slogdet(information_g)[1]),
+        before, value = (
+            value,
+            _evidence(
+                (counts, residual, g),
+                (mean, prior, 2 * np.log(np.diag(chol[0])).sum()),
+                (log_variance, prior_g, np.linalg.slogdet(information_g)[1]),
+            ),
         )
         edf = float(len(mean) - prior @ np.diag(covariance)) + float(size - prior_g @ np.diag(covariance_g))
         tau2 = np.vstack(

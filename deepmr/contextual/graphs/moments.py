@@ -27,7 +27,9 @@ def correlations(covariance: Float[np.ndarray, "*points nodes nodes"]) -> Float[
     return covariance / (size[..., :, None] * size[..., None, :])
 
 
-def partial_correlations(precision: Float[np.ndarray, "*points nodes nodes"]) -> Float[np.ndarray, "*points nodes nodes"]:
+def partial_correlations(
+    precision: Float[np.ndarray, "*points nodes nodes"],
+) -> Float[np.ndarray, "*points nodes nodes"]:
     """Return correlations of each pair given all other nodes, 1 on the diagonal.
 
     Parameters
@@ -40,9 +42,7 @@ def partial_correlations(precision: Float[np.ndarray, "*points nodes nodes"]) ->
     return made
 
 
-def log_density(
-    values: Float[np.ndarray, "samples nodes"], moments: Moments
-) -> Float[np.ndarray, "samples"]:
+def log_density(values: Float[np.ndarray, "samples nodes"], moments: Moments) -> Float[np.ndarray, "samples"]:
     """Return the log normal density of each sample at its own moments.
 
     Parameters

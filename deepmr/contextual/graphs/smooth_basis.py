@@ -87,9 +87,10 @@ def make_basis(places: Float[np.ndarray, "places contexts"], lengths: Float[np.n
 
     Notes
     -----
-    With K the squared-exponential kernel of the places and K = U S U', the functions k(z) U S^{-1/2} with independent
+    With K the Matern kernel (5/2) of the places and K = U S U', the functions k(z) U S^{-1/2} with independent
     coefficients of variance 1 have the process's covariance at the places, and near it elsewhere (Nystrom). Those with
-    the smallest eigenvalues are left out.
+    the smallest eigenvalues are left out. Of this kernel, whose paths bend more freely than those of the
+    squared-exponential one, intervals cover better at the same error.
 
     References
     ----------
@@ -106,4 +107,5 @@ def make_basis(places: Float[np.ndarray, "places contexts"], lengths: Float[np.n
 def _kernel(one: Float[np.ndarray, "a contexts"], two: Float[np.ndarray, "b contexts"]) -> Float[np.ndarray, "a b"]:
     if not one.shape[1]:
         return np.ones((len(one), len(two)))
-    return np.exp(-0.5 * cdist(one, two, "sqeuclidean"))
+    apart = np.sqrt(5) * cdist(one, two)
+    return (1 + apart + apart**2 / 3) * np.exp(-apart)

@@ -1,21 +1,21 @@
 """Mean and covariance of the nodes as smooth functions of context: each node in turn regressed on those before it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import solve_triangular
 
 from deepmr.contexts import GraphData
 from deepmr.contextual.graphs.equation import Equation, fit_equation
 from deepmr.contextual.graphs.moments import Moments, standardise
 from deepmr.contextual.graphs.smooth_basis import SmoothBasis, choose_places, make_basis
 
-_STARTS = (0.5, 1.0, 2.0)  # length scales, in standard deviations of a context, times the root of their number
+_STARTS = (0.75, 1.5, 3.0)  # length scales, in standard deviations of a context, times the root of their number
 _SHORT, _LONG = 0.25, 32.0
 _FACTOR = 2.0
+_FINE, _WORSE = 2**-0.5, 3.0  # then shorter ones of nearly that evidence, as too smooth a fit has too narrow bands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +225,9 @@ def _search(places: Float[np.ndarray, "places contexts"], contexts: int, fitted:
                     best, moved = other, True
         if contexts == 1:
             break
+    most = evidence(best)
+    while best.min() > _SHORT and evidence(best * _FINE) > most - _WORSE:
+        best = best * _FINE
     return best
 
 
