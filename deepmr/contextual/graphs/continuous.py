@@ -124,7 +124,7 @@ def _make_problem(products: Products, grid: Float[np.ndarray, "points functions"
     turn = solve_triangular(np.linalg.cholesky(own + _RIDGE * np.trace(own) / m * np.eye(m)), np.eye(m), lower=True)
     every = np.kron(np.eye(d + 1), turn)
     mean = every @ mean @ every.T
-    to_level = -np.linalg.solve(mean[:m, :m], mean[:m, m:])
+    to_level = -np.linalg.pinv(mean[:m, :m], hermitian=True) @ mean[:m, m:]  # a function may be 0 in all samples
     return _Problem(
         gram=mean[m:, m:] + mean[m:, :m] @ to_level,
         to_level=to_level,

@@ -10,6 +10,7 @@ from deepmr.contextual.graphs.functions import choose_functions
 from deepmr.contextual.graphs.notears import centre_of, check_penalties, continuous_network, fit_weights
 from deepmr.contextual.graphs.types import GraphData
 from deepmr.contextual.scaling import scale_contexts
+from deepmr.errors import InputError
 
 VaryingFunctions = Literal["polynomial", "splines"]
 
@@ -49,7 +50,7 @@ class VaryingNetwork:
         Raises
         ------
         InputError
-            When a node does not vary.
+            When a node does not vary, or coefficients of a node are more than samples.
 
         Notes
         -----
@@ -63,6 +64,12 @@ class VaryingNetwork:
         """
         z = scale_contexts(data.as_context_data(outcomes=[0]))(data.contexts)
         functions = choose_functions(z, data.counts, kind=self.functions, degree=self.degree)
+        size = functions.parts.size * len(data.node_names)
+        if size > len(data):
+            raise InputError(
+                f"each node would have {size} coefficients ({functions.parts.size} functions of context) and there are "
+                f"{len(data)} samples: take a lower degree or fewer contexts"
+            )
         found = fit_weights(data, z, functions, centre=centre_of(data), acyclicity=self.acyclicity, l1=self.l1)
         return continuous_network(
             data, functions, found, threshold=self.threshold, method="varying_dag", options=asdict(self), seed=seed

@@ -1,5 +1,6 @@
 """Continuous optimisation of networks: simulated graphs, every order of four nodes, and the published demonstration."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -116,6 +117,13 @@ def test_edges_that_turn_round_with_context_have_no_cycle_at_any():
     assert np.mean((found[:, 1, 0] - back) ** 2) < 0.1
 
 
+def test_a_context_of_two_values_has_functions_that_are_nothing():
+    data, weights = random_network(3, 300, seed=0)
+    two = replace(data, contexts=(data.contexts > 0).astype(float))
+    fit = fit_graph(two, method="varying_dag")
+    assert np.mean((fit.graphs(two.contexts[:9]) - weights) ** 2) < 0.05
+
+
 def test_clusters_have_a_graph_each():
     train, test, truth = demo()
     fit = fit_graph(train, method="dag_clusters", options={"n_clusters": 2})
@@ -132,9 +140,12 @@ def test_clusters_have_a_graph_each():
     np.testing.assert_array_equal(again.graphs(test.contexts), found)
 
 
-def test_clusters_without_samples_enough_are_refused():
+def test_data_that_are_too_few_are_refused():
     data, _ = random_network(4, 30, seed=0)
     with pytest.raises(InputError, match=r"more samples than nodes \(4\); cluster \d+ of 10 has \d: take fewer"):
         fit_graph(data, method="dag_clusters")
+    wide = replace(data, contexts=np.random.default_rng(0).standard_normal((30, 4)), context_names=tuple("abcd"))
+    with pytest.raises(InputError, match=r"60 coefficients \(15 functions of context\) and there are 30 samples"):
+        fit_graph(wide, method="varying_dag")
     with pytest.raises(InputError, match="l1 must be at least 0; got -1"):
         fit_graph(data, method="notears", options={"l1": -1})
