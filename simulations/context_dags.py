@@ -37,6 +37,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "population, DAGMA": ("notears", {}),
     "population, NOTEARS": ("notears", {"acyclicity": "exponential"}),
     "clusters K = 10, DAGMA": ("dag_clusters", {}),
+    "archetypes of an encoder, DAGMA": ("archetypes", {}),
     "varying, DAGMA": ("varying_dag", {}),
     "varying, exponential": ("varying_dag", {"acyclicity": "exponential"}),
     "varying, polynomial": ("varying_dag", {"acyclicity": "polynomial"}),
@@ -50,6 +51,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 SINES = (
     "population, DAGMA",
     "clusters K = 10, DAGMA",
+    "archetypes of an encoder, DAGMA",
     "varying, DAGMA, splines",
     "ordered, equal error variances",
     "ordered, own error variances",

@@ -17,6 +17,7 @@ METHODS = {
     "notears": "deepmr.contextual.graphs.notears:Notears",
     "dag_clusters": "deepmr.contextual.graphs.dag_clusters:ClusterNetworks",
     "varying_dag": "deepmr.contextual.graphs.varying_dag:VaryingNetwork",
+    "archetypes": "deepmr.contextual.graphs.archetypes:ArchetypeNetworks",
 }
 
 FITS = {

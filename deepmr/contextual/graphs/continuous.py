@@ -143,9 +143,7 @@ def _sum(problem: _Problem, acyclicity: Acyclicity, multiplier: float, quadratic
         product = problem.gram @ columns
         value, gradient = 0.5 * float((columns * product).sum()), product.reshape(d, m, d).transpose(1, 0, 2)
         graphs = np.einsum("pm,mij->pij", problem.grid, weight)
-        at = measure_cycles(graphs, acyclicity)
-        if np.isinf(at.value).any():
-            at = _continued(graphs, at, acyclicity)
+        at = finite_cycles(graphs, acyclicity)
         h = float(at.value.mean())
         slope = np.einsum("pm,pij->mij", problem.grid, at.gradient) / len(problem.grid)
         total = value + multiplier * h + 0.5 * quadratic * h**2
@@ -154,12 +152,22 @@ def _sum(problem: _Problem, acyclicity: Acyclicity, multiplier: float, quadratic
     return smooth
 
 
-def _continued(graphs: np.ndarray, at: Cyclicity, acyclicity: Acyclicity) -> Cyclicity:
-    """Return the loss of cycles with, beyond its domain, its value near the edge and on from there in a straight line.
+def finite_cycles(graphs: np.ndarray, acyclicity: Acyclicity) -> Cyclicity:
+    """Measure cycles; beyond the domain of the loss, its value near the edge and on from there in a straight line.
 
+    Parameters
+    ----------
+    graphs : weights of edges, (points, nodes, nodes).
+    acyclicity : loss of cycles.
+
+    Notes
+    -----
     A search along a line needs finite values to come back by.
     """
+    at = measure_cycles(graphs, acyclicity)
     beyond = np.isinf(at.value)
+    if not beyond.any():
+        return at
     far = graphs[beyond]
     shrink = np.sqrt(_EDGE / np.maximum(np.abs(np.linalg.eigvals(far**2)).max(axis=1), 1.0))[:, None, None]
     edge = measure_cycles(shrink * far, acyclicity)

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from deepmr.contextual.bases import Basis, find_basis
 from deepmr.contextual.graphs.smooth_basis import SmoothBasis, choose_places, make_basis
 
-FunctionKind = Literal["constant", "polynomial", "splines", "smooth", "clusters"]
+FunctionKind = Literal["constant", "polynomial", "splines", "smooth", "clusters", "encoder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,40 @@ class Clusters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """A perceptron of contexts with one hidden layer, whose outputs are the functions.
+
+    Attributes
+    ----------
+    first, first_bias : of the hidden units, tanh of what they give.
+    second, second_bias : of the outputs.
+    """
+
+    first: Float[np.ndarray, "contexts hidden"]
+    first_bias: Float[np.ndarray, "hidden"]
+    second: Float[np.ndarray, "hidden functions"]
+    second_bias: Float[np.ndarray, "functions"]
+
+    def __call__(self, z: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points functions"]:
+        """Evaluate every function."""
+        return np.tanh(z @ self.first + self.first_bias) @ self.second + self.second_bias
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return it as arrays; `from_arrays` takes them back."""
+        return {f"basis_{name}": getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> "Encoder":
+        """Make it again from what `arrays` returned.
+
+        Parameters
+        ----------
+        arrays : as they were, among others.
+        """
+        return cls(**{name: arrays[f"basis_{name}"] for name in cls.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Functions:
     """Functions of standardised contexts.
 
@@ -54,10 +88,10 @@ class Functions:
     """
 
     kind: FunctionKind
-    basis: Basis | SmoothBasis | Clusters
+    basis: Basis | SmoothBasis | Clusters | Encoder
 
     def __call__(self, z: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points functions"]:
-        """Evaluate every function, the constant first except for clusters, which have none."""
+        """Evaluate every function, the constant first except for clusters and encoders, which have none."""
         made = self.basis(z)
         return np.column_stack([np.ones(len(z)), made]) if isinstance(self.basis, Basis) else made
 
@@ -71,7 +105,8 @@ class Functions:
             contexts = self.basis.members.shape[1]
             linear[: len(self.basis.terms)] = (self.basis.terms != contexts).sum(axis=1) == 1
         else:
-            return np.zeros(len(self.basis.centres), dtype=int)
+            size = len(self.basis.centres) if isinstance(self.basis, Clusters) else len(self.basis.second_bias)
+            return np.full(size, 0 if isinstance(self.basis, Clusters) else 2)
         return np.concatenate([[0], np.where(linear, 1, 2)])
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -87,7 +122,7 @@ class Functions:
         kind : which.
         arrays : as they were, among others.
         """
-        made: dict[str, Any] = {"smooth": SmoothBasis, "clusters": Clusters}
+        made: dict[str, Any] = {"smooth": SmoothBasis, "clusters": Clusters, "encoder": Encoder}
         return cls(kind=kind, basis=made.get(kind, Basis).from_arrays(arrays))
 
 

@@ -99,13 +99,23 @@ def fit_weights(
     centre : of the nodes.
     acyclicity, l1 : as in `fit_continuous`.
     """
-    every = np.argsort(z[:, 0], kind="stable") if z.shape[1] else np.arange(len(z))
-    points = z[every[np.unique(np.linspace(0, len(z) - 1, _POINTS).astype(int))]]
+    points = spread_points(z)
     points = points if functions.parts.any() else points[:1]
     made = functions(z)
     return fit_continuous(
         make_products(data.values - centre, made, data.counts), functions(points), acyclicity=acyclicity, l1=l1
     )
+
+
+def spread_points(z: Float[np.ndarray, "samples contexts"]) -> Float[np.ndarray, "points contexts"]:
+    """Return some of the contexts, spread over the range of the first.
+
+    Parameters
+    ----------
+    z : standardised contexts.
+    """
+    every = np.argsort(z[:, 0], kind="stable") if z.shape[1] else np.arange(len(z))
+    return z[every[np.unique(np.linspace(0, len(z) - 1, _POINTS).astype(int))]]
 
 
 def continuous_network(
