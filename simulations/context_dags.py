@@ -51,7 +51,6 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 SINES = (
     "population, DAGMA",
     "clusters K = 10, DAGMA",
-    "archetypes of an encoder, DAGMA",
     "varying, DAGMA, splines",
     "ordered, equal error variances",
     "ordered, own error variances",
