@@ -1,4 +1,4 @@
-"""Which edges there are: tests against statsmodels and their size; covariance selection by hand and by its definition."""
+"""Which edges there are: tests against statsmodels, their size; covariance selection by hand, by definition."""
 
 import numpy as np
 import pytest
