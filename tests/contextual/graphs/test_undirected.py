@@ -22,7 +22,7 @@ def test_units_change_nothing_but_units(model):
     size = np.array([10.0, 0.01, 1e5])
     moved = replace(data, contexts=1e4 * data.contexts - 7e4, values=data.values * size + [3.0, 0.0, -1e5])
     at = data.contexts[:6]
-    options = {"model": model, "n_clusters": 3 if model == "clusters" else None}
+    options = {"model": model, "n_clusters": 3 if model == "clusters" else None, "n_orders": 1}
     for method, factor in (("correlation", 1.0), ("markov", 1 / np.outer(size, size))):
         chosen = options if method == "correlation" else {**options, "edges": "precision"}
         one, two = (fit_graph(d, method=method, options=chosen) for d in (data, moved))
@@ -37,7 +37,7 @@ def test_a_weight_is_a_repeated_row(model):
     data = small(n=150)
     counts = np.random.default_rng(1).integers(1, 4, 150)
     weighted, repeated = replace(data, weights=counts.astype(float)), data.take(np.repeat(np.arange(150), counts))
-    one, two = (fit_graph(d, options={"model": model}) for d in (weighted, repeated))
+    one, two = (fit_graph(d, options={"model": model, "n_orders": 1}) for d in (weighted, repeated))
     np.testing.assert_allclose(one.graphs(data.contexts[:5]), two.graphs(data.contexts[:5]), rtol=1e-6, atol=1e-8)
 
 
@@ -93,8 +93,8 @@ def test_smooth_networks_beat_clusters_and_the_population():
     for name, options in (
         ("population", {"model": "population"}),
         ("clusters", {"model": "clusters"}),
-        ("varying", {}),
-        ("sparse", {"sparse": True}),
+        ("varying", {"n_orders": 2}),
+        ("sparse", {"n_orders": 2, "sparse": True}),
     ):
         fit = fit_graph(data, method="markov", options=options)
         error[name] = np.mean((fit.graphs(at) - truth.partial(at)) ** 2)
