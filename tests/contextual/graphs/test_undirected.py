@@ -18,7 +18,7 @@ def small(design="markov", n=200, nodes=3, seed=0):
 
 @pytest.mark.parametrize("model", ["varying", "clusters", "population"])
 def test_units_change_nothing_but_units(model):
-    data = small()
+    data = small(n=100)
     size = np.array([10.0, 0.01, 1e5])
     moved = replace(data, contexts=1e4 * data.contexts - 7e4, values=data.values * size + [3.0, 0.0, -1e5])
     at = data.contexts[:6]
@@ -54,8 +54,8 @@ def test_with_a_constant_context_the_varying_model_is_the_population():
 @pytest.mark.parametrize("method", ["correlation", "markov"])
 @pytest.mark.parametrize("model", ["varying", "clusters"])
 def test_state_gives_the_fit_back(method, model):
-    data = small()
-    options = {"model": model, **({"sparse": True} if method == "markov" else {})}
+    data = small(n=100)
+    options = {"model": model, "n_orders": 2, **({"sparse": True} if method == "markov" else {})}
     fit = fit_graph(data, method=method, options=options)
     state = fit.state()
     again = graph_from_state(state.kind, state.arrays, state.settings, state.record)
@@ -66,7 +66,7 @@ def test_state_gives_the_fit_back(method, model):
 
 
 def test_covariance_is_definite_even_far_outside():
-    fit = fit_graph(small("correlation", nodes=5))
+    fit = fit_graph(small("correlation", nodes=4), options={"n_orders": 2})
     far = np.linspace(-6, 6, 25)[:, None]
     assert np.linalg.eigvalsh(fit.graphs(far)).min() > 0
     assert fit.outside(far)[[0, -1]].all()
@@ -76,7 +76,7 @@ def test_covariance_is_definite_even_far_outside():
 def test_intervals_hold_the_estimate_and_widen_with_the_level():
     data = small("correlation")
     for method in ("correlation", "markov"):
-        fit = fit_graph(data, method=method)
+        fit = fit_graph(data, method=method, options={"n_orders": 1})
         narrow, wide = (graph_intervals(fit, data.contexts[:5], level=level, n_draws=60) for level in (0.5, 0.95))
         off = ~np.eye(3, dtype=bool)
         assert (narrow.low <= narrow.estimate).all()
@@ -92,7 +92,7 @@ def test_smooth_networks_beat_clusters_and_the_population():
     error = {}
     for name, options in (
         ("population", {"model": "population"}),
-        ("clusters", {"model": "clusters"}),
+        ("clusters", {"model": "clusters", "n_clusters": 8}),
         ("varying", {"n_orders": 2}),
         ("sparse", {"n_orders": 2, "sparse": True}),
     ):
@@ -107,7 +107,7 @@ def test_smooth_networks_beat_clusters_and_the_population():
 
 
 def test_held_out_likelihood_chooses_the_population_when_nothing_varies():
-    fit = fit_graph(small("constant", n=300), options={"model": "auto", "n_clusters": 4, "n_orders": 1, "n_folds": 3})
+    fit = fit_graph(small("constant"), options={"model": "auto", "n_clusters": 4, "n_orders": 1, "n_folds": 2})
     held = {name: value for name, value in fit.record.measures.items() if name.startswith("held_out")}
     assert max(held, key=held.get) == "held_out.population"
     assert fit.record.measures["n_clusters"] == 1
