@@ -1,4 +1,4 @@
-"""Ready designs of coefficients that vary with context: training and test samples, and the true coefficients of both."""
+"""Ready designs of coefficients that vary with context: samples to train and to test on, and their true slopes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
