@@ -17,11 +17,13 @@ from deepmr.errors import InputError
 
 METHODS = {
     "population": "deepmr.contextual.population:Population",
+    "ridge": "deepmr.contextual.ridge:Ridge",
     "gp": "deepmr.contextual.gp:GaussianProcess",
 }
 
 FITS = {
     "population": "deepmr.contextual.population:PopulationFit",
+    "ridge": "deepmr.contextual.ridge:RidgeFit",
     "gp": "deepmr.contextual.gp:GaussianProcessFit",
 }
 

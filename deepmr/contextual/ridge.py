@@ -1,0 +1,392 @@
+"""Coefficients as sums of functions of context, by ridge regression in closed form; what they have is left out exactly."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from deepmr import checks
+from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
+from deepmr.contextual.bases import Basis, BasisKind, basis_size, find_basis
+from deepmr.contextual.least_squares import check_design, solve
+from deepmr.contextual.ridge_logistic import choose_logistic
+from deepmr.contextual.ridge_solve import Decomposition, coefficients, covariance, decompose, leave_out, penalties
+from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
+from deepmr.contextual.units import Units, find_units
+from deepmr.errors import InputError
+
+_BETTER = 1e-9  # relative fall of the criterion that a higher degree must bring
+_LARGEST = {"continuous": 2000, "binary": 400}  # columns of a design
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ridge:
+    """Polynomials or splines of context times predictors; degree and penalty by exact leave-one-out.
+
+    Attributes
+    ----------
+    basis : products of contexts up to a degree, or natural cubic splines of each that add.
+    max_degree : highest to try. For splines 0 is none, 1 straight lines, 2 and more splines.
+    degree : the only one to use; None to choose.
+    penalty : the only one to use; None to choose. It multiplies the sum of squares of the coefficients of standardised
+        functions times standardised predictors, beside the weighted sum of squares of standardised errors.
+    n_functions : splines of a context.
+    """
+
+    basis: BasisKind = "polynomial"
+    max_degree: int = 3
+    degree: int | None = None
+    penalty: float | None = None
+    n_functions: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("max_degree", "degree", "penalty"):
+            checks.at_least(name, getattr(self, name), 0)
+        checks.at_least("n_functions", self.n_functions, 2)
+
+    def fit(self, data: ContextData, *, seed: int = 0) -> "RidgeFit":
+        """Fit coefficients of every outcome as functions of context.
+
+        Parameters
+        ----------
+        data : samples; where they have groups, whole ones are left out.
+        seed : nothing here is random.
+
+        Raises
+        ------
+        InputError
+            When predictors repeat each other, there are fewer samples than coefficients, or a penalty of 0 is asked
+            for where it has no single solution.
+
+        Notes
+        -----
+        Binary outcomes are penalised logistic regressions, with the approximate leave-one-out of `ridge_logistic`.
+        """
+        check_design(data.design, data.predictor_names)
+        scaling = scale_contexts(data)
+        flat, said = constant_contexts(data, scaling)
+        bases, too_many = self._bases(data, scaling(data.contexts))
+        fits = _fit_binary(data, bases, scaling, self.penalty) if data.outcome_type == "binary" else None
+        fits = fits or _fit_continuous(data, bases, scaling, self.penalty)
+        measures: dict[str, float] = {}
+        relevance = np.zeros(len(scaling.used))
+        for name, one in zip(data.outcome_names, fits, strict=True):
+            suffix = "" if len(fits) == 1 else f".{name}"
+            measures |= {f"{key}{suffix}": float(value) for key, value in one.measures.items()}
+            relevance = np.maximum(relevance, one.relevance())
+        names = [data.context_names[k] for k in scaling.used]
+        record = record_of(
+            data,
+            method="ridge",
+            options=asdict(self),
+            seed=seed,
+            constant=flat,
+            measures=measures,
+            relevance=dict(zip(names, relevance.tolist(), strict=True)),
+            warnings=(*said, *too_many),
+        )
+        return RidgeFit(fits=tuple(fits), scaling=scaling, record=record)
+
+    def _bases(
+        self, data: ContextData, z: Float[np.ndarray, "samples used"]
+    ) -> tuple[dict[int, Basis], tuple[str, ...]]:
+        """Return functions of every degree that has not too many, and the sentence about the others."""
+        highest = self.max_degree if self.degree is None else self.degree
+        highest = min(highest, 2) if self.basis == "splines" else highest
+        degrees = range(highest + 1) if self.degree is None else [highest]
+        if not z.shape[1]:
+            degrees = range(1)
+        most, columns = _LARGEST[data.outcome_type], 1 + data.predictors.shape[1]
+
+        def size(degree: int) -> int:
+            return columns * (1 + basis_size(self.basis, z.shape[1], degree, self.n_functions))
+
+        over = [degree for degree in degrees if degree and size(degree) > most]
+        said = ()
+        if over:
+            said = (f"Degree {over[0]} is not tried: it has {size(over[0])} coefficients, more than {most}.",)
+            if self.degree is not None:
+                raise InputError(f"degree {self.degree} has {size(self.degree)} coefficients; at most {most} are fitted")
+        found = {
+            degree: find_basis(z, data.counts, kind=self.basis, degree=degree, n_functions=self.n_functions)
+            for degree in degrees
+            if degree not in over
+        }
+        return found, said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeFit:
+    """Coefficients of one outcome, in standardised units.
+
+    Attributes
+    ----------
+    basis : functions of context.
+    units : of predictors and outcome.
+    coefficient : constants of mu and of each predictor, then functions times mu, functions times each predictor.
+    covariance : of these.
+    prior : variance of each coefficient of a function before data; 0 where it had no prior.
+    measures : numbers by name.
+    """
+
+    basis: Basis
+    units: Units
+    coefficient: Float[np.ndarray, "coefficients"]
+    covariance: Float[np.ndarray, "coefficients coefficients"]
+    prior: float
+    measures: Mapping[str, float]
+
+    def loads(self, z: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points functions"]:
+        """Return 1 and the functions at points: what a column's coefficients are multiplied by."""
+        return np.column_stack([np.ones(len(z)), self.basis(z)])
+
+    def _index(self) -> Int[np.ndarray, "columns functions"]:
+        """Return positions of each column's coefficients, its constant first."""
+        columns = len(self.units.size) + 1
+        rest = columns + np.arange(columns * self.basis.size).reshape(columns, self.basis.size)
+        return np.column_stack([np.arange(columns), rest])
+
+    def mean(self, z: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points columns"]:
+        """Return mu and beta at points, in the units of the input."""
+        return self.units.coefficients(self.loads(z) @ self.coefficient[self._index()].T)
+
+    def variance(
+        self, z: Float[np.ndarray, "points contexts"]
+    ) -> tuple[Float[np.ndarray, "points columns"], Float[np.ndarray, "points"] | None]:
+        """Return variances of mu and beta at points, and the share that is left of the prior variance."""
+        loads, index = self.loads(z), self._index()
+        columns = len(index)
+        joint = np.empty((len(z), columns, columns))
+        left = np.zeros(len(z))
+        for j in range(columns):
+            for k in range(columns):
+                block = self.covariance[np.ix_(index[j], index[k])]
+                joint[:, j, k] = np.einsum("pf,pf->p", loads @ block, loads)
+            inner = self.covariance[np.ix_(index[j, 1:], index[j, 1:])]
+            left += np.einsum("pf,pf->p", loads[:, 1:] @ inner, loads[:, 1:])
+        made = np.diagonal(self.units.covariance(joint), axis1=1, axis2=2)
+        before = columns * self.prior * (loads[:, 1:] ** 2).sum(axis=1)
+        share = np.clip(np.divide(left, before, out=np.zeros(len(z)), where=before > 0), 0.0, 1.0)
+        return np.maximum(made, 0.0), share if self.prior > 0 else None
+
+    def draws(
+        self, z: Float[np.ndarray, "points contexts"], n_draws: int, rng: np.random.Generator
+    ) -> Float[np.ndarray, "draws points columns"]:
+        """Draw mu and beta jointly over points."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        drawn = self.coefficient + rng.standard_normal((n_draws, len(values))) @ root.T
+        return self.units.coefficients(np.einsum("pf,djf->dpj", self.loads(z), drawn[:, self._index()]))
+
+    def relevance(self) -> Float[np.ndarray, "contexts"]:
+        """Return by context the share of the outcome's variance in terms that change with it, at most 1."""
+        square = (self.coefficient[self._index()][:, 1:] ** 2).sum(axis=0)
+        return np.minimum(square @ self.basis.members.astype(float), 1.0)
+
+
+def _design(
+    basis: Basis, z: Float[np.ndarray, "samples used"], x: Float[np.ndarray, "samples columns"]
+) -> Float[np.ndarray, "samples functions"]:
+    """Return functions of context times each column, column by column."""
+    return (x[:, :, None] * basis(z)[:, None, :]).reshape(len(x), -1)
+
+
+def _fit_continuous(
+    data: ContextData, bases: Mapping[int, Basis], scaling: Scaling, penalty: float | None
+) -> list[OutcomeFit]:
+    """Fit every outcome; those with the same weights share a decomposition of each degree."""
+    z = scaling(data.contexts)
+    singles = [data.pick_outcome(k) for k in range(len(data.outcome_names))]
+    units = [find_units(one) for one in singles]
+    x = units[0].design(data)
+    weights = [data.counts / (1.0 if one.se_outcome is None else unit.variance(one)) for one, unit in
+               zip(singles, units, strict=True)]
+    best: list[tuple[float, int, float] | None] = [None] * len(singles)
+    cache: dict[tuple[int, bytes], Decomposition] = {}
+
+    def decomposed(degree: int, k: int) -> Decomposition:
+        # Weights of outcomes differ by their units alone where standard errors are in proportion.
+        key = (degree, weights[k].tobytes())
+        if key not in cache:
+            cache[key] = decompose(x, _design(bases[degree], z, x), weights=weights[k], counts=data.counts)
+        return cache[key]
+
+    for degree in bases:
+        for k, (one, unit) in enumerate(zip(singles, units, strict=True)):
+            of = decomposed(degree, k)
+            tried = penalties(of) if penalty is None else np.array([float(penalty)])
+            if penalty == 0 and len(of.s) < of.vt.shape[1]:
+                raise InputError(f"a penalty of 0 needs independent functions; {of.vt.shape[1]} have rank {len(of.s)}")
+            score = _criterion(of, unit.outcome(one), weights[k], tried, data.groups)
+            at = int(np.argmin(score))
+            if best[k] is None or score[at] < best[k][0] - _BETTER * abs(best[k][0]):
+                best[k] = (float(score[at]), degree, float(tried[at]))
+    return [
+        _finish(one, unit, bases[chosen[1]], decomposed(chosen[1], k), *chosen[1:])
+        for k, (one, unit, chosen) in enumerate(zip(singles, units, best, strict=True))
+        if chosen is not None
+    ]
+
+
+def _criterion(
+    of: Decomposition,
+    y: Float[np.ndarray, "samples"],
+    weights: Float[np.ndarray, "samples"],
+    tried: Float[np.ndarray, "penalties"],
+    groups: Int[np.ndarray, "samples"] | None,
+) -> Float[np.ndarray, "penalties"]:
+    """Return the weighted mean of squared errors of left-out rows, infinite where a row explains itself."""
+    left = leave_out(of, y, tried, groups)
+    if not left.scored.any():
+        return np.full(len(tried), np.inf)
+    share = weights[left.scored] / weights[left.scored].sum()
+    return np.where(left.sound, share @ left.error[left.scored] ** 2, np.inf)
+
+
+def _finish(
+    data: ContextData, units: Units, basis: Basis, of: Decomposition, degree: int, penalty: float
+) -> OutcomeFit:
+    """Return coefficients at the degree and penalty chosen."""
+    y = units.outcome(data)
+    found = coefficients(of, y, penalty)
+    edf = of.edf(penalty)
+    measures = {"degree": float(degree), "penalty": penalty, "edf": edf}
+    variance = 1.0
+    if data.se_outcome is None:
+        kept = of.kept(penalty)
+        weighted = y * of.root
+        residual = weighted - of.q @ (of.q.T @ weighted) - of.u @ (kept * (of.u.T @ weighted))
+        variance = float(residual @ residual) / max(float(data.counts.sum()) - edf, 1.0)
+        measures["sigma"] = float(np.sqrt(variance)) * units.outcome_size
+    left = leave_out(of, y, np.array([penalty]), data.groups)
+    if left.scored.any() and left.sound[0]:
+        share = data.counts[left.scored] / data.counts[left.scored].sum()
+        measures["loo_mse"] = float(share @ left.error[left.scored, 0] ** 2) * units.outcome_size**2
+    return OutcomeFit(
+        basis=basis,
+        units=units,
+        coefficient=found,
+        covariance=variance * covariance(of, penalty),
+        prior=variance / penalty if penalty > 0 and basis.size else 0.0,
+        measures=measures,
+    )
+
+
+def _fit_binary(
+    data: ContextData, bases: Mapping[int, Basis], scaling: Scaling, penalty: float | None
+) -> list[OutcomeFit]:
+    """Fit every outcome by penalised logistic regression."""
+    z, made = scaling(data.contexts), []
+    for k in range(len(data.outcome_names)):
+        one = data.pick_outcome(k)
+        solve(one)  # says so where 0 and 1 are separated by predictors alone, which no penalty is on
+        units = replace(find_units(one), outcome_centre=0.0, outcome_size=1.0)
+        x = units.design(one)
+        designs = {degree: _design(basis, z, x) for degree, basis in bases.items()}
+        chosen = choose_logistic(one, x, designs, penalty)
+        made.append(
+            OutcomeFit(
+                basis=bases[chosen.degree],
+                units=units,
+                coefficient=chosen.coefficient,
+                covariance=chosen.covariance,
+                prior=1 / chosen.penalty if chosen.penalty > 0 and bases[chosen.degree].size else 0.0,
+                measures=chosen.measures,
+            )
+        )
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RidgeFit:
+    """Coefficients as sums of functions of context.
+
+    Attributes
+    ----------
+    fits : of each outcome.
+    scaling : of contexts.
+    record : what it was made of.
+
+    Notes
+    -----
+    Standard errors are of the posterior (Wahba, Nychka): the bias of the penalty is in them on average over contexts of
+    the fit, that degree and penalty were chosen is not.
+    """
+
+    kind: ClassVar[str] = "ridge"
+
+    fits: tuple[OutcomeFit, ...]
+    scaling: Scaling
+    record: ContextRecord
+
+    def coefficients(self, contexts: Float[np.ndarray, "points contexts"]) -> Coefficients:
+        """Return beta and mu at contexts with their standard errors.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+        """
+        check_contexts(contexts, self.record.context_names)
+        z = self.scaling(contexts)
+        mean = np.stack([one.mean(z) for one in self.fits], axis=1)
+        found = [one.variance(z) for one in self.fits]
+        se = np.sqrt(np.stack([variance for variance, _ in found], axis=1))
+        unlearned = [share for _, share in found if share is not None]
+        return Coefficients(
+            beta=mean[:, :, 1:],
+            mu=mean[:, :, 0],
+            se_beta=se[:, :, 1:],
+            se_mu=se[:, :, 0],
+            outside=self.scaling.outside(contexts),
+            unlearned=np.mean(unlearned, axis=0) if unlearned else None,
+        )
+
+    def draws(
+        self, contexts: Float[np.ndarray, "points contexts"], *, n_draws: int = 1000, seed: int = 0
+    ) -> Float[np.ndarray, "draws points outcomes columns"]:
+        """Draw mu and beta jointly over contexts from their normal posterior.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+        n_draws : how many.
+        seed : of the draws.
+        """
+        check_contexts(contexts, self.record.context_names)
+        z, rng = self.scaling(contexts), np.random.default_rng(seed)
+        return np.stack([one.draws(z, n_draws, rng) for one in self.fits], axis=2)
+
+    def state(self) -> ContextState:
+        """Return all of it as arrays and plain values."""
+        arrays, described = self.scaling.arrays(), []
+        for k, one in enumerate(self.fits):
+            own = {"coefficient": one.coefficient, "covariance": one.covariance}
+            own |= one.basis.arrays() | one.units.arrays()
+            arrays |= {f"{k}_{name}": value for name, value in own.items()}
+            described.append({"prior": one.prior, "measures": dict(one.measures)})
+        return ContextState(kind=self.kind, arrays=arrays, settings={"fits": described}, record=self.record)
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, Any], settings: Mapping[str, Any], record: ContextRecord) -> "RidgeFit":
+        """Make it again from what `state` returned.
+
+        Parameters
+        ----------
+        arrays, settings, record : as they were.
+        """
+        fits = []
+        for k, plain in enumerate(settings["fits"]):
+            own = {name.removeprefix(f"{k}_"): v for name, v in arrays.items() if name.startswith(f"{k}_")}
+            fits.append(
+                OutcomeFit(
+                    basis=Basis.from_arrays(own),
+                    units=Units.from_arrays(own),
+                    coefficient=own["coefficient"],
+                    covariance=own["covariance"],
+                    prior=float(plain["prior"]),
+                    measures=plain["measures"],
+                )
+            )
+        return cls(fits=tuple(fits), scaling=Scaling.from_arrays(arrays), record=record)
