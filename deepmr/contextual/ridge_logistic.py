@@ -160,7 +160,7 @@ def leave_out_approximately(
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         own = half[rows]
         inner = np.eye(own.shape[1]) - own.T @ (own * (counts * w)[rows, None])
-        if np.linalg.eigvals(inner).real.min() < _OWN:
+        if np.linalg.eigvalsh(inner)[0] < _OWN:
             return None
         made[rows] -= own @ np.linalg.solve(inner, own.T @ (counts * gap)[rows])
     return made
