@@ -49,7 +49,8 @@ def fit_context(
     data : samples.
     method : as in `METHODS`.
     options : of the method, where other than its defaults.
-    base : a fit of the same contexts, predictors and outcomes to build on: what it leaves is fitted, and both are added.
+    base : a fit of the same contexts, predictors and outcomes to build on: what it leaves is fitted, both are
+        added.
     seed : of everything random.
 
     Raises

@@ -1,6 +1,5 @@
 """The method that predicts samples it has not seen best, one set of coefficients for all contexts among them."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ _KEPT = (
     "One set of coefficients for all contexts is kept: nothing else predicted held-out samples better by more than the "
     "standard error of the difference."
 )
+_ROUNDING = 1e-9  # gain, against the loss, that may be of the order of additions
 _UNLIKELY = 1e-12  # probability that a loss of a binary outcome takes at least
 
 
@@ -50,8 +50,8 @@ class Auto:
 
         Returns
         -------
-        The fit of the chosen method, whose `kind` says which; its record has the method `auto` and among its measures
-        `cv_error_<method>`, `cv_gain_<method>` over the population, `cv_gain_se_<method>` and `chosen_<method>`, 1 or 0.
+        The fit of the chosen method, whose `kind` says which; its record has the method `auto`, and among its measures
+        `cv_error_<method>`, `cv_gain_<method>` over the population, `cv_gain_se_<method>`, and `chosen_<method>`.
 
         Raises
         ------
@@ -69,7 +69,8 @@ class Auto:
         wanted = (_ALWAYS, *[name for name in self.candidates if name != _ALWAYS])
         losses, said = self._losses(data, wanted, seed)
         gains = {name: gain(losses[_ALWAYS] - one, data) for name, one in losses.items() if name != _ALWAYS}
-        better = sorted((-mean, name) for name, (mean, se) in gains.items() if mean > se)
+        least = _ROUNDING * float(np.mean(losses[_ALWAYS])) if gains else 0.0
+        better = sorted((-mean, name) for name, (mean, se) in gains.items() if mean > se + least)
         fit, chosen = None, _ALWAYS
         for _, name in better:
             try:

@@ -142,8 +142,9 @@ class _Split:
         binary = data.outcome_type == "binary"
         losses, edf = [], []
         for j in range(len(data.outcome_names)):
-            own = np.array([float(part[j].coefficient.size) * (not fell) for part, fell in
-                            zip(solved, fallen, strict=True)])
+            own = np.array(
+                [float(part[j].coefficient.size) * (not fell) for part, fell in zip(solved, fallen, strict=True)]
+            )
             edf.append(float(own.sum()) or float(solved[0][j].coefficient.size))
             if binary:
                 losses.append(_deviance(data.pick_outcome(j), labels, [part[j] for part in solved]) + 2 * edf[-1])
@@ -153,7 +154,11 @@ class _Split:
         spread = share @ (data.outcomes - share @ data.outcomes) ** 2
         variances = np.ones(len(losses)) if binary else np.where(spread > 0, spread, 1.0)
         return cls(
-            centres=centres, solved=solved, fallen=fallen, losses=np.array(losses), sizes=np.array(edf),
+            centres=centres,
+            solved=solved,
+            fallen=fallen,
+            losses=np.array(losses),
+            sizes=np.array(edf),
             variances=variances,
         )
 
@@ -292,9 +297,7 @@ class ClustersFit:
         return ContextState(kind=self.kind, arrays=arrays | self.scaling.arrays(), settings={}, record=self.record)
 
     @classmethod
-    def from_state(
-        cls, arrays: Mapping[str, Any], settings: Mapping[str, Any], record: ContextRecord
-    ) -> "ClustersFit":
+    def from_state(cls, arrays: Mapping[str, Any], settings: Mapping[str, Any], record: ContextRecord) -> "ClustersFit":
         """Make it again from what `state` returned.
 
         Parameters

@@ -1,4 +1,4 @@
-"""Coefficients as sums of functions of context, by ridge regression in closed form; what they have is left out exactly."""
+"""Coefficients as sums of functions of context, by ridge regression in closed form and exact leave-one-out."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -105,11 +105,13 @@ class Ridge:
             return columns * (1 + basis_size(self.basis, z.shape[1], degree, self.n_functions))
 
         over = [degree for degree in degrees if degree and size(degree) > most]
-        said = ()
+        said: tuple[str, ...] = ()
         if over:
             said = (f"Degree {over[0]} is not tried: it has {size(over[0])} coefficients, more than {most}.",)
             if self.degree is not None:
-                raise InputError(f"degree {self.degree} has {size(self.degree)} coefficients; at most {most} are fitted")
+                raise InputError(
+                    f"degree {self.degree} has {size(self.degree)} coefficients; at most {most} are fitted"
+                )
         found = {
             degree: find_basis(z, data.counts, kind=self.basis, degree=degree, n_functions=self.n_functions)
             for degree in degrees
@@ -128,18 +130,19 @@ def _design(
 def _fit_continuous(
     data: ContextData, bases: Mapping[int, Basis], scaling: Scaling, penalty: float | None
 ) -> list[OutcomeFit]:
-    """Fit every outcome; those with the same weights share a decomposition of each degree."""
+    """Fit every outcome; those without known errors share a decomposition of each degree."""
     z = scaling(data.contexts)
     singles = [data.pick_outcome(k) for k in range(len(data.outcome_names))]
     units = [find_units(one) for one in singles]
     x = units[0].design(data)
-    weights = [data.counts / (1.0 if one.se_outcome is None else unit.variance(one)) for one, unit in
-               zip(singles, units, strict=True)]
-    best: list[tuple[float, int, float] | None] = [None] * len(singles)
+    weights = [
+        data.counts / (1.0 if one.se_outcome is None else unit.variance(one))
+        for one, unit in zip(singles, units, strict=True)
+    ]
+    best = [(np.inf, min(bases), 0.0 if penalty is None else float(penalty)) for _ in singles]
     cache: dict[tuple[int, bytes], Decomposition] = {}
 
     def decomposed(degree: int, k: int) -> Decomposition:
-        # Weights of outcomes differ by their units alone where standard errors are in proportion.
         key = (degree, weights[k].tobytes())
         if key not in cache:
             cache[key] = decompose(x, _design(bases[degree], z, x), weights=weights[k], counts=data.counts)
@@ -153,12 +156,11 @@ def _fit_continuous(
                 raise InputError(f"a penalty of 0 needs independent functions; {of.vt.shape[1]} have rank {len(of.s)}")
             score = _criterion(of, unit.outcome(one), weights[k], tried, data.groups)
             at = int(np.argmin(score))
-            if best[k] is None or score[at] < best[k][0] - _BETTER * abs(best[k][0]):
+            if score[at] < best[k][0] * (1 - _BETTER):
                 best[k] = (float(score[at]), degree, float(tried[at]))
     return [
         _finish(one, unit, bases[chosen[1]], decomposed(chosen[1], k), *chosen[1:])
         for k, (one, unit, chosen) in enumerate(zip(singles, units, best, strict=True))
-        if chosen is not None
     ]
 
 

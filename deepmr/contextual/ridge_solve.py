@@ -1,4 +1,4 @@
-"""Ridge regression with constants that are not penalised: every penalty, and every left-out row, of one decomposition."""
+"""Ridge regression with constants that have no penalty: every penalty and left-out row from one decomposition."""
 
 from dataclasses import dataclass
 
