@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from deepmr.contexts import ContextState, ContextualFit, record_from
 from deepmr.contextual import fit_from_state
@@ -17,6 +17,7 @@ __all__ = ["ARRAYS", "META", "read_fit", "read_fit_meta", "write_fit"]
 FORMAT = FolderFormat(name="deepmr-context-fit", version=1, of="deepmr context")
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """What can be written: a `ContextualFit`, or what is made of several, as a `PairwiseFit`."""
 
