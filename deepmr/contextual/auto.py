@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from deepmr import checks
 from deepmr.contexts import ContextData, ContextualFit
 from deepmr.contextual import METHODS, fit_context, predict
-from deepmr.contextual.validation import fits_without_folds, fold_rows
+from deepmr.contextual.validation import fits_without_folds, fold_rows, units_of
 from deepmr.errors import InputError
 
 _ALWAYS = "population"
@@ -29,13 +29,16 @@ class Auto:
     ----------
     candidates : methods to try beside `population`, which always is.
     n_folds : of the cross-validation, of whole groups where samples have them.
+    max_samples : to compare methods on; of more, some are drawn, whole groups where there are any.
     """
 
     candidates: tuple[str, ...] = ("ridge", "gp")
     n_folds: int = 5
+    max_samples: int = 1000
 
     def __post_init__(self) -> None:
         checks.at_least("n_folds", self.n_folds, 2)
+        checks.at_least("max_samples", self.max_samples, 50)
         checks.unique("candidates", self.candidates)
         for name in self.candidates:
             checks.one_of("candidates", name, [name for name in METHODS if name != "auto"])
@@ -67,8 +70,11 @@ class Auto:
         the smallest mean.
         """
         wanted = (_ALWAYS, *[name for name in self.candidates if name != _ALWAYS])
-        losses, said = self._losses(data, wanted, seed)
-        gains = {name: gain(losses[_ALWAYS] - one, data) for name, one in losses.items() if name != _ALWAYS}
+        some = draw_units(data, self.max_samples, seed)
+        losses, said = self._losses(some, wanted, seed)
+        if len(some) < len(data):
+            said.append(f"Methods were compared on {len(some)} of {len(data)} samples.")
+        gains = {name: gain(losses[_ALWAYS] - one, some) for name, one in losses.items() if name != _ALWAYS}
         least = _ROUNDING * float(np.mean(losses[_ALWAYS])) if gains else 0.0
         better = sorted((-mean, name) for name, (mean, se) in gains.items() if mean > se + least)
         fit, chosen = None, _ALWAYS
@@ -84,7 +90,7 @@ class Auto:
                 said.append(_KEPT)
         measures = dict(fit.record.measures)
         for name, one in losses.items():
-            measures[f"cv_error_{name}"] = float(data.counts @ one / data.counts.sum())
+            measures[f"cv_error_{name}"] = float(some.counts @ one / some.counts.sum())
             measures[f"chosen_{name}"] = float(name == chosen)
             if name in gains:
                 measures[f"cv_gain_{name}"], measures[f"cv_gain_se_{name}"] = gains[name]
@@ -114,6 +120,24 @@ class Auto:
             except InputError as error:
                 said.append(f"{name} is not among the candidates: {error}.")
         return losses, said
+
+
+def draw_units(data: ContextData, most: int, seed: int) -> ContextData:
+    """Return all samples, or of more than `most` as many as that, groups whole where there are any.
+
+    Parameters
+    ----------
+    data : samples.
+    most : how many to have at most; at least two groups are taken.
+    seed : of the draw.
+    """
+    if len(data) <= most:
+        return data
+    labels = units_of(data)
+    size = np.bincount(labels)
+    order = np.random.default_rng(seed).permutation(len(size))
+    taken = order[: max(int(np.searchsorted(np.cumsum(size[order]), most, side="right")), 2)]
+    return data.take(np.isin(labels, taken))
 
 
 def _held_out_losses(

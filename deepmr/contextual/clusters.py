@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from deepmr import checks
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
-from deepmr.contextual.least_squares import Solved, solve
+from deepmr.contextual.least_squares import Solved, solve, unmodelled
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.errors import InputError
 
@@ -71,7 +71,7 @@ class Clusters:
             seed=seed,
             constant=flat,
             measures=best.measures(data.outcome_names),
-            warnings=said,
+            warnings=(*said, *unmodelled(data)),
         )
         return ClustersFit(
             centres=best.centres,

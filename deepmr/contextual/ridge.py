@@ -11,7 +11,7 @@ from deepmr import checks
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
 from deepmr.contextual.bases import Basis, BasisKind, basis_size, find_basis
 from deepmr.contextual.basis_fit import OutcomeFit
-from deepmr.contextual.least_squares import check_design, solve
+from deepmr.contextual.least_squares import check_design, solve, unmodelled
 from deepmr.contextual.ridge_logistic import choose_logistic
 from deepmr.contextual.ridge_solve import Decomposition, coefficients, covariance, decompose, leave_out, penalties
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
@@ -86,7 +86,7 @@ class Ridge:
             constant=flat,
             measures=measures,
             relevance=dict(zip(names, relevance.tolist(), strict=True)),
-            warnings=(*said, *too_many),
+            warnings=(*said, *too_many, *unmodelled(data)),
         )
         return RidgeFit(fits=tuple(fits), scaling=scaling, record=record)
 

@@ -126,14 +126,7 @@ def fold_rows(
     Neither the order of rows nor whether one has a weight of 2 or is there twice changes folds.
     """
     checks.at_least("n_folds", n_folds, 2)
-    own = data.groups if groups is None else groups
-    if own is None:
-        rows = np.hstack([data.contexts, data.predictors, data.outcomes])
-        _, labels = np.unique(rows, axis=0, return_inverse=True)
-    else:
-        checks.shape("groups", own, (len(data),))
-        _, labels = np.unique(own, return_inverse=True)
-    labels = labels.ravel()
+    labels = units_of(data, groups)
     size = np.bincount(labels, weights=data.counts)
     if len(size) < 2:
         raise InputError("at least two groups of samples that differ are needed to hold one out; got one")
@@ -143,6 +136,21 @@ def fold_rows(
         folds[group] = np.argmin(load)
         load[folds[group]] += size[group]
     return folds[labels]
+
+
+def units_of(data: ContextData, groups: Int[np.ndarray, "samples"] | None = None) -> Int[np.ndarray, "samples"]:
+    """Number what is held out together, 0 on, whatever the order of rows: groups, or rows that are not the same.
+
+    Parameters
+    ----------
+    data, groups : as in `cross_validate`.
+    """
+    own = data.groups if groups is None else groups
+    if own is None:
+        rows = np.hstack([data.contexts, data.predictors, data.outcomes])
+        return np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+    checks.shape("groups", own, (len(data),))
+    return np.unique(own, return_inverse=True)[1].ravel()
 
 
 def _log_score(

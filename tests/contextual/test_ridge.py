@@ -253,6 +253,14 @@ def test_too_many_functions_are_said_or_refused():
         fit_context(data, method="ridge", options={"degree": 1, "penalty": 0})
 
 
+def test_what_is_not_used_is_said():
+    data = samples(context_se=np.full((60, 2), 0.1), groups=np.arange(60) // 6)
+    for method in ("population", "clusters", "ridge"):
+        said = " ".join(fit_context(data, method=method).record.warnings)
+        assert "Contexts are taken as exact" in said
+        assert "samples of a group as independent" in said
+
+
 def test_splines_follow_a_curve_and_go_on_straight():
     rng = np.random.default_rng(1)
     c = rng.uniform(-2, 2, (400, 1))
