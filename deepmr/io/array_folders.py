@@ -6,10 +6,10 @@ Nothing in a folder is executed when it is read, and a changed file is told by i
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -19,6 +19,8 @@ from deepmr.errors import InputError
 from deepmr.io.files import read_bytes
 
 META, ARRAYS = "meta.json", "arrays.safetensors"
+Record = TypeVar("Record")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def read_arrays(folder: Path, meta: Mapping[str, Any]) -> dict[str, np.ndarray]:
     try:
         sha256, turned = meta["arrays"]["sha256"], meta["arrays"]["transposed"]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{folder / META}: damaged: {told(error)}") from error
+        raise InputError(f"{folder / META}: damaged: {_told(error)}") from error
     path = folder / ARRAYS
     content = read_bytes(path)
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -119,6 +121,41 @@ def read_arrays(folder: Path, meta: Mapping[str, Any]) -> dict[str, np.ndarray]:
     except SafetensorError as error:
         raise InputError(f"{path}: not a safetensors file: {error}") from error
     return {name: np.array(a, order="C").T if name in turned else np.array(a) for name, a in loaded.items()}
+
+
+def read_made(
+    folder: Path,
+    layout: FolderFormat,
+    *,
+    record: Callable[[Mapping[str, Any]], Record],
+    make: Callable[[str, Mapping[str, np.ndarray], Mapping[str, Any], Record], Made],
+) -> Made:
+    """Read what a folder holds: it is what it was when it was written, to the last digit.
+
+    Parameters
+    ----------
+    folder : what `write_files` wrote into.
+    layout : its kind.
+    record : takes the record out of the description.
+    make : makes it of `kind`, arrays, `settings` and the record.
+
+    Raises
+    ------
+    InputError
+        When it is no such folder, or a file in it is missing, damaged or changed.
+    """
+    meta = read_meta(folder, layout)
+    try:
+        described, kind, settings = record(meta), str(meta["kind"]), meta["settings"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder / META}: damaged: {_told(error)}") from error
+    arrays = read_arrays(folder, meta)
+    try:
+        return make(kind, arrays, settings, described)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder}: what it holds is not a fit of kind {kind!r}: {_told(error)}") from error
 
 
 def plain(value: Any) -> Any:
@@ -141,11 +178,5 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def told(error: Exception) -> str:
-    """Return what is wrong with a description, in one line.
-
-    Parameters
-    ----------
-    error : raised where it was taken apart.
-    """
+def _told(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())

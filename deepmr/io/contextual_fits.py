@@ -7,9 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from deepmr.contexts import ContextState, ContextualFit, record_from
 from deepmr.contextual import fit_from_state
-from deepmr.errors import InputError
 from deepmr.io import array_folders
-from deepmr.io.array_folders import ARRAYS, META, FolderFormat, told
+from deepmr.io.array_folders import ARRAYS, META, FolderFormat
 from deepmr.io.directories import atomic_directory
 
 __all__ = ["ARRAYS", "META", "read_fit", "read_fit_meta", "write_fit"]
@@ -70,15 +69,4 @@ def read_fit(folder: Path) -> ContextualFit:
     InputError
         When it is no such folder, or a file in it is missing, damaged or changed.
     """
-    meta = read_fit_meta(folder)
-    try:
-        record, kind, settings = record_from(meta["record"]), str(meta["kind"]), meta["settings"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder / META}: damaged: {told(error)}") from error
-    arrays = array_folders.read_arrays(folder, meta)
-    try:
-        return fit_from_state(kind, arrays, settings, record)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder}: what it holds is not a fit of kind {kind!r}: {told(error)}") from error
+    return array_folders.read_made(folder, FORMAT, record=lambda meta: record_from(meta["record"]), make=fit_from_state)

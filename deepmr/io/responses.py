@@ -10,10 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from deepmr.errors import InputError
 from deepmr.individual import DoseResponse, FitRecord
 from deepmr.io import array_folders
-from deepmr.io.array_folders import ARRAYS, META, FolderFormat, told
+from deepmr.io.array_folders import ARRAYS, META, FolderFormat
 from deepmr.io.directories import atomic_directory
 from deepmr.nonlinear import response_from_state
 
@@ -102,18 +101,7 @@ def read_response(folder: Path) -> DoseResponse:
     InputError
         When it is no such folder, or a file in it is missing, damaged or changed.
     """
-    meta = read_meta(folder)
-    try:
-        record, kind, settings = _record(meta), str(meta["kind"]), meta["settings"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / META}: damaged: {told(error)}") from error
-    arrays = array_folders.read_arrays(folder, meta)
-    try:
-        return response_from_state(kind, arrays, settings, record)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder}: what it holds is not a response of kind {kind!r}: {told(error)}") from error
+    return array_folders.read_made(folder, FORMAT, record=_record, make=response_from_state)
 
 
 def _record(meta: Mapping[str, Any]) -> FitRecord:
