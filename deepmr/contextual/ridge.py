@@ -62,6 +62,8 @@ class Ridge:
         Notes
         -----
         Binary outcomes are penalised logistic regressions, with the approximate leave-one-out of `ridge_logistic`.
+        Known standard errors are taken as they are; `dispersion`, among the measures, is the mean squared error that is
+        left in units of them, and far above 1 where rows scatter by more.
         """
         check_design(data.design, data.predictor_names)
         scaling = scale_contexts(data)

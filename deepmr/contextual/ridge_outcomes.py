@@ -99,13 +99,13 @@ def _finish(
     found = coefficients(of, y, penalty)
     edf = of.edf(penalty)
     measures = {"degree": float(degree), "penalty": penalty, "edf": edf}
-    variance = 1.0
+    weighted = y * of.root
+    residual = weighted - of.q @ (of.q.T @ weighted) - of.u @ (of.kept(penalty) * (of.u.T @ weighted))
+    variance = float(residual @ residual) / max(float(data.counts.sum()) - edf, 1.0)
     if data.se_outcome is None:
-        kept = of.kept(penalty)
-        weighted = y * of.root
-        residual = weighted - of.q @ (of.q.T @ weighted) - of.u @ (kept * (of.u.T @ weighted))
-        variance = float(residual @ residual) / max(float(data.counts.sum()) - edf, 1.0)
         measures["sigma"] = float(np.sqrt(variance)) * units.outcome_size
+    else:
+        measures["dispersion"], variance = variance, 1.0
     left = leave_out(of, y, np.array([penalty]), data.groups)
     if left.scored.any() and left.sound[0]:
         share = data.counts[left.scored] / data.counts[left.scored].sum()

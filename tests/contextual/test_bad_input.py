@@ -12,7 +12,7 @@ from deepmr.errors import InputError
 OPTIONS = {
     "auto": {"candidates": "ridge", "n_folds": 3},
     "clusters": {"max_clusters": 4, "n_init": 2},
-    "gp": {"integrate": False},
+    "gp": {"integrate": False, "scatter": False},
 }
 LINEAR = {"gp"}  # has no link, so that binary outcomes are not for it
 every = pytest.mark.parametrize("name", METHODS)

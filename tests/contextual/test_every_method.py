@@ -13,11 +13,11 @@ from deepmr.io.contextual_fits import read_fit, write_fit
 OPTIONS = {  # quick ones
     "auto": {"candidates": "ridge", "n_folds": 3},
     "clusters": {"max_clusters": 4, "n_init": 2},
-    "gp": {"integrate": False},
+    "gp": {"integrate": False, "scatter": False},
 }
 NOT_EXACT = {"networks"}  # found by descent: order, units and weights change where it ends
 # Rows that are there twice tell a flexible process that there is no noise: the likelihood then has no maximum.
-OF_WEIGHTS = {"gp": {"shapes": "constant,linear", "integrate": False}}
+OF_WEIGHTS = {"gp": {"shapes": "constant,linear", "integrate": False, "scatter": False}}
 NEEDS_POINTS = {"gp"}  # cannot be asked for none
 TOLERANCE = {"gp": 1e-3}  # of a maximum of the likelihood, which rounding moves
 EVERY = [pytest.param(name, id=name) for name in METHODS]

@@ -132,6 +132,9 @@ def test_known_errors_are_weights_and_there_is_no_other_error():
     inverse = np.linalg.inv(data.design.T @ (data.design / se**2))
     np.testing.assert_allclose(fit.coefficients(data.contexts[:1]).se_beta[0, 0] ** 2, np.diag(inverse)[1:], rtol=1e-9)
     assert "sigma" not in fit.record.measures
+    fitted = fit_context(data, method="population")
+    residual = (data.outcomes - predict(fitted, data.contexts, data.predictors)) / se
+    assert fit.record.measures["dispersion"] == pytest.approx((residual**2).sum() / 57)
 
 
 def test_the_demo_is_solved_to_rounding_and_noise_leaves_the_population():
