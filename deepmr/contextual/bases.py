@@ -118,10 +118,11 @@ def find_basis(
     share = counts / counts.sum()
     centre = share @ values
     scale = np.sqrt(share @ (values - centre) ** 2)
-    kept = scale > _FLAT * np.maximum(np.abs(values).max(axis=0, initial=0.0), 1e-300)
-    scale = np.where(kept, scale, np.inf)  # a product that is constant over the sample, as z^2 of two values, is 0
     scale[len(terms) :] *= smaller
-    return Basis(terms=terms, knots=knots, turns=turns, centre=centre, scale=scale, members=members)
+    kept = scale > _FLAT * np.maximum(np.abs(values).max(axis=0, initial=0.0), 1e-300)
+    kept[len(terms) :] = True
+    terms = terms[kept[: len(terms)]]  # a product may be constant over the sample, as the square of -1 and 1
+    return Basis(terms=terms, knots=knots, turns=turns, centre=centre[kept], scale=scale[kept], members=members[kept])
 
 
 def _values(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,6 +20,7 @@ _CLUSTERS = (2, 3, 4, 6, 8, 11, 15, 20, 30)
 _MODELS: Mapping[str, Any] = {"varying": VaryingCovariance, "grouped": GroupedCovariance}
 
 
+@runtime_checkable
 class CovarianceModel(Protocol):
     """A normal distribution of the nodes at any standardised context."""
 

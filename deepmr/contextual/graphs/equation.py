@@ -10,7 +10,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 _LOW, _HIGH = 1e-8, 1e3  # of the variance of a coefficient
 _PSEUDO, _TYPICAL = 0.5, 0.1  # functions' worth of prior information on a variance, and the variance it says
-_STEPS, _DONE = 60, 1e-4
+_STEPS, _DONE = 60, 1e-6
 _CAP = 30.0  # of log variances of standardised values
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -103,46 +103,34 @@ def fit_equation(
     """
     columns, size = x.shape[1], functions.shape[1]
     flat = (x[:, :, None] * functions[:, None, :]).reshape(len(y), columns * size)
-    smooth = size - 1 - linear
-    part = np.concatenate([[0], np.full(linear, 1), np.full(smooth, 2)]).astype(int)
+    part = np.concatenate([[0], np.full(linear, 1), np.full(size - 1 - linear, 2)]).astype(int)
     tau2 = np.full((columns + 1, 2), _TYPICAL) if start is None else start.copy()
     log_variance = np.zeros(size)
     log_variance[0] = np.log(max(float(counts @ y**2 / counts.sum()), 1e-12))
     half_gram = 0.5 * (functions.T * counts) @ functions
-    mean, edf = np.zeros(columns * size), 0.0
     value = -np.inf
     for _ in range(_STEPS):
-        g = np.clip(functions @ log_variance, -_CAP, _CAP)
-        weights = counts * np.exp(-g)
-        prior = _precision(tau2[:-1], part).ravel()
-        information = (flat.T * weights) @ flat + np.diag(prior)
-        chol = cho_factor(information, lower=True, check_finite=False)
+        weights = counts * np.exp(-_log(functions, log_variance))
+        prior, prior_g = _precision(tau2[:-1], part).ravel(), _precision(tau2[-1:], part)[0]
+        chol = cho_factor((flat.T * weights) @ flat + np.diag(prior), lower=True, check_finite=False)
         mean = cho_solve(chol, flat.T @ (weights * y), check_finite=False)
         covariance = cho_solve(chol, np.eye(len(mean)), check_finite=False)
-        spread = np.einsum("ij,ij->i", flat @ covariance, flat)
-        squared = (y - flat @ mean) ** 2 + spread
-        prior_g = _precision(tau2[-1:], part)[0]
+        residual = (y - flat @ mean) ** 2
+        squared = residual + np.einsum("ij,ij->i", flat @ covariance, flat)
         information_g = half_gram + np.diag(prior_g)
         log_variance = _score(log_variance, functions, counts, squared, information_g, prior_g)
         covariance_g = np.linalg.inv(information_g)
-        g = np.clip(functions @ log_variance, -_CAP, _CAP)
-        residual = (y - flat @ mean) ** 2
-        before, value = (
-            value,
-            _evidence(
-                (counts, residual, g),
-                (mean, prior, 2 * np.log(np.diag(chol[0])).sum()),
-                (log_variance, prior_g, np.linalg.slogdet(information_g)[1]),
-            ),
+        variance, variance_g = np.diag(covariance), np.diag(covariance_g)
+        before = value
+        value = _evidence(
+            (counts, residual, _log(functions, log_variance)),
+            (mean, prior, 2 * np.log(np.diag(chol[0])).sum()),
+            (log_variance, prior_g, np.linalg.slogdet(information_g)[1]),
         )
-        edf = float(len(mean) - prior @ np.diag(covariance)) + float(size - prior_g @ np.diag(covariance_g))
-        tau2 = np.vstack(
-            [
-                _variances(mean.reshape(columns, size), np.diag(covariance).reshape(columns, size), tau2[:-1], part),
-                _variances(log_variance[None], np.diag(covariance_g)[None], tau2[-1:], part),
-            ]
-        )
-        if abs(value - before) < _DONE * (1 + abs(value)) * 0.01:
+        edf = float(len(mean) + size - prior @ variance - prior_g @ variance_g)
+        of_mean = _variances(mean.reshape(columns, size), variance.reshape(columns, size), tau2[:-1], part)
+        tau2 = np.vstack([of_mean, _variances(log_variance[None], variance_g[None], tau2[-1:], part)])
+        if abs(value - before) < _DONE * (1 + abs(value)):
             break
     return Equation(
         parents=parents,
@@ -154,6 +142,11 @@ def fit_equation(
         evidence=float(value),
         edf=edf,
     )
+
+
+def _log(functions: Float[np.ndarray, "samples functions"], log_variance: Float[np.ndarray, "functions"]) -> np.ndarray:
+    """Return the log error variance of each row."""
+    return np.clip(functions @ log_variance, -_CAP, _CAP)
 
 
 def _precision(tau2: Float[np.ndarray, "terms parts"], part: Int[np.ndarray, "functions"]) -> np.ndarray:
@@ -188,7 +181,7 @@ def _score(
     """Return coefficients of the log variance after a few steps of Fisher scoring."""
     chol = cho_factor(information, lower=True, check_finite=False)
     for _ in range(4):
-        g = np.clip(functions @ log_variance, -_CAP, _CAP)
+        g = _log(functions, log_variance)
         ratio = np.minimum(squared * np.exp(-g), 1e3)
         slope = functions.T @ (counts * (0.5 * ratio - 0.5)) - prior * log_variance
         log_variance = log_variance + cho_solve(chol, slope, check_finite=False)

@@ -1,7 +1,7 @@
 """Intervals of edges at each point, from draws."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from deepmr import checks
 _ONE = 1 - 1e-9
 
 
+@runtime_checkable
 class DrawnGraph(Protocol):
     """A graph that says how uncertain its edges are."""
 

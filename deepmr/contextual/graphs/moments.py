@@ -24,7 +24,10 @@ def correlations(covariance: Float[np.ndarray, "*points nodes nodes"]) -> Float[
     covariance : positive definite.
     """
     size = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
-    return covariance / (size[..., :, None] * size[..., None, :])
+    made = covariance / (size[..., :, None] * size[..., None, :])
+    own = np.arange(covariance.shape[-1])
+    made[..., own, own] = 1.0
+    return made
 
 
 def partial_correlations(

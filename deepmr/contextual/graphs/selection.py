@@ -11,7 +11,7 @@ from deepmr.contexts import GraphData
 from deepmr.contextual.graphs.moments import standardise
 
 _ROWS_A_COLUMN = 5  # below, interactions with squares of contexts, then with contexts, are left out
-_SWEEPS, _DONE = 500, 1e-10
+_SWEEPS, _DONE = 500, 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,19 +125,34 @@ def constrained_covariance(
     ----------
     Dempster AP (1972). Biometrics 28:157. doi:10.2307/2528966
     """
-    made = covariance.copy()
-    nodes = covariance.shape[1]
-    scale = np.abs(np.diagonal(covariance, axis1=1, axis2=2)).max()
+    size = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    units = size[:, :, None] * size[:, None, :]
+    target = covariance / units
+    made = target.copy()
+    moving = np.arange(len(target))
     for _ in range(_SWEEPS):
-        before = made.copy()
-        for node in range(nodes):
-            near = np.flatnonzero(edges[node])
-            others = np.delete(np.arange(nodes), node)
-            inner = made[:, near[:, None], near]
-            slope = np.linalg.solve(inner, covariance[:, near, node][:, :, None])
-            across = (made[:, others[:, None], near] @ slope)[:, :, 0]
-            made[:, others, node] = across
-            made[:, node, others] = across
-        if np.abs(made - before).max() < _DONE * scale:
+        after = _sweep(made[moving], target[moving], edges)
+        step = np.abs(after - made[moving]).max(axis=(1, 2))
+        made[moving] = after
+        moving = moving[step > _DONE]
+        if not len(moving):
             break
+    return made * units
+
+
+def _sweep(
+    now: Float[np.ndarray, "points nodes nodes"],
+    target: Float[np.ndarray, "points nodes nodes"],
+    edges: Bool[np.ndarray, "nodes nodes"],
+) -> Float[np.ndarray, "points nodes nodes"]:
+    """Return the matrices after every node has been regressed on its neighbours once."""
+    made = now.copy()
+    nodes = len(edges)
+    for node in range(nodes):
+        near = np.flatnonzero(edges[node])
+        others = np.delete(np.arange(nodes), node)
+        slope = np.linalg.solve(made[:, near[:, None], near], target[:, near, node][:, :, None])
+        across = (made[:, others[:, None], near] @ slope)[:, :, 0]
+        made[:, others, node] = across
+        made[:, node, others] = across
     return made

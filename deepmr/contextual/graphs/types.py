@@ -1,7 +1,7 @@
 """Graphs whose edges vary with context: what every method returns, and how a file can hold it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from deepmr.contexts import GraphData
 from deepmr.errors import InputError
 
-__all__ = ["GraphData", "GraphFit", "GraphRecord", "GraphState", "check_nodes", "record_of"]
+__all__ = ["GraphData", "GraphFit", "GraphRecord", "GraphState", "check_nodes", "graph_record_from", "record_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,25 @@ def record_of(
         relevance=dict(relevance or {}),
         warnings=tuple(warnings),
     )
+
+
+def graph_record_from(plain: Mapping[str, Any]) -> GraphRecord:
+    """Make a record again from `dataclasses.asdict` of it, through a file or not: lists are tuples again.
+
+    Parameters
+    ----------
+    plain : a value a field, others beside them.
+
+    Raises
+    ------
+    KeyError
+        When a field is missing.
+    """
+    values = {one.name: plain[one.name] for one in fields(GraphRecord)}
+    values |= {name: tuple(values[name]) for name in ("context_names", "node_names", "constant", "warnings")}
+    values |= {name: {k: float(v) for k, v in values[name].items()} for name in ("measures", "relevance")}
+    values["options"] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["options"].items()}
+    return GraphRecord(**values)
 
 
 def check_nodes(data: GraphData, record: GraphRecord) -> None:
