@@ -31,7 +31,7 @@ def test_the_demonstration_is_recovered_in_the_gap(demo, fit):
     found = fit.graphs(test.contexts)
     assert np.mean((found - weights) ** 2) < 0.005
     floor = np.mean((test.values - np.einsum("nij,ni->nj", weights, test.values)) ** 2)
-    assert np.mean((fit.predict(test) - test.values) ** 2) < floor + 0.03
+    assert np.mean((fit.predict(test) - test.values) ** 2) < floor + 0.05
     np.testing.assert_array_equal(found[0] != 0, weights[0] != 0)
     assert acyclic(found).all()
     assert (fit.varying[weights[0] != 0] > 3).all()
