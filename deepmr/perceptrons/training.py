@@ -1,6 +1,6 @@
 """Training of many small networks side by side: Adam on minibatches, every member stopped by its own validation loss.
 
-To train something, give `train` a fresh `Stack`, a `Split` (of `members.py`) and an objective: a function of the stack
+To train something, give `train` a fresh `Stack`, a `Split` (of `split.py`) and an objective: a function of the stack
 and of a `Batch` that returns a loss a member. For a regression of `y` on `x`, both tensors of all samples:
 
     def objective(stack: Stack, batch: Batch) -> Tensor:
@@ -21,8 +21,8 @@ from torch import Tensor
 
 from deepmr import checks
 from deepmr.errors import InputError
-from deepmr.nonlinear.networks.members import Split
-from deepmr.nonlinear.networks.stack import Stack
+from deepmr.perceptrons.split import Split
+from deepmr.perceptrons.stack import Stack
 
 _BLOCK = 1 << 16  # rows of all members at a time where nothing is learned
 
