@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepmr import checks
+from deepmr.perceptrons.split import member_seeds
 from deepmr.perceptrons.stack import Activation, Architecture, Stack
 
 EncoderKind = Literal["mlp", "ngam", "linear"]
@@ -68,9 +69,7 @@ class Encoder:
         ----------
         seeds : one a member.
         """
-        own = [
-            int(np.random.SeedSequence([seed, k]).generate_state(1)[0]) for seed in seeds for k in range(self.copies)
-        ]
+        own = [one for seed in seeds for one in member_seeds(self.copies, seed=seed)]
         return Stack.fresh(self.architecture, own).parameters.reshape(len(seeds), self.size)
 
     def silenced(self, parameters: Tensor) -> Tensor:
