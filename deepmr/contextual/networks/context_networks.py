@@ -77,7 +77,7 @@ class ContextNetworks:
     epochs: int = 1000
     patience: int = 100
     batch_size: int | None = None
-    weight_decay: float = 1e-5
+    weight_decay: float = 3e-5
     n_members: int = 10
     resampling: Resampling = "bootstrap"
     validation: float = 0.2
