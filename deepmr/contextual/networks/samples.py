@@ -114,13 +114,14 @@ def make_objective(samples: Samples, *, penalty: float, l1_share: float) -> Obje
     ----------
     samples : to learn from.
     penalty, l1_share : of slopes in these units, a sample and outcome: penalty times the sum over predictors of
-        l1_share |b| + (1 - l1_share) b^2 / 2, averaged over samples as the loss is; it is no part of a validation loss.
+        l1_share |b| + (1 - l1_share) b^2 / 2, averaged over samples as the loss is, in validation too, so that stopping early does
+        not undo it.
     """
 
     def objective(surface: Surface, batch: Batch) -> Tensor:
         made = surface(samples.z[batch.rows])
         loss = losses((made * samples.x[batch.rows].unsqueeze(2)).sum(dim=3), samples, batch.rows)
-        if penalty and batch.training:
+        if penalty:
             slopes = made[..., 1:]
             size = torch.sqrt(slopes**2 + _CORNER)
             loss = loss + penalty * (l1_share * size + 0.5 * (1 - l1_share) * slopes**2).sum(dim=3).mean(dim=2)
