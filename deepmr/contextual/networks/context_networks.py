@@ -43,9 +43,10 @@ class ContextNetworks:
     activation : after each of these.
     penalty, l1_share : of standardised slopes: penalty a sample times (l1_share |b| + (1 - l1_share) b^2 / 2).
     optimizer : lbfgs, all samples at once in float64; adam, minibatches in float32; auto, the first without batch_size
-        and to 5,000 samples.
+        and to 10,000 samples.
     learning_rate, batch_size : of Adam; batch_size None is 256.
-    epochs, patience : most passes over the samples, and those without a better validation loss that end training.
+    epochs, patience : most passes over the samples, and those without a better validation loss that end training;
+        patience None is 100 of lbfgs and 10 of adam, whose epoch is many steps.
     weight_decay : half of it times the sum of squared parameters is added to the loss.
     n_members : networks.
     resampling : bootstrap, each learns from as many samples (groups, where there are groups) drawn with replacement and
@@ -75,7 +76,7 @@ class ContextNetworks:
     optimizer: Optimizer = "auto"
     learning_rate: float = 3e-3
     epochs: int = 1000
-    patience: int = 100
+    patience: int | None = None
     batch_size: int | None = None
     weight_decay: float = 3e-5
     n_members: int = 10

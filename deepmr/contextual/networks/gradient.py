@@ -149,7 +149,7 @@ def fit_gradient_network(
     learning_rate: float = 3e-3,
     batch_size: int | None = None,
     epochs: int = 1000,
-    patience: int = 100,
+    patience: int | None = None,
     weight_decay: float = 3e-5,
     n_members: int = 10,
     resampling: Resampling = "split",

@@ -114,8 +114,8 @@ def make_objective(samples: Samples, *, penalty: float, l1_share: float) -> Obje
     ----------
     samples : to learn from.
     penalty, l1_share : of slopes in these units, a sample and outcome: penalty times the sum over predictors of
-        l1_share |b| + (1 - l1_share) b^2 / 2, averaged over samples as the loss is, in validation too, so that stopping early does
-        not undo it.
+        l1_share |b| + (1 - l1_share) b^2 / 2, averaged over samples as the loss is; in validation too, so that stopping
+        early does not undo it.
     """
 
     def objective(surface: Surface, batch: Batch) -> Tensor:

@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 
 Optimizer = Literal["auto", "lbfgs", "adam"]
 OPTIMIZERS = ("auto", "lbfgs", "adam")
-_FEW = 5000  # samples to which all of them at once are as fast
+_FEW = 10_000  # samples to which all of them at once are as fast
 _BATCH = 256
+_LBFGS_PATIENCE, _ADAM_PATIENCE = 100, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +30,10 @@ class Lessons:
     Attributes
     ----------
     optimizer : lbfgs, all samples at once in float64; adam, minibatches in float32; auto, the first without batch_size
-        and to 5,000 samples.
+        and to 10,000 samples.
     learning_rate, batch_size : of Adam; batch_size None is 256.
-    epochs, patience : most passes over the samples, and those without a better validation loss that end training.
+    epochs, patience : most passes over the samples, and those without a better validation loss that end training;
+        patience None is 100 of lbfgs and 10 of Adam, whose epoch is many steps.
     weight_decay : half of it times the sum of squared parameters is added to the loss.
     """
 
@@ -39,11 +41,12 @@ class Lessons:
     learning_rate: float
     batch_size: int | None
     epochs: int
-    patience: int
+    patience: int | None
     weight_decay: float
 
     def __post_init__(self) -> None:
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
+        checks.at_least("patience", self.patience, 1)
         _ = self.schedule
 
     @property
@@ -54,7 +57,7 @@ class Lessons:
             batch_size=self.batch_size or _BATCH,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
-            patience=self.patience,
+            patience=self.patience or _ADAM_PATIENCE,
         )
 
     def at_once(self, n: int) -> bool:
@@ -95,7 +98,7 @@ def teach(
             objective_of(torch.float64),
             split=split,
             epochs=lessons.epochs,
-            patience=lessons.patience,
+            patience=lessons.patience or _LBFGS_PATIENCE,
             weight_decay=lessons.weight_decay,
             stage=stage,
         )

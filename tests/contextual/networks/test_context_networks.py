@@ -194,11 +194,21 @@ def test_an_offset_is_taken_off():
     np.testing.assert_allclose(two.coefficients(data.contexts).mu, one.coefficients(data.contexts).mu, atol=1e-5)
 
 
+def test_errors_that_are_all_the_same_change_nothing():
+    data = rows(noise=0.5)
+    known = replace(data, se_outcome=np.full((80, 2), 0.25))
+    one, two = (fit_context(d, method="networks", options={**TINY, "epochs": 5}) for d in (data, known))
+    np.testing.assert_array_equal(two.coefficients(data.contexts).mu, one.coefficients(data.contexts).mu)
+
+
 def test_noise_in_place_of_context_leaves_the_population():
     rng = np.random.default_rng(2)
     data = replace(rows(120), contexts=rng.standard_normal((120, 2)))
     data = replace(data, outcomes=data.predictors @ [[1.0, 0.0], [2.0, 1.0]] + rng.standard_normal((120, 2)))
-    fit, flat = fit_context(data, method="networks", options={"width": 8, "n_members": 4}), Population().fit(data)
+    fit, flat = (
+        fit_context(data, method="networks", options={"width": 8, "n_members": 4, "patience": 15}),
+        Population().fit(data),
+    )
     apart = fit.coefficients(data.contexts).beta - flat.coefficients(data.contexts).beta
     assert np.sqrt((apart**2).mean()) < 0.12
 
