@@ -29,12 +29,7 @@ class Lessons:
 
     Attributes
     ----------
-    optimizer : lbfgs, all samples at once in float64; adam, minibatches in float32; auto, the first without batch_size
-        and to 10,000 samples.
-    learning_rate, batch_size : of Adam; batch_size None is 256.
-    epochs, patience : most passes over the samples, and those without a better validation loss that end training;
-        patience None is 100 of lbfgs and 10 of Adam, whose epoch is many steps.
-    weight_decay : half of it times the sum of squared parameters is added to the loss.
+    optimizer, learning_rate, batch_size, epochs, patience, weight_decay : as in `ContextNetworks`.
     """
 
     optimizer: Optimizer
