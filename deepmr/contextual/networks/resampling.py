@@ -47,7 +47,7 @@ def deal(data: ContextData, *, resampling: Resampling, validation: float, n_memb
     n_held = round(validation * n_units)
     if n_units < 2 or (resampling == "split" and not 0 < n_held < n_units):
         raise InputError(
-            f"networks need some {kind} to learn from and others to be watched on; got {n_units} {kind}"
+            f"networks need some {kind} to learn from and others to be watched on; got {n_units}"
             + (f" and a validation share of {validation:g}" if resampling == "split" else "")
         )
     drawn = np.stack(

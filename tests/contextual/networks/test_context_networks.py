@@ -236,7 +236,7 @@ def test_penalty_shrinks_slopes_whatever_the_batch(caplog):
     [
         ({"form": "other"}, "form"),
         ({"validation": 1.0}, "validation below 1"),
-        ({"resampling": "split", "validation": 0.001}, "got 80 samples and a validation share"),
+        ({"resampling": "split", "validation": 0.001}, "got 80 and a validation share"),
         ({"n_members": 0}, "n_members"),
         ({"epochs": 0}, "epochs"),
     ],
