@@ -6,7 +6,7 @@ import torch
 
 from deepmr import checks
 from deepmr.contexts import ContextData, record_of
-from deepmr.contextual.least_squares import check_design
+from deepmr.contextual.least_squares import check_design, solve
 from deepmr.contextual.networks.encoders import ENCODERS, EncoderKind
 from deepmr.contextual.networks.fitted import ContextNetworksFit, relevance_of
 from deepmr.contextual.networks.refit import refit_archetypes
@@ -119,9 +119,13 @@ class ContextNetworks:
         Raises
         ------
         InputError
-            When predictors repeat each other, or there are fewer samples than coefficients.
+            When predictors repeat each other, there are fewer samples than coefficients, or predictors alone tell 0
+            and 1 apart.
         """
         check_design(data.design, data.predictor_names)
+        if data.outcome_type == "binary":
+            for k in range(len(data.outcome_names)):
+                solve(data.pick_outcome(k))  # says so where predictors alone tell 0 and 1 apart
         scaling = scale_contexts(data)
         flat, said = constant_contexts(data, scaling)
         units = outcome_units(data)
