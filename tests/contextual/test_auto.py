@@ -11,6 +11,7 @@ from deepmr.contextual import fit_context, predict
 from deepmr.contextual.auto import draw_units, gain, row_losses
 from deepmr.contextual.validation import cross_validate, fold_rows, predictive_variance
 from deepmr.errors import InputError
+from deepmr.simulate.contexts import simulate_contexts
 
 
 def samples(n=80, seed=0, varies=1.0, **given):
@@ -103,8 +104,8 @@ def test_auto_takes_what_predicts_better():
 
 def test_auto_keeps_the_population_where_nothing_varies():
     options = {"candidates": "ridge"}
-    kept = [fit_context(samples(varies=0.0, seed=k), method="auto", options=options).kind for k in range(10)]
-    assert kept.count("population") >= 8
+    kept = [fit_context(samples(varies=0.0, seed=k), method="auto", options=options).kind for k in range(6)]
+    assert kept.count("population") >= 5
     fit = fit_context(samples(varies=0.0, seed=kept.index("population")), method="auto", options=options)
     assert "One set of coefficients for all contexts is kept" in " ".join(fit.record.warnings)
 
@@ -130,3 +131,34 @@ def test_auto_is_not_its_own_candidate():
         fit_context(samples(), method="auto", options={"candidates": "auto"})
     with pytest.raises(InputError, match="at least two groups"):
         cross_validate(samples(groups=np.zeros(80, dtype=int)), method="population")
+
+
+@pytest.mark.slow
+def test_noise_for_contexts_costs_next_to_nothing():
+    """The demo with contexts that do not matter: within 2 % of the population in nearly all draws."""
+    ratios = []
+    for seed in range(8):
+        drawn = simulate_contexts("quadratic", sampling="discs", noise_sd=0.0, seed=seed)
+        train, test = (
+            replace(one, contexts=one.contexts[:, 2:], context_names=one.context_names[2:])
+            for one in (drawn.train, drawn.test)
+        )
+        error = [
+            np.mean((predict(fit_context(train, method=name), test.contexts, test.predictors) - test.outcomes) ** 2)
+            for name in ("auto", "population")
+        ]
+        ratios.append(error[0] / error[1])
+    assert np.sum(np.array(ratios) < 1.02) >= 7
+
+
+@pytest.mark.slow
+def test_what_varies_is_found_by_one_method_or_another():
+    """Truths in and out of the polynomials of the ridge: a quarter of the error of clusters, or half."""
+    for design in ("quadratic", "sine", "step"):
+        error = {"auto": 0.0, "clusters": 0.0}
+        for seed in range(2):
+            drawn = simulate_contexts(design, noise_sd=0.1, seed=seed)
+            for name in error:
+                told = fit_context(drawn.train, method=name).coefficients(drawn.test.contexts)
+                error[name] += np.mean((told.beta[:, 0] - drawn.beta_test) ** 2)
+        assert error["auto"] < (0.5 if design == "step" else 0.25) * error["clusters"]

@@ -182,7 +182,7 @@ def test_intervals_cover_where_the_truth_is_one_of_the_prior():
     data = samples(150, seed=8)
     x, phi = design(data, degree=2)
     hits = []
-    for _ in range(40):
+    for _ in range(25):
         y = np.hstack([x, phi]) @ np.concatenate([[0.2, 1, -1], 0.3 * rng.standard_normal(phi.shape[1])])
         slope = y + rng.standard_normal(150)
         fit = fit_context(replace(data, outcomes=slope[:, None]), method="ridge", options={"degree": 2})
