@@ -22,7 +22,8 @@ class MarkovNetwork:
     Attributes
     ----------
     edges : partial correlations, or entries of the precision matrix.
-    sparse : whether pairs without evidence of dependence at any context have no edge.
+    sparse : whether pairs without evidence of dependence at any context have no edge. Where few pairs depend on each
+        other errors are far smaller; where all do a little, larger.
     fdr : of these: the expected share of false edges among those that stay.
     model, n_clusters, n_orders, n_folds : as in `CorrelationNetwork`.
     """
@@ -69,16 +70,19 @@ class MarkovNetwork:
             tests = edge_tests(data, made.covariances.scaling(data.contexts))
             kept = select_edges(tests.present, fdr=self.fdr)
         np.fill_diagonal(kept, False)
-        measures = {**made.measures, "n_edges": float(kept.sum() / 2)}
+        n_edges, n_pairs = int(kept.sum()) // 2, nodes * (nodes - 1) // 2
+        said = made.warnings
+        if n_edges < n_pairs:
+            said = (*said, f"{n_pairs - n_edges} of {n_pairs} pairs have no edge; intervals take that as given.")
         record = record_of(
             data,
             method="markov",
             options=asdict(self),
             seed=seed,
             constant=made.constant,
-            measures=measures,
+            measures={**made.measures, "n_edges": float(n_edges)},
             relevance=made.relevance,
-            warnings=made.warnings,
+            warnings=said,
         )
         return MarkovFit(covariances=made.covariances, kept=kept, partial=self.edges == "partial", record=record)
 
