@@ -10,6 +10,7 @@ tab-separated one and a figure.
 """
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,24 +66,27 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for seed in range(arguments.seeds):
-        train, test = demonstration(seed)
-        rows.append({"design": "demo", "model": "truth", "seed": seed, **of_truth(train, test)})
-        for name in MODELS:
-            rows.append({"design": "demo", "model": name, "seed": seed, **score(name, train, test, demo_weights)})
-        for contexts in (1, 2):
-            for errors in ("equal", "own"):
-                train, test, weights = sines(contexts, errors, seed)
-                design = f"sines, {contexts} context{'s'[: contexts - 1]}, {errors} error variances"
-                for name in SINES:
-                    rows.append({"design": design, "model": name, "seed": seed, **score(name, train, test, weights)})
-    table = pd.DataFrame(rows)
-    table.to_csv(arguments.out / "context_dags.tsv", sep="\t", index=False)
-    for design, part in table.groupby("design", sort=False):
-        mean = part.drop(columns=["design", "seed"]).groupby("model", sort=False).mean()
-        print(f"\n{design}, mean of {arguments.seeds} seeds\n\n{markdown(mean)}", flush=True)
+    tables = []
+    for design in ("demo", *itertools.product((1, 2), ("equal", "own"))):
+        table = pd.DataFrame([row for seed in range(arguments.seeds) for row in study(design, seed)])
+        mean = table.drop(columns=["design", "seed"]).groupby("model", sort=False).mean()
+        print(f"\n{table['design'].iloc[0]}, mean of {arguments.seeds} seeds\n\n{markdown(mean)}", flush=True)
+        tables.append(table)
+        pd.concat(tables).to_csv(arguments.out / "context_dags.tsv", sep="\t", index=False)
     draw(arguments.out / "context_dags.png")
+
+
+def study(design: str | tuple[int, str], seed: int) -> list[dict[str, Any]]:
+    """Return a row a model: of the demonstration, or of sines of so many contexts with such error variances."""
+    if isinstance(design, str):
+        train, test = demonstration(seed)
+        known = {"design": design, "seed": seed}
+        rows = [{"model": "truth", **known, **of_truth(train, test)}]
+        return rows + [{"model": name, **known, **score(name, train, test, demo_weights)} for name in MODELS]
+    contexts, errors = design
+    train, test, weights = sines(contexts, errors, seed)
+    known = {"design": f"sines, {contexts} context{'s'[: contexts - 1]}, {errors} error variances", "seed": seed}
+    return [{"model": name, **known, **score(name, train, test, weights)} for name in SINES]
 
 
 def demonstration(seed: int) -> tuple[GraphData, GraphData]:
