@@ -94,7 +94,7 @@ def test_contexts_that_do_not_matter_leave_constant_slopes():
     """Slopes that vary with what is not measured look like scatter; the fit says so and does not follow contexts."""
     drawn = simulate_contexts("quadratic", sampling="discs", noise_sd=0.0, seed=1)
     data = replace(drawn.train, contexts=drawn.train.contexts[:, 2:], context_names=("noise1", "noise2"))
-    fit = fit_context(data)
+    fit = fit_context(data, options={"shapes": ("constant", "smooth"), "integrate": False})
     assert fit.record.measures["share_constant"] > 0.5
     assert 0.3 < fit.record.measures["tau_1"] < 0.6
     assert fit.record.measures["sigma"] < 0.1
