@@ -131,11 +131,7 @@ def test_state_gives_the_fit_back(method):
 
 
 def test_draws_have_the_errors_of_the_coefficients():
-<<<<<<< HEAD
-    fit = fit_context(varying(60), method="gp")
-=======
-    fit = fit_context(varying(60), options={"shapes": ("constant", "smooth")})
->>>>>>> 85bb382 (Sparse gradient of additive shapes; tests cost less)
+    fit = fit_context(varying(60), options={"shapes": ("constant", "smooth")}, method="gp")
     at = varying(4, seed=5).contexts
     drawn, told = fit.draws(at, n_draws=4000, seed=0), fit.coefficients(at)
     np.testing.assert_allclose(drawn[..., 1:].std(axis=0), told.se_beta, rtol=0.1)
@@ -149,11 +145,7 @@ def test_varying_coefficients_are_recovered_and_contexts_that_do_not_matter_told
         contexts=np.column_stack([data.contexts, np.random.default_rng(9).standard_normal(150), np.full(150, 3.0)]),
         context_names=("a", "b", "noise", "flat"),
     )
-<<<<<<< HEAD
-    fit = fit_context(noisy, method="gp")
-=======
-    fit = fit_context(noisy, options=QUICK)
->>>>>>> 85bb382 (Sparse gradient of additive shapes; tests cost less)
+    fit = fit_context(noisy, options=QUICK, method="gp")
     told = fit.coefficients(noisy.contexts)
     truth = data.contexts[:, 0] + data.contexts[:, 1] ** 2
     assert np.mean((told.beta[:, 0, 0] - truth) ** 2) < 0.01

@@ -16,7 +16,7 @@ def test_intervals_hold_the_truth_in_range_and_outside(sampling):
         for seed, noise in ((0, 0.1), (1, 0.5)):
             drawn = simulate_contexts(design, sampling=sampling, noise_sd=noise, seed=seed, n_test=300)
             chosen = np.random.default_rng(seed).permutation(len(drawn.test))[:300]
-            told = fit_context(drawn.train).coefficients(drawn.test.contexts[chosen])
+            told = fit_context(drawn.train, method="gp").coefficients(drawn.test.contexts[chosen])
             hit = np.abs(told.beta[:, 0] - drawn.beta_test[chosen]) <= 1.96 * told.se_beta[:, 0]
             inside.append(hit[~told.outside].mean())
             outside.append(hit[told.outside].mean())
