@@ -90,7 +90,8 @@ def test_a_weight_is_a_repeated_row():
 @pytest.mark.parametrize("n", [30, 80])
 def test_size_is_exact_with_one_variance(n):
     found = [
-        heterogeneity_test(samples(n=n, outcomes=250, seed=k), deviations="none", n_draws=199, seed=k) for k in range(4)
+        heterogeneity_test(samples(n=n, outcomes=250, seed=k), deviations="none", n_draws=1999, seed=k)
+        for k in range(4)
     ]
     assert contains(np.concatenate([one.pvalue for one in found]))
     assert contains(np.concatenate([one.kernel_pvalue[3] for one in found]))
