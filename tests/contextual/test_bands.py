@@ -62,10 +62,10 @@ def test_bootstrap_errors_are_those_of_least_squares():
     data = varying(300)
     plain = fit_context(data, method="population").coefficients(data.contexts[:1])
     for scheme in ("rows", "wild"):
-        made = bootstrap_context(data, method="population", n_boot=100, scheme=scheme)
+        made = bootstrap_context(data, method="population", n_boot=60, scheme=scheme)
         told = made.coefficients(data.contexts[:1])
         np.testing.assert_array_equal(told.beta, plain.beta)
-        assert told.se_beta[0, 0, 1] == pytest.approx(plain.se_beta[0, 0, 1], rel=0.3)
+        assert told.se_beta[0, 0, 1] == pytest.approx(plain.se_beta[0, 0, 1], rel=0.4)
     low, high = made.percentiles(data.contexts[:1])
     assert (low < high).all()
     assert bands(made, data.contexts[:3]).estimate.shape == (3, 1, 3)

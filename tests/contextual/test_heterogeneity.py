@@ -87,7 +87,7 @@ def test_a_weight_is_a_repeated_row():
     np.testing.assert_allclose(one.kernel_pvalue, two.kernel_pvalue, atol=0.03)
 
 
-@pytest.mark.parametrize("n", [30, 80])
+@pytest.mark.parametrize("n", [30, pytest.param(80, marks=pytest.mark.slow)])
 def test_size_is_exact_with_one_variance(n):
     found = [
         heterogeneity_test(samples(n=n, outcomes=250, seed=k), deviations="none", n_draws=1999, seed=k)
@@ -152,6 +152,7 @@ def test_binary_outcomes():
     assert np.mean(heterogeneity_test(none, n_draws=199).pvalue <= 0.05) <= 0.15
 
 
+@pytest.mark.slow
 def test_groups_share_their_deviations():
     rng = np.random.default_rng(4)
     groups = np.repeat(np.arange(20), 4)
@@ -203,7 +204,7 @@ def test_columns_span_their_kernels():
 
 
 def test_more_contexts_than_samples():
-    data = samples(n=30, contexts=35)
+    data = samples(n=12, contexts=13)
     assert 0 < heterogeneity_test(data, n_draws=99).pvalue[0] <= 1
     table = context_tests(data, given_others=True, n_draws=99)
     assert table["reason"].str.contains("5 samples more").all()
