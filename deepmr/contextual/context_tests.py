@@ -1,6 +1,6 @@
 """Which contexts do coefficients vary with? A test of each context, adjusted for there being several."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def context_tests(
     z = scaling(data.contexts)
     names = [data.context_names[k] for k in scaling.used]
     coefficients = list(data.predictor_names) if by_predictor and data.predictor_names else [which]
-    rows: list[dict[str, object]] = [
+    rows: list[dict[Any, Any]] = [
         {"context": name, "coefficient": one, "outcome": outcome, "reason": "does not vary"}
         for name in data.context_names
         if name not in names

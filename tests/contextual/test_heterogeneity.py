@@ -207,7 +207,8 @@ def test_more_contexts_than_samples():
     data = samples(n=12, contexts=13)
     assert 0 < heterogeneity_test(data, n_draws=99).pvalue[0] <= 1
     table = context_tests(data, given_others=True, n_draws=99)
-    assert table["reason"].str.contains("5 samples more").all()
+    assert (table["reason"] != "").all()
+    assert table["reason"].str.contains("5 samples more").any()
 
 
 @pytest.mark.parametrize(
