@@ -26,7 +26,7 @@ def varying(n=80, seed=0, noise=0.3):
 
 @pytest.fixture(scope="module")
 def fit():
-    return fit_context(varying())
+    return fit_context(varying(), method="gp")
 
 
 def test_bands_have_their_widths(fit):
@@ -166,7 +166,7 @@ def test_simultaneous_bands_hold_as_often_as_they_say():
     grid = np.column_stack([np.linspace(-0.9, 0.9, 15), np.zeros(15)])
     held = []
     for seed in range(150):
-        made = bands(fit_context(varying(120, seed=seed)), grid, kind="simultaneous", n_draws=500)
+        made = bands(fit_context(varying(120, seed=seed), method="gp"), grid, kind="simultaneous", n_draws=500)
         truth = grid[:, 0] + grid[:, 1] ** 2
         held.append(bool(((made.low[:, 0, 1] <= truth) & (truth <= made.high[:, 0, 1])).all()))
     assert 0.89 <= np.mean(held) <= 1.0
