@@ -120,6 +120,8 @@ def null_model(
     counts = data.counts
     directions: list[np.ndarray] = []
     root: np.ndarray = 1 / np.sqrt(counts)
+    if len(data) - orthonormal(design).shape[1] < _FEWEST:
+        _check_df(NullModel(residual=y, basis=orthonormal(design), root=root))
     if deviating or data.se_outcome is not None:
         covariance, directions = _covariance(data, design, y[:, 0], each[0].variance(data), groups, deviating)
         root = np.sqrt(covariance) if covariance.ndim == 1 else cholesky(covariance, lower=True)
@@ -171,9 +173,12 @@ def _covariance(
     deviating: tuple[int, ...],
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the covariance of rows by restricted likelihood, and factors of its derivatives."""
+    first = design[:, : 1 + data.predictors.shape[1]]
+    own_basis = orthonormal(first)
+    rest = design[:, first.shape[1] :]
     model = KernelModel(
         z=np.zeros((len(y), 0)),
-        x=design,
+        x=np.column_stack([first, orthonormal(rest - own_basis @ (own_basis.T @ rest))]) if rest.size else first,
         y=y,
         noise=known,
         counts=data.counts,
