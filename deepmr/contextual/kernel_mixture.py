@@ -107,8 +107,9 @@ class Mixture:
         """Return arrays and plain values; `from_state` takes them back and factors again."""
         model = self.components[0].model
         arrays = {"z": model.z, "x": model.x, "y": model.y, "noise": model.noise, "counts": model.counts}
-        if model.groups is not None:
-            arrays["groups"] = model.groups
+        for name in ("groups", "factors", "z_variance"):
+            if getattr(model, name) is not None:
+                arrays[name] = getattr(model, name)
         arrays |= {f"theta_{k}": one.at.theta for k, one in enumerate(self.components)}
         arrays["weights"] = np.array([one.weight for one in self.components])
         plain = {
@@ -134,6 +135,8 @@ class Mixture:
             noise=arrays["noise"],
             counts=arrays["counts"],
             groups=arrays.get("groups"),
+            factors=arrays.get("factors"),
+            z_variance=arrays.get("z_variance"),
             scatter=tuple(plain["scatter"]),
             residual=bool(plain["residual"]),
         )

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
+from deepmr.contextual.kernel_errors import expected_kernels, length_slopes
+
 Shape = Literal["constant", "linear", "smooth"]
 SHAPES: tuple[Shape, ...] = ("constant", "linear", "smooth")
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -34,6 +36,8 @@ class KernelModel:
     shape : of functions of context: none, linear, or linear and smooth.
     weak : whether variances and length scales have weak priors (log-normal), which keep them finite where the
         likelihood is flat. Off, the likelihood is the plain restricted one.
+    factors : F, with F'F a known covariance of the rows' errors beside `noise`; None where there is none.
+    z_variance : known variances of the contexts about `z`, their expected values; None where they are exact.
     """
 
     z: Float[np.ndarray, "rows contexts"]
@@ -46,6 +50,8 @@ class KernelModel:
     residual: bool = True
     shape: Shape = "smooth"
     weak: bool = True
+    factors: Float[np.ndarray, "factors rows"] | None = None
+    z_variance: Float[np.ndarray, "rows contexts"] | None = None
 
     @property
     def layout(self) -> "Layout":
@@ -162,10 +168,10 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
 
     Notes
     -----
-    V = sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]) + D / counts, D the rows' own variances. A row that stands
-    for m rows of the same y has m - 1 more terms log D. With P = V^-1 - V^-1 x (x' V^-1 x)^-1 x' V^-1, twice the log
-    likelihood is -log|V| - log|x' V^-1 x| + log|x'x| - y'Py - (n - q) log 2 pi, and its derivative
-    sum((Py (Py)' - P) * dV).
+    V = sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]) + F'F + D / counts, D the rows' own variances. L and S are
+    expected ones where contexts have errors (`kernel_errors`). A row that stands for m rows of the same y has m - 1
+    more terms log D. With P = V^-1 - V^-1 x (x' V^-1 x)^-1 x' V^-1, twice the log likelihood is -log|V| - log|x' V^-1 x|
+    + log|x'x| - y'Py - (n - q) log 2 pi, and its derivative sum((Py (Py)' - P) * dV).
 
     References
     ----------
@@ -177,9 +183,11 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
     x, y, z = model.x, model.y, model.z
     own = row_variance(model, theta)
     v = np.diag(own / model.counts)
+    if model.factors is not None:
+        v += model.factors.T @ model.factors
     parts = None
     if layout.linear:
-        lin, sq = kernels(lengths, z, z)
+        lin, sq = kernels(lengths, z, z) if model.z_variance is None else expected_kernels(lengths, z, model.z_variance)
         amount = (x * linear) @ x.T
         v += amount * lin
         rough = None
@@ -244,10 +252,15 @@ def _slopes(
         lin, sq, amount, rough = parts
         straight = m * amount
         by_length = -2 * np.einsum("ik,ik->k", z, straight @ z)
+        if model.z_variance is not None:
+            by_length -= 2 * np.diag(straight) @ model.z_variance
         of_smooth = np.zeros(0)
         if rough is not None:
             curved = m * rough
-            by_length += 2 * (curved.sum(axis=1) @ z**2 - np.einsum("ik,ik->k", z, curved @ z))
+            if model.z_variance is None:
+                by_length += 2 * (curved.sum(axis=1) @ z**2 - np.einsum("ik,ik->k", z, curved @ z))
+            else:
+                by_length += lengths**2 * length_slopes(lengths, z, model.z_variance, curved)
             of_smooth = smooth * np.einsum("ij,ij->j", x, (m * sq) @ x)
         found += [by_length / lengths**2, linear * np.einsum("ij,ij->j", x, (m * lin) @ x), of_smooth]
     by_own = np.diag(m) / model.counts - copies / own

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve
 
+from deepmr.contextual.kernel_errors import expected_smooth
 from deepmr.contextual.kernel_model import Factored, KernelModel, kernels
 
 
@@ -99,6 +100,8 @@ def cross_covariance(
         return np.zeros((len(z), columns, len(model.y))), np.zeros((len(z), columns))
     lengths, linear, smooth, *_ = layout.split(theta)
     lin, sq = kernels(lengths, z, model.z)
+    if model.z_variance is not None:  # points are exact, rows are not
+        sq = expected_smooth(lengths, z, model.z, np.zeros_like(z), model.z_variance)
     cross = np.empty((len(z), columns, len(model.y)))
     before = ((z / lengths) ** 2).sum(axis=1)[:, None] * linear
     for j in range(columns):

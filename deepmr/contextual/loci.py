@@ -162,7 +162,7 @@ def locus_effects_from(
         reason[(reason == "") & ~np.isfinite(column)] = f"context {name!r} has no number"
         reason[(reason == "") & ~np.isfinite(error)] = f"context {name!r} has no standard error"
     keep = reason == ""
-    left = table.loc[~keep, _PAIR[:3] + ["locus"]].assign(reason=reason[~keep])
+    left = table.loc[~keep, [*_PAIR[:3], "locus"]].assign(reason=reason[~keep])
     said = pd.concat([skipped, left], ignore_index=True)[list(schema.SKIPPED)]
     if keep.sum() < 3:
         why = said["reason"].value_counts().index[0] if len(said) else "there are no more"
