@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy import stats
+from scipy.linalg import cho_solve
 
 from deepmr import checks
-from deepmr.contexts import ContextData, record_of
+from deepmr.contexts import record_of
 from deepmr.contextual.gp import GaussianProcessFit
 from deepmr.contextual.kernel_mixture import Component, Mixture, fit_mixture
 from deepmr.contextual.kernel_model import SHAPES, KernelModel, factor
+from deepmr.contextual.kernel_posterior import joint_covariance, posterior
 from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.locus_posterior import NormalMixture, new_loci, old_loci
 from deepmr.contextual.reml import fit_mixed
@@ -24,7 +26,7 @@ Method = Literal["gp", "linear", "constant"]
 Nuisance = Literal["none", "strength"]
 ContextErrors = Literal["expected_kernel", "ignored"]
 LocalErrors = Literal["normal", "t"]
-_DIFFUSE = 10.0  # prior sd of the coefficient of a nuisance column, in units of the spread of effects over its largest value
+_DIFFUSE = 10.0  # prior sd of the coefficient of a nuisance, in units of the spread of effects
 _NORMAL_DF = 30.0  # degrees of freedom from which on a local error counts as normal
 _T_ROUNDS, _T_DONE = 12, 1e-3
 
@@ -147,6 +149,20 @@ class ContextualMR:
         variance = float(weights @ (np.array(variances) + (np.array(means) - mean) ** 2))
         return unit.outcome_centre + unit.outcome_size * mean, unit.outcome_size * float(np.sqrt(variance))
 
+    def edf(self) -> float:
+        """Return the effective number of coefficients of f: the trace of the matrix that makes f of the effects."""
+        found = 0.0
+        for one in self.mixture.components:
+            tau2 = float(np.exp(one.at.theta[-1]))
+            own = one.model.noise + tau2
+            inverse = cho_solve(one.at.chol, np.eye(len(own)), check_finite=False)
+            projected = inverse - one.at.solved_x @ one.at.covariance @ one.at.solved_x.T
+            errors = (
+                np.diag(own) if one.model.factors is None else np.diag(own) + one.model.factors.T @ one.model.factors
+            )
+            found += one.weight * (len(own) - float((projected * errors).sum()))
+        return found
+
     def observed(self, effects: LocusEffects) -> NormalMixture:
         """Return the predictive distribution of estimates at other loci of the same analysis, with their errors.
 
@@ -155,7 +171,7 @@ class ContextualMR:
         effects : other loci; of their estimates nothing is used.
         """
         unit = self.surface.units[0]
-        z, variance, _ = _expected_contexts(effects, self.surface.scaling, like=self.effects)
+        z, variance, _ = expected_contexts(effects, self.surface.scaling, like=self.effects)
         made = new_loci(
             self.mixture.components,
             z,
@@ -228,12 +244,14 @@ def fit_contextual_mr(
     ):
         checks.one_of(name, value, get_args(allowed))
     checks.level(level)
+    if len(effects) < 3:
+        raise InputError(f"effects of at least 3 loci are needed; got {len(effects)}")
     if nuisance == "strength" and effects.f_statistic is None:
         raise InputError("nuisance 'strength' needs the F statistic of every locus; the effects have none")
-    data = _context_data(effects)
+    data = effects.as_data()
     scaling = scale_contexts(data)
     flat, said = constant_contexts(data, scaling)
-    z, variance, attenuation = _expected_contexts(effects, scaling, like=effects)
+    z, variance, attenuation = expected_contexts(effects, scaling, like=effects)
     if context_errors == "ignored":
         z, variance, attenuation = scaling(effects.contexts), None, {}
     start = fit_mixed(effects.beta, effects.se, np.ones((len(effects), 1)), factors=effects.error_factors)
@@ -286,19 +304,6 @@ def fit_contextual_mr(
     )
 
 
-def _context_data(effects: LocusEffects) -> ContextData:
-    return ContextData(
-        contexts=effects.contexts,
-        predictors=np.zeros((len(effects), 0)),
-        outcomes=effects.beta[:, None],
-        context_names=effects.context_names,
-        predictor_names=(),
-        outcome_names=("beta",),
-        se_outcome=effects.total_se[:, None],
-        context_se=effects.context_se,
-    )
-
-
 def _units(effects: LocusEffects, tau2: float, centre: float) -> Units:
     """Return the mean effect and the spread of effects, weighed as random effects are: wild loci do not make it."""
     weights = 1 / (effects.se**2 + tau2)
@@ -317,7 +322,7 @@ def _scaled_factors(
     return np.concatenate(rows) if rows else None
 
 
-def _expected_contexts(
+def expected_contexts(
     effects: LocusEffects, scaling: Scaling, *, like: LocusEffects
 ) -> tuple[Float[np.ndarray, "loci used"], Float[np.ndarray, "loci used"] | None, dict[str, float]]:
     """Return expected true contexts, standardised, their variances, and the mean share of true variance by context.
@@ -327,6 +332,11 @@ def _expected_contexts(
     effects : loci whose contexts are wanted.
     scaling : of the contexts.
     like : loci that tell how contexts vary.
+
+    Notes
+    -----
+    Regression calibration, each context by itself: c | w ~ N(a w, a v), a = t / (t + v), w standardised, v the error
+    variance and t = 1 - mean v that of true contexts.
     """
     w = scaling(effects.contexts)
     if effects.context_se is None or like.context_se is None:
@@ -352,7 +362,7 @@ def _fit(model: KernelModel, method: Method) -> Mixture:
 
 
 def _with_grid(mixture: Mixture) -> Mixture:
-    """Give a constant f a grid of tau, in place of three points: with few loci, the posterior of tau is far from normal."""
+    """Give a constant f a grid of tau in place of three points: with few loci, tau is far from log-normal."""
     constant = [one for one in mixture.components if one.model.shape == "constant"]
     total = sum(one.weight for one in constant)
     if total < 1e-3:
@@ -403,7 +413,7 @@ def _share(mixture: Mixture, shape: str) -> float:
 def _tau(mixture: Mixture, size: float, level: float) -> tuple[float, float, float]:
     """Return the root mean tau^2 and an interval by a log-normal distribution of tau^2 with the mixture's moments."""
     weights = np.array([one.weight for one in mixture.components])
-    logs = np.array([float(np.log(np.maximum(one.model.layout.split(one.at.theta)[3][0], 1e-300))) for one in mixture.components])
+    logs = np.array([float(one.at.theta[-1]) for one in mixture.components])  # log tau^2 is the last
     centre = float(weights @ logs)
     spread = float(np.sqrt(weights @ (logs - centre) ** 2))
     half = float(stats.norm.ppf((1 + level) / 2)) * spread
@@ -412,8 +422,6 @@ def _tau(mixture: Mixture, size: float, level: float) -> tuple[float, float, flo
 
 
 def _mean_of_f(one: Component, z: Float[np.ndarray, "loci used"]) -> tuple[float, float]:
-    from deepmr.contextual.kernel_posterior import joint_covariance, posterior
-
     mean = posterior(one.model, one.at, z).mean[:, 0]
     return float(mean.mean()), float(joint_covariance(one.model, one.at, z).mean())
 
@@ -428,5 +436,5 @@ def _warnings(effects: LocusEffects, attenuation: dict[str, float]) -> tuple[str
         )
     low = [f"{name} ({share:.2f})" for name, share in attenuation.items() if share < 0.5]
     if low:
-        said.append(f"Contexts with more error than variance of their own, of which little can be told: {', '.join(low)}.")
+        said.append(f"Contexts that are more error than signal, of which little can be told: {', '.join(low)}.")
     return tuple(said)

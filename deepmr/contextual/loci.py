@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from deepmr import checks, schema
+from deepmr.contexts import ContextData
 from deepmr.errors import InputError
 from deepmr.inference import moderate_variances
 from deepmr.types import Estimand, Estimates
@@ -51,8 +52,8 @@ class LocusEffects:
 
     def __post_init__(self) -> None:
         n = len(self.loci)
-        if n < 3:
-            raise InputError(f"effects of at least 3 loci are needed; got {n}")
+        if n == 0:
+            raise InputError("effects of at least one locus are needed; got none")
         checks.unique("loci", self.loci)
         checks.unique("names of contexts", self.context_names)
         checks.shape("contexts", self.contexts, (n, len(self.context_names)))
@@ -111,6 +112,19 @@ class LocusEffects:
             contexts=self.contexts[:, where],
             context_names=tuple(names),
             context_se=None if self.context_se is None else self.context_se[:, where],
+        )
+
+    def as_data(self) -> ContextData:
+        """Return effects as outcomes without predictors; of their errors what each locus has for itself."""
+        return ContextData(
+            contexts=self.contexts,
+            predictors=np.zeros((len(self), 0)),
+            outcomes=self.beta[:, None],
+            context_names=self.context_names,
+            predictor_names=(),
+            outcome_names=("beta",),
+            se_outcome=self.se[:, None],
+            context_se=self.context_se,
         )
 
     def to_frame(self) -> pd.DataFrame:
