@@ -164,25 +164,24 @@ def locus_effects_from(
     added to `se`. Taken as F'F, that rest would leave most of itself to tau, as a few members span a few directions.
     """
     about = _one_group(estimates)
-    table, skipped = _matched(estimates, contexts)
-    names = _numbers(contexts) if names is None else tuple(names)
-    checks.columns("contexts", contexts.columns, names)
-    if not names:
-        raise InputError("contexts need at least one column of numbers beside locus; there is none")
-    values = _numeric(table, names)
-    errors = _context_errors(table, names)
-    reason = np.where(table["_merge"] == "both", "", "no row in the table of contexts").astype(object)
-    for name, column, error in zip(names, values.T, errors.T, strict=True):
-        reason[(reason == "") & ~np.isfinite(column)] = f"context {name!r} has no number"
-        reason[(reason == "") & ~np.isfinite(error)] = f"context {name!r} has no standard error"
+    twice = estimates.table["locus"].astype(str).duplicated()
+    if twice.any():
+        raise InputError(
+            f"effects must have one row a locus; {estimates.table['locus'][twice].iloc[0]!r} is there twice"
+        )
+    pair = estimates.table[_PAIR[:3]].iloc[0]
+    skipped = estimates.skipped[(estimates.skipped[_PAIR[:3]] == pair).all(axis=1)]
+    values, names, reason = contexts_of(tuple(estimates.table["locus"].astype(str)), contexts, names)
     keep = reason == ""
-    left = table.loc[~keep, [*_PAIR[:3], "locus"]].assign(reason=reason[~keep])
+    left = estimates.table.loc[~keep, [*_PAIR[:3], "locus"]].assign(reason=reason[~keep])
     said = pd.concat([skipped, left], ignore_index=True)[list(schema.SKIPPED)]
     if keep.sum() < 3:
         why = said["reason"].value_counts().index[0] if len(said) else "there are no more"
         raise InputError(f"effects of at least 3 loci with contexts are needed; got {int(keep.sum())} ({why})")
     factors = None if estimates.error_factors is None else estimates.error_factors[:, keep]
-    table, values, errors = table[keep].reset_index(drop=True), values[keep], errors[keep]
+    table, values = estimates.table[keep].reset_index(drop=True), values[keep]
+    beside = _beside(table["locus"], contexts)
+    errors = _context_errors(beside, names)
     se, shared = _split(table, factors, values)
     made = LocusEffects(
         loci=tuple(table["locus"].astype(str)),
@@ -190,7 +189,7 @@ def locus_effects_from(
         se=se,
         contexts=values,
         context_names=names,
-        chrom=_chromosomes(table),
+        chrom=_chromosomes(beside),
         df=_optional(table, "df"),
         f_statistic=_optional(table, "f_statistic"),
         context_se=errors if errors.any() else None,
@@ -208,19 +207,43 @@ def _one_group(estimates: Estimates) -> dict[str, Any]:
     return dict(groups.iloc[0])
 
 
-def _matched(estimates: Estimates, contexts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of the estimates, with their contexts beside them, and the estimates' own skipped rows."""
+def contexts_of(
+    loci: Sequence[str], contexts: pd.DataFrame, names: Sequence[str] | None = None
+) -> tuple[Float[np.ndarray, "loci contexts"], tuple[str, ...], np.ndarray]:
+    """Return contexts of loci by name, which columns they are, and why a locus has none; empty where it has.
+
+    Parameters
+    ----------
+    loci : names.
+    contexts, names : as for `locus_effects_from`.
+
+    Raises
+    ------
+    InputError
+        For a locus that is there twice, and a column that is not there or holds no numbers.
+    """
     checks.columns("contexts", contexts.columns, ["locus"])
-    for what, frame in (("effects", estimates.table), ("contexts", contexts)):
-        twice = frame["locus"].astype(str).duplicated()
-        if twice.any():
-            raise InputError(f"{what} must have one row a locus; {frame['locus'][twice].iloc[0]!r} is there twice")
-    left = estimates.table.assign(locus=estimates.table["locus"].astype(str))
-    right = contexts.assign(locus=contexts["locus"].astype(str))
-    table = left.merge(right, on="locus", how="left", indicator=True, suffixes=("", "_context"))
-    pair = left[_PAIR[:3]].iloc[0]
-    own = estimates.skipped[(estimates.skipped[_PAIR[:3]] == pair).all(axis=1)]
-    return table, own
+    twice = contexts["locus"].astype(str).duplicated()
+    if twice.any():
+        raise InputError(f"contexts must have one row a locus; {contexts['locus'][twice].iloc[0]!r} is there twice")
+    columns = _numbers(contexts) if names is None else tuple(names)
+    checks.columns("contexts", contexts.columns, columns)
+    if not columns:
+        raise InputError("contexts need at least one column of numbers beside locus; there is none")
+    beside = _beside(loci, contexts)
+    values, errors = _numeric(beside, columns), _context_errors(beside, columns)
+    known = np.isin(np.array(loci, dtype=str), contexts["locus"].astype(str).to_numpy(str))
+    reason = np.where(known, "", "no row in the table of contexts").astype(object)
+    for name, column, error in zip(columns, values.T, errors.T, strict=True):
+        reason[(reason == "") & ~np.isfinite(column)] = f"context {name!r} has no number"
+        reason[(reason == "") & ~np.isfinite(error)] = f"context {name!r} has no standard error"
+    return values, columns, reason
+
+
+def _beside(loci: Any, contexts: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of contexts in the order of loci, empty ones where there is none."""
+    table = contexts.assign(locus=contexts["locus"].astype(str)).set_index("locus")
+    return table.reindex([str(locus) for locus in loci]).reset_index(names="locus")
 
 
 def _numbers(contexts: pd.DataFrame) -> tuple[str, ...]:
@@ -229,15 +252,10 @@ def _numbers(contexts: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for name in found if not (name.endswith("_se") and name.removesuffix("_se") in found))
 
 
-def _column(table: pd.DataFrame, name: str) -> pd.Series:
-    """Return a column of the contexts, whose name an estimate may have too."""
-    return table[f"{name}_context"] if f"{name}_context" in table.columns else table[name]
-
-
 def _numeric(table: pd.DataFrame, names: Sequence[str]) -> Float[np.ndarray, "loci contexts"]:
     columns = []
     for name in names:
-        column = _column(table, name)
+        column = table[name]
         made = pd.to_numeric(column, errors="coerce")
         bad = column[made.isna() & column.notna()]
         if len(bad):
@@ -259,7 +277,7 @@ def _context_errors(table: pd.DataFrame, names: Sequence[str]) -> Float[np.ndarr
 def _chromosomes(table: pd.DataFrame) -> tuple[str, ...]:
     if "chrom" not in table.columns:
         return ("",) * len(table)
-    return tuple(_column(table, "chrom").fillna("").astype(str))
+    return tuple(table["chrom"].fillna("").astype(str))
 
 
 def _optional(table: pd.DataFrame, name: str) -> Float[np.ndarray, "loci"] | None:

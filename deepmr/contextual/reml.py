@@ -1,4 +1,4 @@
-"""Mixed meta-regression of loci by restricted likelihood: known errors, which loci may share, and one variance beside."""
+"""Mixed meta-regression of loci by restricted likelihood: known errors, which loci may share, and their scatter."""
 
 from dataclasses import dataclass
 

@@ -80,8 +80,8 @@ def judge_context(
         )
     elif significant:
         sentence = (
-            f"{NO_EVIDENCE}: the test of heterogeneity says that there are some (P = {pvalue:.2g}), but held-out loci are "
-            f"not foreseen better than by random effects (log score {against})."
+            f"{NO_EVIDENCE}: the test of heterogeneity says that there are some (P = {pvalue:.2g}), but held-out "
+            f"loci are not foreseen better than by random effects (log score {against})."
         )
     else:
         sentence = f"{NO_EVIDENCE}: {test}; log score of held-out loci against random effects {against}."
