@@ -16,17 +16,19 @@ from deepmr.contextual.kernel_mixture import Component, Mixture, fit_mixture
 from deepmr.contextual.kernel_model import SHAPES, KernelModel, factor
 from deepmr.contextual.kernel_posterior import joint_covariance, posterior
 from deepmr.contextual.loci import LocusEffects
-from deepmr.contextual.locus_posterior import NormalMixture, new_loci, old_loci
+from deepmr.contextual.locus_posterior import NormalMixture, moved_by_factors, new_loci, old_loci
 from deepmr.contextual.reml import fit_mixed
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.contextual.units import Units
 from deepmr.errors import InputError
+from deepmr.inference import quantile
 
 Method = Literal["gp", "linear", "constant"]
 Nuisance = Literal["none", "strength"]
 ContextErrors = Literal["expected_kernel", "ignored"]
 LocalErrors = Literal["normal", "t"]
 _DIFFUSE = 10.0  # prior sd of the coefficient of a nuisance, in units of the spread of effects
+_SCATTER = (1.0, 2.0)  # prior of tau^2 over the spread of effects: where data are, nearly flat in tau
 _NORMAL_DF = 30.0  # degrees of freedom from which on a local error counts as normal
 _T_ROUNDS, _T_DONE = 12, 1e-3
 
@@ -92,8 +94,8 @@ class ContextualMR:
         found = new_loci(self.mixture.components, z, scatter=False)
         scattered = new_loci(self.mixture.components, z, scatter=True)
         f, new = (one.scaled(unit.outcome_centre, unit.outcome_size) for one in (found, scattered))
-        low, high = f.interval(level)
-        new_low, new_high = new.interval(level)
+        low, high = self._interval(f, level, z)
+        new_low, new_high = self._interval(new, level, z)
         return pd.DataFrame(
             {
                 "beta": f.mean,
@@ -119,7 +121,7 @@ class ContextualMR:
         own = old_loci(self.mixture.components).scaled(unit.outcome_centre, unit.outcome_size)
         f = new_loci(self.mixture.components, self.expected, scatter=False, z_variance=self.expected_variance)
         f = f.scaled(unit.outcome_centre, unit.outcome_size)
-        low, high = own.interval(self.level)
+        low, high = self._interval(own, self.level)
         return pd.DataFrame(
             {
                 "locus": self.effects.loci,
@@ -135,6 +137,21 @@ class ContextualMR:
                 "outside": self.surface.scaling.outside(self.effects.contexts),
             }
         )
+
+    def _interval(
+        self, found: NormalMixture, level: float, z: Float[np.ndarray, "points used"] | None = None
+    ) -> tuple[Float[np.ndarray, "points"], Float[np.ndarray, "points"]]:
+        """Return quantiles, wider by what Student's t is where a few members tell the errors that loci share."""
+        low, high = found.interval(level)
+        shared = self.effects.error_factors
+        if shared is None or np.isinf(self.effects.error_df):
+            return low, high
+        unit = self.surface.units[0].outcome_size
+        heaviest = max(self.mixture.components, key=lambda one: one.weight)
+        part = (moved_by_factors(heaviest, shared / unit, z) ** 2).sum(axis=0) * (unit / found.sd) ** 2
+        df = self.effects.error_df / np.clip(part, 1e-12, 1.0) ** 2  # Welch and Satterthwaite's, the rest known
+        wider = quantile(level, df) / quantile(level)
+        return found.mean - wider * (found.mean - low), found.mean + wider * (high - found.mean)
 
     def mean_effect(self) -> tuple[float, float]:
         """Return the mean of f over the fitted loci, and its standard error."""
@@ -221,9 +238,11 @@ def fit_contextual_mr(
     -----
     b_l = f(c_l) + u_l + e_l, u_l ~ N(0, tau^2), Cov(e) = diag(se^2) + F'F, which is known and never estimated again.
     f is a constant with a flat prior and a Gaussian process with a length scale a context, linear and squared
-    exponential; hyper-parameters by restricted likelihood with weak priors, integrated over points around the maximum
+    exponential; hyper-parameters by restricted likelihood with weak priors (that of tau nearly flat where the data
+    are: a prior that lets tau go to 0 makes intervals of new loci too short), integrated over points around the maximum
     (Rue, Martino, Chopin 2009), tau of a constant f on a grid. Intervals are quantiles of the mixture of these
-    normal distributions. With `constant` there are no priors: it is random effects by REML.
+    normal distributions, made wider as Student's t with Welch's degrees of freedom is, where a few members tell the
+    size of errors that loci share. With `constant` there are no priors: it is random effects by REML.
 
     Contexts must come before the instruments (reference alleles, other samples): computed from the same edits as the
     effects, they share errors with them, and make modification where there is none.
@@ -267,6 +286,7 @@ def fit_contextual_mr(
         residual=False,
         factors=factors,
         z_variance=variance,
+        scatter_prior=_SCATTER,
     )
     df = effects.df if local_errors == "t" else None
     mixture = _fit(model, method) if df is None or (df >= _NORMAL_DF).all() else _fit_t(model, method, df)

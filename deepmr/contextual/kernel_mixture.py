@@ -115,6 +115,7 @@ class Mixture:
         plain = {
             "shapes": [one.model.shape for one in self.components],
             "scatter": list(model.scatter),
+            "scatter_prior": list(model.scatter_prior),
             "residual": model.residual,
             "evidence": dict(self.evidence),
         }
@@ -138,6 +139,7 @@ class Mixture:
             factors=arrays.get("factors"),
             z_variance=arrays.get("z_variance"),
             scatter=tuple(plain["scatter"]),
+            scatter_prior=tuple(plain["scatter_prior"]),
             residual=bool(plain["residual"]),
         )
         components = []

@@ -38,6 +38,7 @@ class KernelModel:
         likelihood is flat. Off, the likelihood is the plain restricted one.
     factors : F, with F'F a known covariance of the rows' errors beside `noise`; None where there is none.
     z_variance : known variances of the contexts about `z`, their expected values; None where they are exact.
+    scatter_prior : median of the weak prior of tau squared, and its standard deviation in logarithms.
     """
 
     z: Float[np.ndarray, "rows contexts"]
@@ -52,6 +53,7 @@ class KernelModel:
     weak: bool = True
     factors: Float[np.ndarray, "factors rows"] | None = None
     z_variance: Float[np.ndarray, "rows contexts"] | None = None
+    scatter_prior: tuple[float, float] = (0.01, 3.0)
 
     @property
     def layout(self) -> "Layout":
@@ -59,7 +61,7 @@ class KernelModel:
         varying = 0 if self.shape == "constant" or not self.z.shape[1] else self.x.shape[1]
         lengths = self.z.shape[1] if varying else 0
         smooth = varying if self.shape == "smooth" else 0
-        return Layout(lengths, varying, smooth, len(self.scatter), int(self.residual))
+        return Layout(lengths, varying, smooth, len(self.scatter), int(self.residual), self.scatter_prior)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Layout:
     linear, smooth : variances of the linear and the smooth part, one a coefficient.
     scatter : tau squared.
     residual : sigma squared.
+    scatter_prior : as in `KernelModel`.
     """
 
     lengths: int
@@ -79,6 +82,7 @@ class Layout:
     smooth: int
     scatter: int
     residual: int
+    scatter_prior: tuple[float, float] = (0.01, 3.0)
 
     @property
     def size(self) -> int:
@@ -306,7 +310,7 @@ def prior_moments(layout: Layout) -> tuple[Float[np.ndarray, "size"], Float[np.n
         (layout.lengths, np.log(2.0) + 0.5 * np.log(max(layout.lengths, 1)), 1.5),
         (layout.linear, np.log(0.3), 2.0),
         (layout.smooth, np.log(0.3), 2.0),
-        (layout.scatter, np.log(0.01), 3.0),
+        (layout.scatter, np.log(layout.scatter_prior[0]), layout.scatter_prior[1]),
         (layout.residual, np.log(0.01), 5.0),
     )
     centre, scale = (np.concatenate([np.full(k[0], k[which]) for k in kinds]) for which in (1, 2))

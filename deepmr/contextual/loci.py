@@ -33,6 +33,7 @@ class LocusEffects:
     f_statistic : strength of the instruments of each locus, positive; None where unknown.
     context_se : known standard errors of the contexts, 0 where one is exact; None where all are exact.
     error_factors : F, a row a factor: errors that loci share, as those of ensemble members; None where there are none.
+    error_df : degrees of freedom of F'F, members less one; infinite where it is known.
     """
 
     loci: tuple[str, ...]
@@ -45,6 +46,7 @@ class LocusEffects:
     f_statistic: Float[np.ndarray, "loci"] | None = None
     context_se: Float[np.ndarray, "loci contexts"] | None = None
     error_factors: Float[np.ndarray, "factors loci"] | None = None
+    error_df: float = np.inf
     method: str = ""
     exposure: str = "exposure"
     outcome: str = "outcome"
@@ -159,7 +161,8 @@ def locus_effects_from(
     Notes
     -----
     Of the errors that ensemble members share, F (a row a member), the part that all loci have alike, and the part
-    linear in contexts, would pass for an effect of context: both are kept as `error_factors`. The rest is a locus's
+    linear in contexts, would pass for an effect of context: both are kept as `error_factors`, a row a direction (ones,
+    and the principal directions of contexts), with the size that the members give it. The rest is a locus's
     own; its variance, that few members tell poorly, is moderated over loci (`deepmr.inference.moderate_variances`) and
     added to `se`. Taken as F'F, that rest would leave most of itself to tau, as a few members span a few directions.
     """
@@ -194,6 +197,7 @@ def locus_effects_from(
         f_statistic=_optional(table, "f_statistic"),
         context_se=errors if errors.any() else None,
         error_factors=shared,
+        error_df=np.inf if factors is None else _factor_df(factors),
         **about,
     )
     return made, said
@@ -303,8 +307,8 @@ def _split(
             table["se_sampling"].to_numpy(float) ** 2 if "se_sampling" in table.columns else np.full(len(beta), np.nan)
         )
         sampling = np.where(np.isfinite(sampling), sampling, np.maximum(whole - (factors**2).sum(axis=0), 0.0))
-        shared = _trend(factors, contexts)
-        rest = ((factors - shared) ** 2).sum(axis=0)
+        trend, shared = _trend(factors, contexts)
+        rest = ((factors - trend) ** 2).sum(axis=0)
         rest[rest <= 1e-24 * (factors**2).sum(axis=0)] = 0.0
         variance = sampling + moderate_variances(rest, float(max(len(factors) - 1, 1)))
     floor = _FLOOR * max(float(variance.max()), float(beta.var()))
@@ -313,14 +317,24 @@ def _split(
 
 def _trend(
     factors: Float[np.ndarray, "factors loci"], contexts: Float[np.ndarray, "loci contexts"]
-) -> Float[np.ndarray, "factors loci"]:
-    """Return the part of members' errors that all loci have alike and, of enough loci, the part linear in contexts."""
+) -> tuple[Float[np.ndarray, "factors loci"], Float[np.ndarray, "_ loci"]]:
+    """Return the part of members' errors that all loci have alike or, of enough loci, linear in contexts.
+
+    And factors of its covariance with the directions taken as independent: a few members tell the size of the error
+    along each, and no correlation between them.
+    """
     n, p = contexts.shape
     spread = contexts.std(axis=0)
     use = spread > _FLOOR * np.maximum(np.abs(contexts).max(axis=0), 1e-300)
     columns = (contexts[:, use] - contexts[:, use].mean(axis=0)) / spread[use]
-    design = np.column_stack([np.ones(n), columns]) if n > 5 * (p + 1) else np.ones((n, 1))
-    basis, size, _ = np.linalg.svd(design, full_matrices=False)
-    basis = basis[:, size > 1e-8 * size[0]]
-    trend: np.ndarray = (factors @ basis) @ basis.T
-    return trend
+    basis = np.full((n, 1), 1 / np.sqrt(n))
+    if n > 5 * (p + 1) and columns.shape[1]:
+        left, size, _ = np.linalg.svd(columns, full_matrices=False)
+        basis = np.column_stack([basis, left[:, size > 1e-8 * size[0]]])
+    trend: np.ndarray = factors @ basis
+    return trend @ basis.T, np.sqrt((trend**2).sum(axis=0))[:, None] * basis.T
+
+
+def _factor_df(factors: Float[np.ndarray, "factors loci"]) -> float:
+    """Return members less one; a factor of 0 only fills up a table in which others have more."""
+    return float(max(int(np.any(factors != 0, axis=1).sum()) - 1, 1))

@@ -11,6 +11,7 @@ from scipy.linalg import cho_solve
 from deepmr.contextual.kernel_errors import expected_smooth
 from deepmr.contextual.kernel_mixture import Component
 from deepmr.contextual.kernel_model import kernels
+from deepmr.contextual.kernel_posterior import cross_covariance
 
 _ROUNDS = 80  # of halving the bracket of a quantile
 
@@ -146,6 +147,30 @@ def new_loci(
         means.append(at.constant[0] + cross @ at.weights)
         sds.append(np.sqrt(np.maximum(before - learned + r**2 * at.covariance[0, 0], 0.0)))
     return NormalMixture(weights=_weights(components), means=np.array(means), sds=np.array(sds))
+
+
+def moved_by_factors(
+    one: Component, factors: Float[np.ndarray, "factors rows"], z: Float[np.ndarray, "points contexts"] | None = None
+) -> Float[np.ndarray, "factors points"]:
+    """Return how errors that loci share move f at points, or, without points, the fitted loci's own effects.
+
+    Parameters
+    ----------
+    one : component.
+    factors : of the shared errors.
+    z : standardised contexts.
+    """
+    model, at = one.model, one.at
+    solved = cho_solve(at.chol, factors.T, check_finite=False)
+    constant = at.covariance[0, 0] * (at.solved_x[:, 0] @ factors.T)
+    projected = solved - np.outer(at.solved_x[:, 0], constant)  # P F'
+    if z is None:
+        errors = np.diag(model.noise)
+        if model.factors is not None:
+            errors = errors + model.factors.T @ model.factors
+        return (factors.T - errors @ projected).T
+    moved: np.ndarray = (constant + cross_covariance(model, at.theta, z)[0][:, 0] @ projected).T
+    return moved
 
 
 def _weights(components: Sequence[Component]) -> Float[np.ndarray, "components"]:
