@@ -297,7 +297,7 @@ def _optional(table: pd.DataFrame, name: str) -> Float[np.ndarray, "loci"] | Non
 
 def _split(
     table: pd.DataFrame, factors: Float[np.ndarray, "factors loci"] | None, contexts: Float[np.ndarray, "loci contexts"]
-) -> tuple[Float[np.ndarray, "loci"], Float[np.ndarray, "factors loci"] | None]:
+) -> tuple[Float[np.ndarray, "loci"], Float[np.ndarray, "_ loci"] | None]:
     """Return standard errors of what is each locus's own, and factors of what loci share."""
     beta, whole = table["beta"].to_numpy(float), table["se"].to_numpy(float) ** 2
     shared = None

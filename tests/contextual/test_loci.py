@@ -83,7 +83,10 @@ def test_members_errors_are_split():
         return locus_effects_from(type(estimates)(table=table, error_factors=factors), contexts)[0]
 
     only = effects(everywhere)
-    np.testing.assert_allclose(only.error_factors, everywhere, atol=1e-12)
+    alike = [(one.mean(axis=1) ** 2).sum() for one in (only.error_factors, everywhere)]
+    assert alike[0] == pytest.approx(alike[1])
+    assert (only.error_factors**2).sum() == pytest.approx((everywhere**2).sum())
+    assert only.error_df == 3
     np.testing.assert_allclose(only.se, sampling, rtol=1e-6)
     both = effects(everywhere + single)
     assert np.mean(both.se**2 - sampling**2) == pytest.approx(4 * 0.09, rel=0.2)
