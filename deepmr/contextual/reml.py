@@ -8,7 +8,7 @@ from scipy import optimize
 
 from deepmr.inference import TotalError, total_error
 
-_GRID = np.concatenate([[0.0], np.geomspace(1e-10, 1.0, 90)])  # shares of the largest tau2 at which to look
+_GRID = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])  # shares of the largest tau2 at which to look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

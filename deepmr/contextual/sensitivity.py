@@ -1,6 +1,7 @@
 """How much contextual effects hang on one context, on weak loci, and on how errors are taken."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def check_contexts_matter(
     if effects.df is not None and given["local_errors"] == "t":
         wanted.append(("local errors as if known", effects, {**given, "local_errors": "normal"}, False))
     if effects.error_factors is not None:
-        apart = LocusEffects(**{**_fields(effects), "se": effects.total_se, "error_factors": None})
+        apart = replace(effects, se=effects.total_se, error_factors=None)
         wanted.append(("shared errors as if independent", apart, given, False))
     for name, other in (alternatives or {}).items():
         checks.one_of("context", other.context_names[0], effects.context_names)
@@ -80,10 +81,6 @@ def check_contexts_matter(
         except InputError as error:
             rows.append({"analysis": name, "n": len(chosen), "note": str(error)})
     return pd.DataFrame(rows, columns=SENSITIVITY)
-
-
-def _fields(effects: LocusEffects) -> dict[str, object]:
-    return {name: getattr(effects, name) for name in effects.__dataclass_fields__}
 
 
 def _row(name: str, fit: ContextualMR, first: ContextualMR, *, comparable: bool) -> dict[str, object]:

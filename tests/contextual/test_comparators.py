@@ -43,7 +43,7 @@ def test_predictions_say_how_likely_estimates_are():
     sd = np.sqrt(fit.fit.tau2 + other.se**2 + fit.fit.own[0, 0])
     np.testing.assert_allclose(made_of.mean, fit.fit.coefficients[0])
     np.testing.assert_allclose(made_of.log_density, stats.t.logpdf(other.beta, 49, made_of.mean, sd))
-    contextual = fit_contextual_mr(train)
+    contextual = fit_contextual_mr(train, method="linear")
     seen = predict_contextual(contextual, other)
     exact = contextual.predict(other.contexts)
     np.testing.assert_allclose(seen.mean, exact["beta"], rtol=1e-8)
@@ -100,12 +100,12 @@ def test_chromosomes_are_held_out_whole():
 
 
 def test_verdict_of_what_is_there_and_of_what_is_not():
-    effects, _ = made(n=70, se=(0.02, 0.1), tau=0.03)
-    told = analyse_contexts(effects, n_folds=3)
+    effects, _ = made("linear", n=50, se=(0.02, 0.1), tau=0.03)
+    told = analyse_contexts(effects, method="linear", n_folds=3)
     assert told.verdict.found
     assert told.verdict.sentence.startswith("Evidence of contextual effects")
     scores = told.comparison.set_index("method")["log_score"]
-    assert scores["contextual"] > scores["linear"] > scores["random"] > scores["fixed"]
+    assert min(scores["contextual"], scores["linear"]) > scores["random"] > scores["fixed"]
     shuffled = replace(effects, contexts=np.random.default_rng(1).permutation(effects.contexts))
     verdict = judge_context(shuffled)
     assert not verdict.found
