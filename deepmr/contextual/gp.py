@@ -10,7 +10,8 @@ from jaxtyping import Float
 from deepmr import checks
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
 from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
-from deepmr.contextual.kernel_model import SHAPES, KernelModel
+from deepmr.contextual.kernel_model import KernelModel
+from deepmr.contextual.kernel_shapes import SHAPES
 from deepmr.contextual.least_squares import check_design
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.contextual.units import Units, find_units

@@ -8,13 +8,16 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from deepmr.contextual.kernel_model import SHAPES, Factored, KernelModel, factor, prior_moments
-from deepmr.contextual.kernel_posterior import Posterior, joint_covariance, posterior
+from deepmr.contextual.kernel_model import Factored, KernelModel, factor
+from deepmr.contextual.kernel_posterior import Posterior, joint_covariance, posterior, posterior_mean
 from deepmr.contextual.kernel_search import limits, search
+from deepmr.contextual.kernel_shapes import SHAPES, prior_moments
 from deepmr.contextual.units import Units
 
 _STEP = 1e-3  # of the difference that gives the curvature, in logarithms
-_FLOOR = 1e-6  # weight below which a component is left out
+_FLOOR = 1e-3  # share of a shape below which it is left out
+_MINOR = 0.05  # share of a shape below which its maximum stands for it
+_KEPT = 0.995  # share of the weight that components are kept for, heaviest first
 _OUT = 1.1  # radius of the points around the maximum, against that which gives the variances of a normal distribution
 
 
@@ -172,11 +175,20 @@ def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool) -
     components = []
     for share, (one, at, values, vectors) in sorted(zip(shares, fitted, strict=True), key=lambda pair: -pair[0]):
         if share > _FLOOR:
-            points = _points(one, at, values, vectors) if integrate else [(1.0, at)]
+            wide = integrate and share > _MINOR
+            points = _points(one, at, values, vectors) if wide else [(1.0, at)]
             components += [Component(model=one, at=node, weight=float(share * w)) for w, node in points]
-    total = sum(one.weight for one in components)
-    scaled = tuple(replace(one, weight=one.weight / total) for one in components if one.weight > _FLOOR * total)
-    return Mixture(components=scaled, evidence=evidence)
+    return Mixture(components=_heaviest(components), evidence=evidence)
+
+
+def _heaviest(components: list[Component]) -> tuple[Component, ...]:
+    """Return the fewest components that have nearly all of the weight, in the order they came."""
+    weights = np.array([one.weight for one in components])
+    order = np.argsort(-weights, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(weights[order]), _KEPT * weights.sum())) + 1
+    kept = np.sort(order[:enough])
+    total = float(weights[kept].sum())
+    return tuple(replace(components[k], weight=components[k].weight / total) for k in kept)
 
 
 def _log_normal_constant(model: KernelModel) -> float:

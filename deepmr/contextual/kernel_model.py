@@ -6,14 +6,13 @@ meta-analysis. Linear and smooth parts share one relevance a context (its length
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
-Shape = Literal["constant", "linear", "smooth"]
-SHAPES: tuple[Shape, ...] = ("constant", "linear", "smooth")
+from deepmr.contextual.kernel_shapes import CURVED, Layout, Shape, kernels, prior_moments
+
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -31,7 +30,7 @@ class KernelModel:
     groups : number of each row's group, 0 on; rows of a group share deviations of coefficients. None: each row its own.
     scatter : columns of `x` whose coefficients deviate between groups beyond what context explains (tau).
     residual : whether there is an error variance to be found (sigma), beside the known ones.
-    shape : of functions of context: none, linear, or linear and smooth.
+    shape : of functions of context: none, linear, or linear and a curved part, smooth or rough.
     weak : whether variances and length scales have weak priors (log-normal), which keep them finite where the
         likelihood is flat. Off, the likelihood is the plain restricted one.
     """
@@ -48,41 +47,12 @@ class KernelModel:
     weak: bool = True
 
     @property
-    def layout(self) -> "Layout":
+    def layout(self) -> Layout:
         """Where each hyper-parameter is."""
         varying = 0 if self.shape == "constant" or not self.z.shape[1] else self.x.shape[1]
         lengths = self.z.shape[1] if varying else 0
-        smooth = varying if self.shape == "smooth" else 0
+        smooth = varying if self.shape in CURVED else 0
         return Layout(lengths, varying, smooth, len(self.scatter), int(self.residual))
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Numbers of hyper-parameters of each kind, in the order of the vector: all are logarithms.
-
-    Attributes
-    ----------
-    lengths : length scales of contexts.
-    linear, smooth : variances of the linear and the smooth part, one a coefficient.
-    scatter : tau squared.
-    residual : sigma squared.
-    """
-
-    lengths: int
-    linear: int
-    smooth: int
-    scatter: int
-    residual: int
-
-    @property
-    def size(self) -> int:
-        """Of the vector."""
-        return self.lengths + self.linear + self.smooth + self.scatter + self.residual
-
-    def split(self, theta: Float[np.ndarray, "size"]) -> list[Float[np.ndarray, "_"]]:
-        """Return length scales, variances of linear parts, of smooth parts, tau squared and sigma squared."""
-        ends = np.cumsum([self.lengths, self.linear, self.smooth, self.scatter])
-        return [np.exp(part) for part in np.split(theta, ends)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,26 +96,6 @@ def row_variance(model: KernelModel, theta: Float[np.ndarray, "size"]) -> Float[
     return own
 
 
-def kernels(
-    lengths: Float[np.ndarray, "contexts"], one: Float[np.ndarray, "a contexts"], two: Float[np.ndarray, "b contexts"]
-) -> tuple[Float[np.ndarray, "a b"], Float[np.ndarray, "a b"]]:
-    """Return the linear and the squared-exponential kernel between contexts.
-
-    Parameters
-    ----------
-    lengths : length scale of each context.
-    one, two : standardised contexts.
-
-    Notes
-    -----
-    sum_k z_k z'_k / l_k^2, and exp(-sum_k (z_k - z'_k)^2 / 2 l_k^2).
-    """
-    a, b = one / lengths, two / lengths
-    linear = a @ b.T
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * linear
-    return linear, np.exp(-0.5 * np.maximum(squared, 0.0))
-
-
 def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradient: bool = True) -> Factored:
     """Evaluate the restricted likelihood at a vector of hyper-parameters.
 
@@ -179,14 +129,13 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
     v = np.diag(own / model.counts)
     parts = None
     if layout.linear:
-        lin, sq = kernels(lengths, z, z)
-        amount = (x * linear) @ x.T
+        lin, curved, slope = kernels(model.shape, lengths, z, z)
+        amount, bent = (x * linear) @ x.T, None
         v += amount * lin
-        rough = None
         if layout.smooth:
-            rough = ((x * smooth) @ x.T) * sq
-            v += rough
-        parts = (lin, sq, amount, rough)
+            bent = (x * smooth) @ x.T
+            v += bent * curved
+        parts = (lin, curved, slope, amount, bent)
     same = None
     if model.groups is not None and model.scatter:
         same = model.groups[:, None] == model.groups
@@ -214,11 +163,11 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
         inverse = cho_solve(chol, np.eye(len(y)), check_finite=False)
         m = np.outer(weights, weights) - inverse + solved_x @ covariance @ solved_x.T
         gradient = 0.5 * _slopes(model, theta, m, parts, same, own, copies)
-    penalty, slope = prior(model, theta)
+    penalty, by_prior = prior(model, theta)
     return Factored(
         theta=theta,
         value=float(value) + penalty,
-        gradient=gradient + slope if with_gradient else gradient,
+        gradient=gradient + by_prior if with_gradient else gradient,
         chol=chol,
         solved_x=solved_x,
         covariance=covariance,
@@ -241,14 +190,14 @@ def _slopes(
     x, z = model.x, model.z
     found: list[np.ndarray] = []
     if parts is not None:
-        lin, sq, amount, rough = parts
+        lin, curved, slope, amount, bent = parts
         straight = m * amount
         by_length = -2 * np.einsum("ik,ik->k", z, straight @ z)
         of_smooth = np.zeros(0)
-        if rough is not None:
-            curved = m * rough
-            by_length += 2 * (curved.sum(axis=1) @ z**2 - np.einsum("ik,ik->k", z, curved @ z))
-            of_smooth = smooth * np.einsum("ij,ij->j", x, (m * sq) @ x)
+        if bent is not None:
+            turned = m * bent * slope
+            by_length += 2 * (turned.sum(axis=1) @ z**2 - np.einsum("ik,ik->k", z, turned @ z))
+            of_smooth = smooth * np.einsum("ij,ij->j", x, (m * curved) @ x)
         found += [by_length / lengths**2, linear * np.einsum("ij,ij->j", x, (m * lin) @ x), of_smooth]
     by_own = np.diag(m) / model.counts - copies / own
     if model.scatter:
@@ -275,26 +224,3 @@ def prior(model: KernelModel, theta: Float[np.ndarray, "size"]) -> tuple[float, 
     centre, scale = prior_moments(model.layout)
     off = (theta - centre) / scale
     return -0.5 * float(off @ off), -off / scale
-
-
-def prior_moments(layout: Layout) -> tuple[Float[np.ndarray, "size"], Float[np.ndarray, "size"]]:
-    """Return mean and standard deviation of each log hyper-parameter.
-
-    Parameters
-    ----------
-    layout : which there are.
-
-    Notes
-    -----
-    The median length scale grows with the square root of the number of contexts, as distances do; the noise may be
-    anything from nearly nothing on.
-    """
-    kinds = (
-        (layout.lengths, np.log(2.0) + 0.5 * np.log(max(layout.lengths, 1)), 1.5),
-        (layout.linear, np.log(0.3), 2.0),
-        (layout.smooth, np.log(0.3), 2.0),
-        (layout.scatter, np.log(0.01), 3.0),
-        (layout.residual, np.log(0.01), 5.0),
-    )
-    centre, scale = (np.concatenate([np.full(k[0], k[which]) for k in kinds]) for which in (1, 2))
-    return centre, scale

@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize
 
-from deepmr.contextual.kernel_model import Factored, KernelModel, Layout, factor
+from deepmr.contextual.kernel_model import Factored, KernelModel, factor
+from deepmr.contextual.kernel_shapes import Layout
 from deepmr.errors import InputError
 
 _LOW, _HIGH = np.log(1e-12), np.log(1e6)  # of variances, against that of the outcome
