@@ -1,11 +1,11 @@
 """Coefficients as Gaussian processes of context, averaged over what the data leave open of their hyper-parameters."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from deepmr import checks
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
@@ -24,14 +24,19 @@ class GaussianProcess:
 
     Attributes
     ----------
-    shapes : of functions of context to average over, by how likely they make the data: any of constant, linear, smooth.
+    shapes : of functions of context to average over, by how likely they make the data: any of constant, linear, smooth
+        and rough. Smooth and rough ones have a linear part; linear alone is no default, as its errors far from the data
+        are too small wherever the truth bends.
     scatter : whether slopes may also differ between samples (or their groups) at random, with variance tau squared.
     integrate : whether errors contain that hyper-parameters are estimated.
+    priors : whether variances and length scales have weak priors. Without, and with shape constant alone and known
+        errors, the fit is a random-effects meta-analysis by restricted likelihood.
     """
 
-    shapes: tuple[str, ...] = SHAPES
-    scatter: bool = False
+    shapes: tuple[str, ...] = ("constant", "smooth", "rough")
+    scatter: bool = True
     integrate: bool = True
+    priors: bool = True
 
     def __post_init__(self) -> None:
         if not self.shapes:
@@ -62,7 +67,8 @@ class GaussianProcess:
         for k, name in enumerate(data.outcome_names):
             one = data.pick_outcome(k)
             unit = find_units(one)
-            fit = fit_mixture(kernel_model(one, unit, z, scatter=self.scatter), self.shapes, integrate=self.integrate)
+            rows = replace(kernel_model(one, unit, z, scatter=self.scatter), weak=self.priors)
+            fit = fit_mixture(rows, self.shapes, integrate=self.integrate)
             suffix = "" if len(data.outcome_names) == 1 else f".{name}"
             measures |= {f"{key}{suffix}": value for key, value in fit.measures(unit).items()}
             relevance = np.maximum(relevance, fit.relevance())
@@ -153,9 +159,43 @@ class GaussianProcessFit:
             mu=mean[:, :, 0],
             se_beta=se[:, :, 1:],
             se_mu=se[:, :, 0],
-            outside=self.scaling.outside(contexts),
+            outside=self.outside(contexts),
             unlearned=np.mean([one.unlearned for one in found], axis=0),
         )
+
+    def means(
+        self, contexts: Float[np.ndarray, "points contexts"]
+    ) -> Float[np.ndarray, "points outcomes columns"]:
+        """Return mu (column 0) and beta (the rest) at contexts without their errors, at a tenth of the cost.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+        """
+        check_contexts(contexts, self.record.context_names)
+        z = self.scaling(contexts)
+        return np.stack(
+            [unit.coefficients(fit.mean(z)) for unit, fit in zip(self.units, self.fits, strict=True)], axis=1
+        )
+
+    def outside(self, contexts: Float[np.ndarray, "points contexts"]) -> Bool[np.ndarray, "points"]:
+        """Return which points are an extrapolation, in all contexts or in those that coefficients vary with.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+
+        Notes
+        -----
+        Contexts that do not matter put every point far from every other, and would hide that one is far in those
+        that do; distances are therefore taken a second time, each context as much as its relevance.
+        """
+        names = [self.record.context_names[k] for k in self.scaling.used]
+        relevance = np.array([self.record.relevance[name] for name in names])
+        found = self.scaling.outside(contexts)
+        if relevance.size and relevance.max() > 0:
+            found |= self.scaling.weighted(np.sqrt(relevance / relevance.max())).outside(contexts)
+        return found
 
     def draws(
         self, contexts: Float[np.ndarray, "points contexts"], *, n_draws: int = 1000, seed: int = 0

@@ -50,6 +50,11 @@ class Mixture:
     components: tuple[Component, ...]
     evidence: Mapping[str, float]
 
+    def mean(self, z: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points columns"]:
+        """Return coefficients at points without their errors, which are most of the work."""
+        found = [one.weight * posterior_mean(one.model, one.at, z) for one in self.components]
+        return np.sum(found, axis=0)
+
     def posterior(self, z: Float[np.ndarray, "points contexts"]) -> Posterior:
         """Return coefficients at points, what components differ by among their errors."""
         found = [posterior(one.model, one.at, z) for one in self.components]

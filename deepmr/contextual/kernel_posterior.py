@@ -66,6 +66,9 @@ def posterior(model: KernelModel, at: Factored, z: Float[np.ndarray, "points con
     With k_j(i) = x_ij Cov(w_j(z), w_j(z_i)), the mean of w_j is constant_j + k_j' V^-1 (y - x constant); the constants,
     estimated with flat priors, add r' (x' V^-1 x)^-1 r with r = e_j - x' V^-1 k_j to the covariance.
     """
+    if not model.layout.linear:  # nothing varies
+        covariance = np.broadcast_to(at.covariance, (len(z), *at.covariance.shape))
+        return Posterior(mean=posterior_mean(model, at, z), covariance=covariance, unlearned=np.zeros(len(z)))
     found = [_posterior(model, at, z[part]) for part in _chunks(len(z))]
     return Posterior(
         mean=np.concatenate([one.mean for one in found]),

@@ -93,9 +93,9 @@ def prior_moments(layout: Layout) -> tuple[Float[np.ndarray, "size"], Float[np.n
     anything from nearly nothing on.
     """
     kinds = (
-        (layout.lengths, np.log(2.0) + 0.5 * np.log(max(layout.lengths, 1)), 1.5),
-        (layout.linear, np.log(0.3), 2.0),
-        (layout.smooth, np.log(0.3), 2.0),
+        (layout.lengths, 0.5 * np.log(max(layout.lengths, 1) / 2), 1.0),
+        (layout.linear, np.log(0.1), 2.0),
+        (layout.smooth, 0.0, 1.0),
         (layout.scatter, np.log(0.01), 3.0),
         (layout.residual, np.log(0.01), 5.0),
     )
