@@ -10,11 +10,12 @@ from scipy.special import logsumexp
 
 from deepmr.contextual.kernel_model import Factored, KernelModel, factor
 from deepmr.contextual.kernel_posterior import Posterior, joint_covariance, posterior, posterior_mean
-from deepmr.contextual.kernel_search import limits, search
+from deepmr.contextual.kernel_search import default_starts, limits, search
 from deepmr.contextual.kernel_shapes import SHAPES, prior_moments
 from deepmr.contextual.units import Units
 
 _STEP = 1e-3  # of the difference that gives the curvature, in logarithms
+_HOPELESS = 60.0  # difference of log likelihoods that no volume of hyper-parameters makes up for
 _FLOOR = 1e-3  # share of a shape below which it is left out
 _MINOR = 0.05  # share of a shape below which its maximum stands for it
 _KEPT = 0.995  # share of the weight that components are kept for, heaviest first
@@ -167,16 +168,22 @@ def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool) -
     The marginal likelihood is Laplace's approximation in the logarithms of the hyper-parameters.
     """
     tried = [shape for shape in SHAPES if shape in shapes and (shape == "constant" or model.z.shape[1])]
-    fitted = []
-    evidence: dict[str, float] = {}
+    found: list[tuple[KernelModel, Factored]] = []
     for shape in tried or ["constant"]:
         one = replace(model, shape=shape)
-        at = search(one)
-        values, vectors = np.linalg.eigh(_curvature(one, at))
-        values = np.maximum(values, 1e-3)
-        evidence[shape] = at.value - _log_normal_constant(one) + 0.5 * float(np.log(2 * np.pi / values).sum())
-        fitted.append((one, at, values, vectors))
-    shares = np.exp(np.array(list(evidence.values())) - logsumexp(list(evidence.values())))
+        found.append((one, search(one, starts=_starts(one, [at for _, at in found]))))
+    best = max(at.value for _, at in found)
+    fitted, evidence = [], {}
+    for one, at in found:
+        evidence[one.shape] = -np.inf
+        if at.value > best - _HOPELESS:
+            values, vectors = np.linalg.eigh(_curvature(one, at))
+            values = np.maximum(values, 1e-3)
+            volume = 0.5 * float(np.log(2 * np.pi / values).sum())
+            evidence[one.shape] = at.value - _log_normal_constant(one) + volume
+            fitted.append((one, at, values, vectors))
+    weighed = np.array([evidence[one.shape] for one, *_ in fitted])
+    shares = np.exp(weighed - logsumexp(weighed))
     components = []
     for share, (one, at, values, vectors) in sorted(zip(shares, fitted, strict=True), key=lambda pair: -pair[0]):
         if share > _FLOOR:
@@ -184,6 +191,14 @@ def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool) -
             points = _points(one, at, values, vectors) if wide else [(1.0, at)]
             components += [Component(model=one, at=node, weight=float(share * w)) for w, node in points]
     return Mixture(components=_heaviest(components), evidence=evidence)
+
+
+def _starts(model: KernelModel, before: list[Factored]) -> Float[np.ndarray, "starts size"] | None:
+    """Return where to start a shape: where the one before ended, if they have the same hyper-parameters."""
+    if before and len(before[-1].theta) == model.layout.size and model.layout.lengths:
+        given = np.vstack([before[-1].theta, default_starts(model.layout)])
+        return given[[int(np.argmax([factor(model, one, with_gradient=False).value for one in given]))]]
+    return None
 
 
 def _heaviest(components: list[Component]) -> tuple[Component, ...]:

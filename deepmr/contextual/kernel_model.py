@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotri
 
 from deepmr.contextual.kernel_shapes import CURVED, Layout, Shape, kernels, prior_moments
 
@@ -160,8 +161,7 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
     )
     gradient = np.zeros(0)
     if with_gradient:
-        inverse = cho_solve(chol, np.eye(len(y)), check_finite=False)
-        m = np.outer(weights, weights) - inverse + solved_x @ covariance @ solved_x.T
+        m = np.outer(weights, weights) - _inverse(chol[0]) + solved_x @ covariance @ solved_x.T
         gradient = 0.5 * _slopes(model, theta, m, parts, same, own, copies)
     penalty, by_prior = prior(model, theta)
     return Factored(
@@ -174,6 +174,13 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
         constant=constant,
         weights=weights,
     )
+
+
+def _inverse(chol: Float[np.ndarray, "rows rows"]) -> Float[np.ndarray, "rows rows"]:
+    """Return the inverse of what this is the lower Cholesky factor of, at a third of the cost of solving for it."""
+    made, _ = dpotri(chol, lower=1)
+    lower = np.tril(made)
+    return lower + np.tril(lower, -1).T
 
 
 def _slopes(

@@ -8,10 +8,11 @@ from deepmr.contextual.kernel_model import Factored, KernelModel, factor
 from deepmr.contextual.kernel_shapes import Layout
 from deepmr.errors import InputError
 
-_LOW, _HIGH = np.log(1e-12), np.log(1e6)  # of variances, against that of the outcome
+_LOW, _HIGH = np.log(1e-11), np.log(1e6)  # of variances, against that of the outcome; float64 has no less
 _SHORT, _LONG = np.log(1e-2), np.log(1e3)  # of length scales, in standard deviations of a context
 _INFEASIBLE = 1e100  # minus the log likelihood where there is none
-_STEPS, _FALL, _SLOPE = 200, 1e-12, 1e-6
+_STEPS, _SLOPE = 200, 1e-6
+_FALL, _FALL_EXACT = 1e-9, 1e-14  # relative rise that ends a search; that of few variances costs nothing
 
 
 def search(model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | None = None) -> Factored:
@@ -48,7 +49,7 @@ def search(model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | Non
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"ftol": _FALL, "gtol": _SLOPE},
+            options={"ftol": _FALL if layout.lengths else _FALL_EXACT, "gtol": _SLOPE, "maxiter": _STEPS},
         )
         if np.isfinite(found.fun) and (best is None or found.fun < best[0]):
             best = (float(found.fun), found.x)
