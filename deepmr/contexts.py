@@ -218,9 +218,7 @@ class ContextualFit(Protocol):
 class HasMeans(Protocol):
     """A fit that can leave out the errors of its coefficients, where these are most of the work."""
 
-    def means(
-        self, contexts: Float[np.ndarray, "points contexts"]
-    ) -> Float[np.ndarray, "points outcomes columns"]:
+    def means(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points outcomes columns"]:
         """Return mu (column 0) and beta (the rest) at contexts."""
 
 

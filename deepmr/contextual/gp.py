@@ -163,9 +163,7 @@ class GaussianProcessFit:
             unlearned=np.mean([one.unlearned for one in found], axis=0),
         )
 
-    def means(
-        self, contexts: Float[np.ndarray, "points contexts"]
-    ) -> Float[np.ndarray, "points outcomes columns"]:
+    def means(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points outcomes columns"]:
         """Return mu (column 0) and beta (the rest) at contexts without their errors, at a tenth of the cost.
 
         Parameters
