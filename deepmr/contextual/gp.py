@@ -12,7 +12,7 @@ from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextSta
 from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
 from deepmr.contextual.kernel_model import KernelModel
 from deepmr.contextual.kernel_shapes import SHAPES
-from deepmr.contextual.least_squares import check_design
+from deepmr.contextual.least_squares import check_design, solve
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.contextual.units import Units, find_units
 from deepmr.errors import InputError
@@ -55,9 +55,13 @@ class GaussianProcess:
         Raises
         ------
         InputError
-            When predictors repeat each other, or there are fewer samples than coefficients.
+            When predictors repeat each other, there are fewer samples than coefficients, or predictors alone tell the 0
+            and 1 of a binary outcome apart.
         """
         check_design(data.design, data.predictor_names)
+        if data.outcome_type == "binary":
+            for k in range(len(data.outcome_names)):
+                solve(data.pick_outcome(k))  # refuses outcomes that predictors alone tell apart
         scaling = scale_contexts(data)
         flat, said = constant_contexts(data, scaling)
         z = scaling(data.contexts)
@@ -99,8 +103,10 @@ def kernel_model(
     units : of outcome and predictors.
     z : standardised contexts.
     scatter : whether slopes deviate at random; with known errors, the level deviates too, as there is no other error.
+        Binary outcomes have none unless groups share it: of one 0 or 1 nothing can be told from chance.
     """
-    known = data.se_outcome is not None
+    known, binary = data.se_outcome is not None, data.outcome_type == "binary"
+    scatter = scatter and not (binary and data.groups is None)
     columns = range(1, 1 + data.predictors.shape[1])
     deviating = ((0,) if known else ()) + (tuple(columns) if scatter else ())
     groups = None if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
@@ -112,7 +118,9 @@ def kernel_model(
         counts=data.counts,
         groups=groups,
         scatter=deviating,
-        residual=not known,
+        residual=not known and not binary,
+        binary=binary,
+        offset=None if data.offset is None or not binary else data.offset[:, 0],
     )
 
 

@@ -116,14 +116,17 @@ class Mixture:
         """Return arrays and plain values; `from_state` takes them back and factors again."""
         model = self.components[0].model
         arrays = {"z": model.z, "x": model.x, "y": model.y, "noise": model.noise, "counts": model.counts}
-        if model.groups is not None:
-            arrays["groups"] = model.groups
+        for name in ("groups", "offset", "inducing"):
+            if getattr(model, name) is not None:
+                arrays[name] = getattr(model, name)
         arrays |= {f"theta_{k}": one.at.theta for k, one in enumerate(self.components)}
         arrays["weights"] = np.array([one.weight for one in self.components])
         plain = {
             "shapes": [one.model.shape for one in self.components],
             "scatter": list(model.scatter),
             "residual": model.residual,
+            "binary": model.binary,
+            "weak": model.weak,
             "evidence": dict(self.evidence),
         }
         return arrays, plain
@@ -143,8 +146,12 @@ class Mixture:
             noise=arrays["noise"],
             counts=arrays["counts"],
             groups=arrays.get("groups"),
+            offset=arrays.get("offset"),
+            inducing=arrays.get("inducing"),
             scatter=tuple(plain["scatter"]),
             residual=bool(plain["residual"]),
+            binary=bool(plain["binary"]),
+            weak=bool(plain["weak"]),
         )
         components = []
         for k, (shape, weight) in enumerate(zip(plain["shapes"], arrays["weights"], strict=True)):

@@ -26,7 +26,7 @@ class KernelModel:
     shape : of functions of context: none, linear, or linear and a curved part, smooth or rough.
     binary : whether y is 0 or 1, with a logistic link; there are no errors then, known or to be found.
     offset : what is added to the linear predictor of binary outcomes; from others it has been subtracted.
-    inducing : contexts through which rows know of each other, where there are too many rows for all pairs; None for all.
+    inducing : contexts through which rows know of each other, where rows are too many for all pairs.
     weak : whether variances and length scales have weak priors (log-normal), which keep them finite where the
         likelihood is flat. Off, the likelihood is the plain restricted one.
     """
@@ -101,7 +101,7 @@ class Parts:
 
     Attributes
     ----------
-    linear, curved, slope : kernels between contexts, as `kernel_shapes.kernels` returns them; None where nothing varies.
+    linear, curved, slope : kernels between contexts, as of `kernel_shapes.kernels`; None where nothing varies.
     amount, bent : what linear and curved are multiplied by, pair by pair; None where they are not part of it.
     same : whether two rows are of one group; None where each is its own.
     """
