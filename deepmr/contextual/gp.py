@@ -12,6 +12,7 @@ from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextSta
 from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
 from deepmr.contextual.kernel_model import KernelModel
 from deepmr.contextual.kernel_shapes import SHAPES
+from deepmr.contextual.kernel_sparse import inducing_contexts
 from deepmr.contextual.least_squares import check_design, solve
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.contextual.units import Units, find_units
@@ -29,6 +30,9 @@ class GaussianProcess:
         are too small wherever the truth bends.
     scatter : whether slopes may also differ between samples (or their groups) at random, with variance tau squared.
     integrate : whether errors contain that hyper-parameters are estimated.
+    max_exact : most rows for all pairs of which there is memory and time; of more, rows know of each other through
+        inducing contexts.
+    n_inducing : how many inducing contexts.
     priors : whether variances and length scales have weak priors. Without, and with shape constant alone and known
         errors, the fit is a random-effects meta-analysis by restricted likelihood.
     """
@@ -37,12 +41,16 @@ class GaussianProcess:
     scatter: bool = True
     integrate: bool = True
     priors: bool = True
+    max_exact: int = 3000
+    n_inducing: int = 150
 
     def __post_init__(self) -> None:
         if not self.shapes:
             raise InputError(f"shapes must be some of {', '.join(SHAPES)}; got none")
         for shape in self.shapes:
             checks.one_of("shapes", shape, SHAPES)
+        checks.at_least("max_exact", self.max_exact, 1)
+        checks.at_least("n_inducing", self.n_inducing, 1)
 
     def fit(self, data: ContextData, *, seed: int = 0) -> "GaussianProcessFit":
         """Fit coefficients of every outcome as functions of context.
@@ -50,7 +58,7 @@ class GaussianProcess:
         Parameters
         ----------
         data : samples.
-        seed : nothing here is random.
+        seed : of the inducing contexts; nothing else is random.
 
         Raises
         ------
@@ -71,7 +79,7 @@ class GaussianProcess:
         for k, name in enumerate(data.outcome_names):
             one = data.pick_outcome(k)
             unit = find_units(one)
-            rows = replace(kernel_model(one, unit, z, scatter=self.scatter), weak=self.priors)
+            rows = self._rows(kernel_model(one, unit, z, scatter=self.scatter), seed)
             fit = fit_mixture(rows, self.shapes, integrate=self.integrate)
             suffix = "" if len(data.outcome_names) == 1 else f".{name}"
             measures |= {f"{key}{suffix}": value for key, value in fit.measures(unit).items()}
@@ -90,6 +98,20 @@ class GaussianProcess:
             warnings=said,
         )
         return GaussianProcessFit(fits=tuple(fits), units=tuple(units), scaling=scaling, record=record)
+
+    def _rows(self, model: KernelModel, seed: int) -> KernelModel:
+        """Return the rows with the priors, and where they are many with the inducing contexts, that were asked for."""
+        if len(model.y) <= self.max_exact:
+            return replace(model, weak=self.priors)
+        shared = model.groups is not None and bool(model.scatter)
+        if model.binary or shared:
+            what = "binary outcomes" if model.binary else "deviations that groups share"
+            raise InputError(
+                f"{what} need all pairs of rows, so at most max_exact = {self.max_exact} samples; got {len(model.y)}"
+            )
+        # A deviation of a row alone is no more than a variance of its own.
+        inducing = inducing_contexts(model.z, self.n_inducing, seed=seed)
+        return replace(model, weak=self.priors, groups=None, inducing=inducing)
 
 
 def kernel_model(

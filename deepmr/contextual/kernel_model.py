@@ -19,10 +19,25 @@ from deepmr.contextual.kernel_rows import (
     row_variance,
     slopes,
 )
+from deepmr.contextual.kernel_sparse import SparseFactored, factor_sparse
 
-__all__ = ["Factored", "KernelModel", "factor"]
+__all__ = ["Factored", "KernelModel", "evaluate", "factor"]
 
 _LOG_2PI = float(np.log(2 * np.pi))
+
+
+def evaluate(
+    model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradient: bool = True
+) -> Factored | SparseFactored:
+    """Evaluate the likelihood in the way that the rows ask for: through inducing contexts where there are such.
+
+    Parameters
+    ----------
+    model, theta, with_gradient : as in `factor`.
+    """
+    if model.inducing is not None:
+        return factor_sparse(model, theta, with_gradient=with_gradient)
+    return factor(model, theta, with_gradient=with_gradient)
 
 
 def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradient: bool = True) -> Factored:

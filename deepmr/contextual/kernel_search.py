@@ -4,24 +4,28 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize
 
-from deepmr.contextual.kernel_model import Factored, KernelModel, factor
+from deepmr.contextual.kernel_model import Factored, KernelModel, evaluate
 from deepmr.contextual.kernel_shapes import Layout
+from deepmr.contextual.kernel_sparse import SparseFactored
 from deepmr.errors import InputError
 
 _LOW, _HIGH = np.log(1e-11), np.log(1e6)  # of variances, against that of the outcome; float64 has no less
 _SHORT, _LONG = np.log(1e-2), np.log(1e3)  # of length scales, in standard deviations of a context
 _INFEASIBLE = 1e100  # minus the log likelihood where there is none
-_STEPS, _SLOPE = 200, 1e-6
+_SLOPE = 1e-6
 _FALL, _FALL_EXACT = 1e-9, 1e-14  # relative rise that ends a search; that of few variances costs nothing
 
 
-def search(model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | None = None) -> Factored:
+def search(
+    model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | None = None, n_steps: int = 200
+) -> Factored | SparseFactored:
     """Maximise the restricted likelihood, with its prior where there is one.
 
     Parameters
     ----------
     model : rows, with outcome and columns of variances near 1.
     starts : vectors to start from; a few sensible ones where none are given.
+    n_steps : at most, from each.
 
     Raises
     ------
@@ -30,12 +34,12 @@ def search(model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | Non
     """
     layout = model.layout
     if layout.size == 0:
-        return factor(model, np.zeros(0))
+        return evaluate(model, np.zeros(0))
     bounds = limits(layout)
 
     def objective(theta: Float[np.ndarray, "size"]) -> tuple[float, Float[np.ndarray, "size"]]:
         try:
-            at = factor(model, theta)
+            at = evaluate(model, theta)
         except np.linalg.LinAlgError:
             return _INFEASIBLE, np.zeros_like(theta)
         return -at.value, -at.gradient
@@ -49,13 +53,13 @@ def search(model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | Non
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"ftol": _FALL if layout.lengths else _FALL_EXACT, "gtol": _SLOPE, "maxiter": _STEPS},
+            options={"ftol": _FALL if layout.lengths else _FALL_EXACT, "gtol": _SLOPE, "maxiter": n_steps},
         )
         if np.isfinite(found.fun) and (best is None or found.fun < best[0]):
             best = (float(found.fun), found.x)
     if best is None or best[0] >= _INFEASIBLE:
         raise InputError("no hyper-parameters give these rows a likelihood; are predictors or outcomes of huge range?")
-    return factor(model, best[1])
+    return evaluate(model, best[1])
 
 
 def limits(layout: Layout) -> list[tuple[float, float]]:
