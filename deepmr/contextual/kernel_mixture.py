@@ -95,11 +95,11 @@ class Mixture:
                 found[name] = found.get(name, 0.0) + one.weight * float(value)
         sizes = np.concatenate([[1.0], units.size])
         made = {
-            name: float(np.sqrt(value)) * units.outcome_size / (1.0 if name == "sigma" else sizes[int(name[4:])])
+            name: float(np.sqrt(value) * units.outcome_size / (1.0 if name == "sigma" else sizes[int(name[4:])]))
             for name, value in found.items()
         }
         for shape in self.evidence:
-            made[f"share_{shape}"] = sum(one.weight for one in self.components if one.model.shape == shape)
+            made[f"share_{shape}"] = float(sum(one.weight for one in self.components if one.model.shape == shape))
         return made
 
     def relevance(self) -> Float[np.ndarray, "contexts"]:
