@@ -17,6 +17,7 @@ from deepmr.contextual.units import Units
 
 _STEP = 1e-3  # of the difference that gives the curvature, in logarithms
 _SOME, _MORE = 500, 15  # rows that a search among many begins with, and steps that it then takes with all
+_GLIMPSE, _FAR_OFF = 25, 300.0  # steps after which the search of a second curved shape ends if it is so far behind
 _HOPELESS = 60.0  # difference of log likelihoods that no volume of hyper-parameters makes up for
 _FLOOR = 1e-3  # share of a shape below which it is left out
 _MINOR = 0.05  # share of a shape below which its maximum stands for it
@@ -183,7 +184,11 @@ def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool) -
     found: list[_Found] = []
     for shape in tried or ["constant"]:
         one = replace(few, shape=shape)
-        at = search(one, starts=_starts(one, [before.few for before in found]))
+        starts = _starts(one, [before.few for before in found])
+        best = max((before.few.value for before in found), default=-np.inf)
+        at = search(one, starts=starts, n_steps=_GLIMPSE) if starts is not None else search(one)
+        if starts is not None and at.value > best - _FAR_OFF:
+            at = search(one, starts=at.theta[None, :])
         many = replace(model, shape=shape)
         found.append(_Found(many, one, at, at if few is model else _refined(many, at)))
     best = max(one.at.value for one in found)
