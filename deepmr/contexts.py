@@ -214,6 +214,14 @@ class ContextualFit(Protocol):
         """Return all of it as arrays and plain values; `from_state` of its class takes them back."""
 
 
+@runtime_checkable
+class HasMeans(Protocol):
+    """A fit that can leave out the errors of its coefficients, where these are most of the work."""
+
+    def means(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points outcomes columns"]:
+        """Return mu (column 0) and beta (the rest) at contexts."""
+
+
 def record_of(
     data: ContextData,
     *,

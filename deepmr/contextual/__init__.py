@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy.special import expit
 
 from deepmr import checks, methods
-from deepmr.contexts import ContextData, ContextRecord, ContextualFit
+from deepmr.contexts import ContextData, ContextRecord, ContextualFit, HasMeans
 from deepmr.errors import InputError
 
 METHODS = {
@@ -86,8 +86,13 @@ def predict(
         raise InputError(
             f"predictors must be {len(contexts)} rows of {len(names)} ({', '.join(names)}); got {predictors.shape}"
         )
-    at = fit.coefficients(contexts)
-    eta = np.einsum("pok,pk->po", at.beta, predictors) + at.mu
+    if isinstance(fit, HasMeans):
+        both = fit.means(contexts)
+        beta, mu = both[:, :, 1:], both[:, :, 0]
+    else:
+        at = fit.coefficients(contexts)
+        beta, mu = at.beta, at.mu
+    eta = np.einsum("pok,pk->po", beta, predictors) + mu
     if offset is not None:
         eta = eta + offset
     return expit(eta) if fit.record.outcome_type == "binary" else eta

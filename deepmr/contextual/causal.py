@@ -13,10 +13,11 @@ from deepmr import checks
 from deepmr.contexts import record_of
 from deepmr.contextual.gp import GaussianProcessFit
 from deepmr.contextual.kernel_mixture import Component, Mixture, fit_mixture
-from deepmr.contextual.kernel_model import SHAPES, KernelModel, factor
+from deepmr.contextual.kernel_model import KernelModel, factor
 from deepmr.contextual.kernel_posterior import joint_covariance, posterior
+from deepmr.contextual.kernel_shapes import SHAPES
 from deepmr.contextual.loci import LocusEffects
-from deepmr.contextual.locus_posterior import NormalMixture, moved_by_factors, new_loci, old_loci
+from deepmr.contextual.locus_posterior import NormalMixture, dense, moved_by_factors, new_loci, old_loci
 from deepmr.contextual.reml import fit_mixed
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.contextual.units import Units
@@ -172,8 +173,9 @@ class ContextualMR:
         for one in self.mixture.components:
             tau2 = float(np.exp(one.at.theta[-1]))
             own = one.model.noise + tau2
-            inverse = cho_solve(one.at.chol, np.eye(len(own)), check_finite=False)
-            projected = inverse - one.at.solved_x @ one.at.covariance @ one.at.solved_x.T
+            at = dense(one)
+            inverse = cho_solve(at.chol, np.eye(len(own)), check_finite=False)
+            projected = inverse - at.solved_x @ at.covariance @ at.solved_x.T
             errors = (
                 np.diag(own) if one.model.factors is None else np.diag(own) + one.model.factors.T @ one.model.factors
             )
@@ -377,7 +379,8 @@ def _fit(model: KernelModel, method: Method) -> Mixture:
         plain = replace(model, shape="constant", weak=False)
         at = factor(plain, np.array([np.log(max(found.tau2, 1e-300))]), with_gradient=False)
         return Mixture(components=(Component(model=plain, at=at, weight=1.0),), evidence={"constant": at.value})
-    mixture = fit_mixture(model, SHAPES if method == "gp" else SHAPES[:2], integrate=True)
+    shapes = SHAPES if model.z_variance is None else tuple(shape for shape in SHAPES if shape != "rough")
+    mixture = fit_mixture(model, shapes if method == "gp" else SHAPES[:2], integrate=True)
     return _with_grid(mixture)
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from deepmr.contextual.kernel_model import kernels
+from deepmr.contextual.kernel_shapes import kernels
 
 Kernel = Literal["linear", "quadratic", "smooth", "rough"]
 KERNELS: tuple[Kernel, ...] = ("linear", "quadratic", "smooth", "rough")
@@ -39,9 +39,9 @@ def context_columns(z: Float[np.ndarray, "samples contexts"], kernel: Kernel) ->
     places = np.unique(z, axis=0)
     if len(places) > _LANDMARKS:
         places = places[np.linspace(0, len(places) - 1, _LANDMARKS).round().astype(int)]
-    values, vectors = np.linalg.eigh(kernels(lengths, places, places)[1])
+    values, vectors = np.linalg.eigh(kernels("smooth", lengths, places, places)[1])
     use = values > 1e-8 * values[-1]
-    raw = kernels(lengths, z, places)[1] @ (vectors[:, use] / np.sqrt(values[use]))
+    raw = kernels("smooth", lengths, z, places)[1] @ (vectors[:, use] / np.sqrt(values[use]))
     return leading(raw - raw.mean(axis=0), _KEPT)
 
 

@@ -11,7 +11,8 @@ from scipy import optimize
 from deepmr import checks, schema
 from deepmr.contexts import ContextData
 from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
-from deepmr.contextual.kernel_model import SHAPES, KernelModel
+from deepmr.contextual.kernel_model import KernelModel
+from deepmr.contextual.kernel_shapes import SHAPES
 from deepmr.contextual.loci import contexts_of
 from deepmr.contextual.one_stage import ExposureErrors, own_error
 from deepmr.contextual.scaling import Scaling, check_contexts, scale_contexts

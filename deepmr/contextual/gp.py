@@ -1,17 +1,19 @@
 """Coefficients as Gaussian processes of context, averaged over what the data leave open of their hyper-parameters."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from deepmr import checks
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
 from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
-from deepmr.contextual.kernel_model import SHAPES, KernelModel
-from deepmr.contextual.least_squares import check_design
+from deepmr.contextual.kernel_model import KernelModel
+from deepmr.contextual.kernel_shapes import SHAPES
+from deepmr.contextual.kernel_sparse import inducing_contexts
+from deepmr.contextual.least_squares import check_design, solve
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.contextual.units import Units, find_units
 from deepmr.errors import InputError
@@ -23,20 +25,32 @@ class GaussianProcess:
 
     Attributes
     ----------
-    shapes : of functions of context to average over, by how likely they make the data: any of constant, linear, smooth.
+    shapes : of functions of context to average over, by how likely they make the data: any of constant, linear, smooth
+        and rough. Smooth and rough ones have a linear part; linear alone is no default, as its errors far from the data
+        are too small wherever the truth bends.
     scatter : whether slopes may also differ between samples (or their groups) at random, with variance tau squared.
     integrate : whether errors contain that hyper-parameters are estimated.
+    max_exact : most rows for all pairs of which there is memory and time; of more, rows know of each other through
+        inducing contexts.
+    n_inducing : how many inducing contexts.
+    priors : whether variances and length scales have weak priors. Without, and with shape constant alone and known
+        errors, the fit is a random-effects meta-analysis by restricted likelihood.
     """
 
-    shapes: tuple[str, ...] = SHAPES
-    scatter: bool = False
+    shapes: tuple[str, ...] = ("constant", "smooth", "rough")
+    scatter: bool = True
     integrate: bool = True
+    priors: bool = True
+    max_exact: int = 3000
+    n_inducing: int = 150
 
     def __post_init__(self) -> None:
         if not self.shapes:
             raise InputError(f"shapes must be some of {', '.join(SHAPES)}; got none")
         for shape in self.shapes:
             checks.one_of("shapes", shape, SHAPES)
+        checks.at_least("max_exact", self.max_exact, 1)
+        checks.at_least("n_inducing", self.n_inducing, 1)
 
     def fit(self, data: ContextData, *, seed: int = 0) -> "GaussianProcessFit":
         """Fit coefficients of every outcome as functions of context.
@@ -44,14 +58,18 @@ class GaussianProcess:
         Parameters
         ----------
         data : samples.
-        seed : nothing here is random.
+        seed : of the inducing contexts; nothing else is random.
 
         Raises
         ------
         InputError
-            When predictors repeat each other, or there are fewer samples than coefficients.
+            When predictors repeat each other, there are fewer samples than coefficients, or predictors alone tell the 0
+            and 1 of a binary outcome apart.
         """
         check_design(data.design, data.predictor_names)
+        if data.outcome_type == "binary":
+            for k in range(len(data.outcome_names)):
+                solve(data.pick_outcome(k))  # refuses outcomes that predictors alone tell apart
         scaling = scale_contexts(data)
         flat, said = constant_contexts(data, scaling)
         z = scaling(data.contexts)
@@ -61,7 +79,8 @@ class GaussianProcess:
         for k, name in enumerate(data.outcome_names):
             one = data.pick_outcome(k)
             unit = find_units(one)
-            fit = fit_mixture(kernel_model(one, unit, z, scatter=self.scatter), self.shapes, integrate=self.integrate)
+            rows = self._rows(kernel_model(one, unit, z, scatter=self.scatter), seed)
+            fit = fit_mixture(rows, self.shapes, integrate=self.integrate)
             suffix = "" if len(data.outcome_names) == 1 else f".{name}"
             measures |= {f"{key}{suffix}": value for key, value in fit.measures(unit).items()}
             relevance = np.maximum(relevance, fit.relevance())
@@ -80,6 +99,20 @@ class GaussianProcess:
         )
         return GaussianProcessFit(fits=tuple(fits), units=tuple(units), scaling=scaling, record=record)
 
+    def _rows(self, model: KernelModel, seed: int) -> KernelModel:
+        """Return the rows with the priors, and where they are many with the inducing contexts, that were asked for."""
+        if len(model.y) <= self.max_exact:
+            return replace(model, weak=self.priors)
+        shared = model.groups is not None and bool(model.scatter)
+        if model.binary or shared:
+            what = "binary outcomes" if model.binary else "deviations that groups share"
+            raise InputError(
+                f"{what} need all pairs of rows, so at most max_exact = {self.max_exact} samples; got {len(model.y)}"
+            )
+        # A deviation of a row alone is no more than a variance of its own.
+        inducing = inducing_contexts(model.z, self.n_inducing, seed=seed)
+        return replace(model, weak=self.priors, groups=None, inducing=inducing)
+
 
 def kernel_model(
     data: ContextData, units: Units, z: Float[np.ndarray, "samples used"], *, scatter: bool
@@ -92,8 +125,10 @@ def kernel_model(
     units : of outcome and predictors.
     z : standardised contexts.
     scatter : whether slopes deviate at random; with known errors, the level deviates too, as there is no other error.
+        Binary outcomes have none unless groups share it: of one 0 or 1 nothing can be told from chance.
     """
-    known = data.se_outcome is not None
+    known, binary = data.se_outcome is not None, data.outcome_type == "binary"
+    scatter = scatter and not (binary and data.groups is None)
     columns = range(1, 1 + data.predictors.shape[1])
     deviating = ((0,) if known else ()) + (tuple(columns) if scatter else ())
     groups = None if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
@@ -105,7 +140,9 @@ def kernel_model(
         counts=data.counts,
         groups=groups,
         scatter=deviating,
-        residual=not known,
+        residual=not known and not binary,
+        binary=binary,
+        offset=None if data.offset is None or not binary else data.offset[:, 0],
     )
 
 
@@ -152,9 +189,41 @@ class GaussianProcessFit:
             mu=mean[:, :, 0],
             se_beta=se[:, :, 1:],
             se_mu=se[:, :, 0],
-            outside=self.scaling.outside(contexts),
+            outside=self.outside(contexts),
             unlearned=np.mean([one.unlearned for one in found], axis=0),
         )
+
+    def means(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points outcomes columns"]:
+        """Return mu (column 0) and beta (the rest) at contexts without their errors, at a tenth of the cost.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+        """
+        check_contexts(contexts, self.record.context_names)
+        z = self.scaling(contexts)
+        return np.stack(
+            [unit.coefficients(fit.mean(z)) for unit, fit in zip(self.units, self.fits, strict=True)], axis=1
+        )
+
+    def outside(self, contexts: Float[np.ndarray, "points contexts"]) -> Bool[np.ndarray, "points"]:
+        """Return which points are an extrapolation, in all contexts or in those that coefficients vary with.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+
+        Notes
+        -----
+        Contexts that do not matter put every point far from every other, and would hide that one is far in those
+        that do; distances are therefore taken a second time, each context as much as its relevance.
+        """
+        names = [self.record.context_names[k] for k in self.scaling.used]
+        relevance = np.array([self.record.relevance[name] for name in names])
+        found = self.scaling.outside(contexts)
+        if relevance.size and relevance.max() > 0:
+            found |= self.scaling.weighted(np.sqrt(relevance / relevance.max())).outside(contexts)
+        return found
 
     def draws(
         self, contexts: Float[np.ndarray, "points contexts"], *, n_draws: int = 1000, seed: int = 0

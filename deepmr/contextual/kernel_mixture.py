@@ -8,13 +8,20 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from deepmr.contextual.kernel_model import SHAPES, Factored, KernelModel, factor, prior_moments
-from deepmr.contextual.kernel_posterior import Posterior, joint_covariance, posterior
-from deepmr.contextual.kernel_search import limits, search
+from deepmr.contextual.kernel_model import Factored, KernelModel, evaluate
+from deepmr.contextual.kernel_posterior import Posterior, joint_covariance, posterior, posterior_mean
+from deepmr.contextual.kernel_search import default_starts, limits, search
+from deepmr.contextual.kernel_shapes import SHAPES, prior_moments
+from deepmr.contextual.kernel_sparse import SparseFactored
 from deepmr.contextual.units import Units
 
 _STEP = 1e-3  # of the difference that gives the curvature, in logarithms
-_FLOOR = 1e-6  # weight below which a component is left out
+_SOME, _MORE = 500, 15  # rows that a search among many begins with, and steps that it then takes with all
+_GLIMPSE, _FAR_OFF = 25, 300.0  # steps after which the search of a second curved shape ends if it is so far behind
+_HOPELESS = 60.0  # difference of log likelihoods that no volume of hyper-parameters makes up for
+_FLOOR = 1e-3  # share of a shape below which it is left out
+_MINOR = 0.05  # share of a shape below which its maximum stands for it
+_KEPT = 0.995  # share of the weight that components are kept for, heaviest first
 _OUT = 1.1  # radius of the points around the maximum, against that which gives the variances of a normal distribution
 
 
@@ -30,7 +37,7 @@ class Component:
     """
 
     model: KernelModel
-    at: Factored
+    at: Factored | SparseFactored
     weight: float
 
 
@@ -46,6 +53,11 @@ class Mixture:
 
     components: tuple[Component, ...]
     evidence: Mapping[str, float]
+
+    def mean(self, z: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points columns"]:
+        """Return coefficients at points without their errors, which are most of the work."""
+        found = [one.weight * posterior_mean(one.model, one.at, z) for one in self.components]
+        return np.sum(found, axis=0)
 
     def posterior(self, z: Float[np.ndarray, "points contexts"]) -> Posterior:
         """Return coefficients at points, what components differ by among their errors."""
@@ -84,11 +96,11 @@ class Mixture:
                 found[name] = found.get(name, 0.0) + one.weight * float(value)
         sizes = np.concatenate([[1.0], units.size])
         made = {
-            name: float(np.sqrt(value)) * units.outcome_size / (1.0 if name == "sigma" else sizes[int(name[4:])])
+            name: float(np.sqrt(value) * units.outcome_size / (1.0 if name == "sigma" else sizes[int(name[4:])]))
             for name, value in found.items()
         }
         for shape in self.evidence:
-            made[f"share_{shape}"] = sum(one.weight for one in self.components if one.model.shape == shape)
+            made[f"share_{shape}"] = float(sum(one.weight for one in self.components if one.model.shape == shape))
         return made
 
     def relevance(self) -> Float[np.ndarray, "contexts"]:
@@ -107,7 +119,7 @@ class Mixture:
         """Return arrays and plain values; `from_state` takes them back and factors again."""
         model = self.components[0].model
         arrays = {"z": model.z, "x": model.x, "y": model.y, "noise": model.noise, "counts": model.counts}
-        for name in ("groups", "factors", "z_variance"):
+        for name in ("groups", "offset", "inducing", "factors", "z_variance"):
             if getattr(model, name) is not None:
                 arrays[name] = getattr(model, name)
         arrays |= {f"theta_{k}": one.at.theta for k, one in enumerate(self.components)}
@@ -117,6 +129,8 @@ class Mixture:
             "scatter": list(model.scatter),
             "scatter_prior": list(model.scatter_prior),
             "residual": model.residual,
+            "binary": model.binary,
+            "weak": model.weak,
             "evidence": dict(self.evidence),
         }
         return arrays, plain
@@ -136,16 +150,20 @@ class Mixture:
             noise=arrays["noise"],
             counts=arrays["counts"],
             groups=arrays.get("groups"),
+            offset=arrays.get("offset"),
+            inducing=arrays.get("inducing"),
             factors=arrays.get("factors"),
             z_variance=arrays.get("z_variance"),
-            scatter=tuple(plain["scatter"]),
             scatter_prior=tuple(plain["scatter_prior"]),
+            scatter=tuple(plain["scatter"]),
             residual=bool(plain["residual"]),
+            binary=bool(plain["binary"]),
+            weak=bool(plain["weak"]),
         )
         components = []
         for k, (shape, weight) in enumerate(zip(plain["shapes"], arrays["weights"], strict=True)):
             model = replace(made, shape=shape)
-            at = factor(model, arrays[f"theta_{k}"], with_gradient=False)
+            at = evaluate(model, arrays[f"theta_{k}"], with_gradient=False)
             components.append(Component(model=model, at=at, weight=float(weight)))
         return cls(components=tuple(components), evidence=dict(plain["evidence"]))
 
@@ -161,49 +179,120 @@ def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool) -
 
     Notes
     -----
-    The marginal likelihood is Laplace's approximation in the logarithms of the hyper-parameters.
+    The marginal likelihood is Laplace's approximation in the logarithms of the hyper-parameters. With inducing
+    contexts, the search begins with some rows, from whose curvature that of all is scaled, and the maximum stands for
+    each shape: many rows leave little of hyper-parameters open.
     """
     tried = [shape for shape in SHAPES if shape in shapes and (shape == "constant" or model.z.shape[1])]
-    fitted = []
-    evidence: dict[str, float] = {}
+    few = _subset(model)
+    found: list[_Found] = []
     for shape in tried or ["constant"]:
-        one = replace(model, shape=shape)
-        at = search(one)
-        values, vectors = np.linalg.eigh(_curvature(one, at))
-        values = np.maximum(values, 1e-3)
-        evidence[shape] = at.value - _log_normal_constant(one) + 0.5 * float(np.log(2 * np.pi / values).sum())
-        fitted.append((one, at, values, vectors))
-    shares = np.exp(np.array(list(evidence.values())) - logsumexp(list(evidence.values())))
+        one = replace(few, shape=shape)
+        starts = _starts(one, [before.few for before in found])
+        best = max((before.few.value for before in found), default=-np.inf)
+        at = search(one, starts=starts, n_steps=_GLIMPSE) if starts is not None else search(one)
+        if starts is not None and at.value > best - _FAR_OFF:
+            at = search(one, starts=at.theta[None, :])
+        many = replace(model, shape=shape)
+        found.append(_Found(many, one, at, at if few is model else _refined(many, at)))
+    best = max(one.at.value for one in found)
+    fitted: list[tuple] = []
+    evidence: dict[str, float] = {}
+    for each in found:
+        evidence[each.model.shape] = each.at.value  # where far below the best, that says enough
+        if each.at.value > best - _HOPELESS:
+            values, vectors = np.linalg.eigh(_curvature(each.part, each.few) * (len(model.y) / len(few.y)))
+            values = np.maximum(values, 1e-3)
+            volume = 0.5 * float(np.log(2 * np.pi / values).sum())
+            evidence[each.model.shape] = each.at.value - _log_normal_constant(each.model) + volume
+            fitted.append((each.model, each.at, values, vectors))
+    weighed = np.array([evidence[model.shape] for model, *_ in fitted])
+    shares = np.exp(weighed - logsumexp(weighed))
     components = []
     for share, (one, at, values, vectors) in sorted(zip(shares, fitted, strict=True), key=lambda pair: -pair[0]):
         if share > _FLOOR:
-            points = _points(one, at, values, vectors) if integrate else [(1.0, at)]
+            wide = integrate and share > _MINOR and model.inducing is None
+            points = _points(one, at, values, vectors) if wide else [(1.0, at)]
             components += [Component(model=one, at=node, weight=float(share * w)) for w, node in points]
-    total = sum(one.weight for one in components)
-    scaled = tuple(replace(one, weight=one.weight / total) for one in components if one.weight > _FLOOR * total)
-    return Mixture(components=scaled, evidence=evidence)
+    return Mixture(components=_heaviest(components), evidence=evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A shape's maximum, of all rows and of some of them."""
+
+    model: KernelModel
+    part: KernelModel
+    few: Factored | SparseFactored
+    at: Factored | SparseFactored
+
+
+def _subset(model: KernelModel) -> KernelModel:
+    """Return some of many rows, all pairs of which are cheap, to find where the search among all begins."""
+    if model.inducing is None:
+        return model
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.permutation(len(model.y))[:_SOME])
+    return replace(
+        model,
+        z=model.z[rows],
+        x=model.x[rows],
+        y=model.y[rows],
+        noise=model.noise[rows],
+        counts=model.counts[rows],
+        inducing=None,
+    )
+
+
+def _refined(model: KernelModel, at: Factored | SparseFactored) -> Factored | SparseFactored:
+    return search(model, starts=at.theta[None, :], n_steps=_MORE)
+
+
+def _starts(model: KernelModel, before: list[Factored | SparseFactored]) -> Float[np.ndarray, "starts size"] | None:
+    """Return where to start a shape: where the one before ended, if they have the same hyper-parameters."""
+    if before and len(before[-1].theta) == model.layout.size and model.layout.lengths:
+        given = np.vstack([before[-1].theta, default_starts(model.layout)])
+        return given[[int(np.argmax([evaluate(model, one, with_gradient=False).value for one in given]))]]
+    return None
+
+
+def _heaviest(components: list[Component]) -> tuple[Component, ...]:
+    """Return the fewest components that have nearly all of the weight, in the order they came."""
+    weights = np.array([one.weight for one in components])
+    order = np.argsort(-weights, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(weights[order]), _KEPT * weights.sum())) + 1
+    kept = np.sort(order[:enough])
+    total = float(weights[kept].sum())
+    return tuple(replace(components[k], weight=components[k].weight / total) for k in kept)
 
 
 def _log_normal_constant(model: KernelModel) -> float:
     """Return minus the log of the constant of the prior, which `prior` leaves out."""
+    if not model.weak:
+        return 0.0
     _, scale = prior_moments(model.layout)
     return float(np.log(scale).sum() + 0.5 * len(scale) * np.log(2 * np.pi))
 
 
-def _curvature(model: KernelModel, at: Factored) -> Float[np.ndarray, "size size"]:
+def _curvature(model: KernelModel, at: Factored | SparseFactored) -> Float[np.ndarray, "size size"]:
     """Return minus the second derivatives of the log posterior, by differences of its gradient."""
     rows = []
     for k in range(len(at.theta)):
         step = np.zeros_like(at.theta)
         step[k] = _STEP
-        rows.append((factor(model, at.theta - step).gradient - factor(model, at.theta + step).gradient) / (2 * _STEP))
+        rows.append(
+            (evaluate(model, at.theta - step).gradient - evaluate(model, at.theta + step).gradient) / (2 * _STEP)
+        )
     made = np.array(rows).reshape(len(at.theta), len(at.theta))
     return (made + made.T) / 2
 
 
 def _points(
-    model: KernelModel, at: Factored, values: Float[np.ndarray, "size"], vectors: Float[np.ndarray, "size size"]
-) -> list[tuple[float, Factored]]:
+    model: KernelModel,
+    at: Factored | SparseFactored,
+    values: Float[np.ndarray, "size"],
+    vectors: Float[np.ndarray, "size size"],
+) -> list[tuple[float, Factored | SparseFactored]]:
     """Return the maximum and two points along each principal axis of the posterior, with weights that add up to 1.
 
     For a normal posterior of d dimensions, points at radius f sqrt(d) with weights 1 / (2 d f^2), and the rest in the
@@ -220,7 +309,7 @@ def _points(
         for sign in (-1, 1):
             theta = np.clip(at.theta + sign * radius * vector / np.sqrt(value), low, high)
             try:
-                node = factor(model, theta, with_gradient=False)
+                node = evaluate(model, theta, with_gradient=False)
             except np.linalg.LinAlgError:
                 continue
             ratio = node.value - at.value + 0.5 * radius**2

@@ -1,163 +1,47 @@
 """Coefficients as Gaussian processes of context: their restricted likelihood and its gradient, and what it implies.
 
-Rows are y = sum_j w_j(c) x_j + error, with w_j(c) = constant + linear + smooth function of context. Constants have flat
+Rows are y = sum_j w_j(c) x_j + error, with w_j(c) = constant + linear + curved function of context. Constants have flat
 priors, which makes the likelihood the restricted one: with nothing that varies it is that of a random-effects
-meta-analysis. Linear and smooth parts share one relevance a context (its length scale) over coefficients.
+meta-analysis. Linear and curved parts share one relevance a context (its length scale) over coefficients.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 
-from deepmr.contextual.kernel_errors import expected_kernels, length_slopes
+from deepmr.contextual.kernel_binary import factor_binary
+from deepmr.contextual.kernel_rows import (
+    Factored,
+    KernelModel,
+    inverse,
+    prior,
+    row_covariance,
+    row_variance,
+    slopes,
+)
+from deepmr.contextual.kernel_sparse import SparseFactored, factor_sparse
 
-Shape = Literal["constant", "linear", "smooth"]
-SHAPES: tuple[Shape, ...] = ("constant", "linear", "smooth")
+__all__ = ["Factored", "KernelModel", "evaluate", "factor"]
+
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelModel:
-    """Rows of one outcome, and which variances are to be found.
-
-    Attributes
-    ----------
-    z : standardised contexts.
-    x : columns whose coefficients may vary; the first is usually ones.
-    y : outcome.
-    noise : known error variance of each row, 0 where there is none.
-    counts : how many rows each stands for.
-    groups : number of each row's group, 0 on; rows of a group share deviations of coefficients. None: each row its own.
-    scatter : columns of `x` whose coefficients deviate between groups beyond what context explains (tau).
-    residual : whether there is an error variance to be found (sigma), beside the known ones.
-    shape : of functions of context: none, linear, or linear and smooth.
-    weak : whether variances and length scales have weak priors (log-normal), which keep them finite where the
-        likelihood is flat. Off, the likelihood is the plain restricted one.
-    factors : F, with F'F a known covariance of the rows' errors beside `noise`; None where there is none.
-    z_variance : known variances of the contexts about `z`, their expected values; None where they are exact.
-    scatter_prior : median of the weak prior of tau squared, and its standard deviation in logarithms.
-    """
-
-    z: Float[np.ndarray, "rows contexts"]
-    x: Float[np.ndarray, "rows columns"]
-    y: Float[np.ndarray, "rows"]
-    noise: Float[np.ndarray, "rows"]
-    counts: Float[np.ndarray, "rows"]
-    groups: Int[np.ndarray, "rows"] | None = None
-    scatter: tuple[int, ...] = ()
-    residual: bool = True
-    shape: Shape = "smooth"
-    weak: bool = True
-    factors: Float[np.ndarray, "factors rows"] | None = None
-    z_variance: Float[np.ndarray, "rows contexts"] | None = None
-    scatter_prior: tuple[float, float] = (0.01, 3.0)
-
-    @property
-    def layout(self) -> "Layout":
-        """Where each hyper-parameter is."""
-        varying = 0 if self.shape == "constant" or not self.z.shape[1] else self.x.shape[1]
-        lengths = self.z.shape[1] if varying else 0
-        smooth = varying if self.shape == "smooth" else 0
-        return Layout(lengths, varying, smooth, len(self.scatter), int(self.residual), self.scatter_prior)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Numbers of hyper-parameters of each kind, in the order of the vector: all are logarithms.
-
-    Attributes
-    ----------
-    lengths : length scales of contexts.
-    linear, smooth : variances of the linear and the smooth part, one a coefficient.
-    scatter : tau squared.
-    residual : sigma squared.
-    scatter_prior : as in `KernelModel`.
-    """
-
-    lengths: int
-    linear: int
-    smooth: int
-    scatter: int
-    residual: int
-    scatter_prior: tuple[float, float] = (0.01, 3.0)
-
-    @property
-    def size(self) -> int:
-        """Of the vector."""
-        return self.lengths + self.linear + self.smooth + self.scatter + self.residual
-
-    def split(self, theta: Float[np.ndarray, "size"]) -> list[Float[np.ndarray, "_"]]:
-        """Return length scales, variances of linear parts, of smooth parts, tau squared and sigma squared."""
-        ends = np.cumsum([self.lengths, self.linear, self.smooth, self.scatter])
-        return [np.exp(part) for part in np.split(theta, ends)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Factored:
-    """A model at one vector of hyper-parameters, ready for predictions.
-
-    Attributes
-    ----------
-    theta : the vector.
-    value : log likelihood, restricted, and log prior where there is one.
-    gradient : of `value`; empty where it was not wanted.
-    chol : Cholesky factor of V, as `scipy.linalg.cho_factor` has it.
-    solved_x : V^-1 x.
-    covariance : of the constants: (x' V^-1 x)^-1.
-    constant : the constants.
-    weights : V^-1 (y - x constant).
-    """
-
-    theta: Float[np.ndarray, "size"]
-    value: float
-    gradient: Float[np.ndarray, "_"]
-    chol: tuple[Float[np.ndarray, "rows rows"], bool]
-    solved_x: Float[np.ndarray, "rows columns"]
-    covariance: Float[np.ndarray, "columns columns"]
-    constant: Float[np.ndarray, "columns"]
-    weights: Float[np.ndarray, "rows"]
-
-
-def row_variance(model: KernelModel, theta: Float[np.ndarray, "size"]) -> Float[np.ndarray, "rows"]:
-    """Return the variance of each row's own error: known, found, and deviations where each row is its own group.
+def evaluate(
+    model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradient: bool = True
+) -> Factored | SparseFactored:
+    """Evaluate the likelihood in the way that the rows ask for: through inducing contexts where there are such.
 
     Parameters
     ----------
-    model : rows.
-    theta : hyper-parameters.
+    model, theta, with_gradient : as in `factor`.
     """
-    *_, tau2, sigma2 = model.layout.split(theta)
-    own = model.noise + (sigma2[0] if model.residual else 0.0)
-    if model.groups is None and model.scatter:
-        own = own + model.x[:, list(model.scatter)] ** 2 @ tau2
-    return own
-
-
-def kernels(
-    lengths: Float[np.ndarray, "contexts"], one: Float[np.ndarray, "a contexts"], two: Float[np.ndarray, "b contexts"]
-) -> tuple[Float[np.ndarray, "a b"], Float[np.ndarray, "a b"]]:
-    """Return the linear and the squared-exponential kernel between contexts.
-
-    Parameters
-    ----------
-    lengths : length scale of each context.
-    one, two : standardised contexts.
-
-    Notes
-    -----
-    sum_k z_k z'_k / l_k^2, and exp(-sum_k (z_k - z'_k)^2 / 2 l_k^2).
-    """
-    a, b = one / lengths, two / lengths
-    linear = a @ b.T
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * linear
-    return linear, np.exp(-0.5 * np.maximum(squared, 0.0))
+    if model.inducing is not None:
+        return factor_sparse(model, theta, with_gradient=with_gradient)
+    return factor(model, theta, with_gradient=with_gradient)
 
 
 def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradient: bool = True) -> Factored:
-    """Evaluate the restricted likelihood at a vector of hyper-parameters.
+    """Evaluate the restricted likelihood at a vector of hyper-parameters, by Laplace's approximation where y is binary.
 
     Parameters
     ----------
@@ -172,38 +56,22 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
 
     Notes
     -----
-    V = sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]) + F'F + D / counts, D the rows' own variances. L and S are
-    expected ones where contexts have errors (`kernel_errors`). A row that stands for m rows of the same y has m - 1
-    more terms log D. With P = V^-1 - V^-1 x (x' V^-1 x)^-1 x' V^-1, twice the log likelihood is
-    -log|V| - log|x' V^-1 x| + log|x'x| - y'Py - (n - q) log 2 pi, and its derivative sum((Py (Py)' - P) * dV).
+    V = sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]) + F'F + D / counts, D the rows' own variances. A row that
+    stands for m rows of the same y has m - 1 more terms log D. With P = V^-1 - V^-1 x (x' V^-1 x)^-1 x' V^-1, twice the
+    log likelihood is -log|V| - log|x' V^-1 x| + log|x'x| - y'Py - (n - q) log 2 pi, and its derivative
+    sum((Py (Py)' - P) * dV).
 
     References
     ----------
     Patterson HD, Thompson R (1971). Biometrika 58:545. doi:10.1093/biomet/58.3.545
     Rasmussen CE, Williams CKI (2006). Gaussian Processes for Machine Learning, section 5.4.1. ISBN 026218253X
     """
-    layout = model.layout
-    lengths, linear, smooth, tau2, _ = layout.split(theta)
-    x, y, z = model.x, model.y, model.z
+    if model.binary:
+        return factor_binary(model, theta, with_gradient=with_gradient)
+    x, y = model.x, model.y
     own = row_variance(model, theta)
-    v = np.diag(own / model.counts)
-    if model.factors is not None:
-        v += model.factors.T @ model.factors
-    parts = None
-    if layout.linear:
-        lin, sq = kernels(lengths, z, z) if model.z_variance is None else expected_kernels(lengths, z, model.z_variance)
-        amount = (x * linear) @ x.T
-        v += amount * lin
-        rough = None
-        if layout.smooth:
-            rough = ((x * smooth) @ x.T) * sq
-            v += rough
-        parts = (lin, sq, amount, rough)
-    same = None
-    if model.groups is not None and model.scatter:
-        same = model.groups[:, None] == model.groups
-        columns = x[:, list(model.scatter)]
-        v += ((columns * tau2) @ columns.T) * same
+    v, parts = row_covariance(model, theta)
+    v[np.diag_indices(len(y))] += own / model.counts
     chol = cho_factor(v, lower=True, check_finite=False)
     solved_x = cho_solve(chol, x, check_finite=False)
     information = x.T @ solved_x
@@ -223,95 +91,16 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
     )
     gradient = np.zeros(0)
     if with_gradient:
-        inverse = cho_solve(chol, np.eye(len(y)), check_finite=False)
-        m = np.outer(weights, weights) - inverse + solved_x @ covariance @ solved_x.T
-        gradient = 0.5 * _slopes(model, theta, m, parts, same, own, copies)
-    penalty, slope = prior(model, theta)
+        m = np.outer(weights, weights) - inverse(chol[0]) + solved_x @ covariance @ solved_x.T
+        gradient = 0.5 * slopes(model, theta, m, parts, np.diag(m) / model.counts - copies / own)
+    penalty, by_prior = prior(model, theta)
     return Factored(
         theta=theta,
         value=float(value) + penalty,
-        gradient=gradient + slope if with_gradient else gradient,
+        gradient=gradient + by_prior if with_gradient else gradient,
         chol=chol,
         solved_x=solved_x,
         covariance=covariance,
         constant=constant,
         weights=weights,
     )
-
-
-def _slopes(
-    model: KernelModel,
-    theta: Float[np.ndarray, "size"],
-    m: Float[np.ndarray, "rows rows"],
-    parts: tuple | None,
-    same: np.ndarray | None,
-    own: Float[np.ndarray, "rows"],
-    copies: Float[np.ndarray, "rows"],
-) -> Float[np.ndarray, "size"]:
-    """Return twice the derivative of the log likelihood by each hyper-parameter."""
-    lengths, linear, smooth, tau2, sigma2 = model.layout.split(theta)
-    x, z = model.x, model.z
-    found: list[np.ndarray] = []
-    if parts is not None:
-        lin, sq, amount, rough = parts
-        straight = m * amount
-        by_length = -2 * np.einsum("ik,ik->k", z, straight @ z)
-        if model.z_variance is not None:
-            by_length -= 2 * np.diag(straight) @ model.z_variance
-        of_smooth = np.zeros(0)
-        if rough is not None:
-            curved = m * rough
-            if model.z_variance is None:
-                by_length += 2 * (curved.sum(axis=1) @ z**2 - np.einsum("ik,ik->k", z, curved @ z))
-            else:
-                by_length += lengths**2 * length_slopes(lengths, z, model.z_variance, curved)
-            of_smooth = smooth * np.einsum("ij,ij->j", x, (m * sq) @ x)
-        found += [by_length / lengths**2, linear * np.einsum("ij,ij->j", x, (m * lin) @ x), of_smooth]
-    by_own = np.diag(m) / model.counts - copies / own
-    if model.scatter:
-        columns = x[:, list(model.scatter)]
-        if same is None:
-            found.append(tau2 * (by_own @ columns**2))
-        else:
-            found.append(tau2 * np.einsum("ij,ij->j", columns, (m * same) @ columns))
-    if model.residual:
-        found.append(sigma2 * by_own.sum())
-    return np.concatenate(found) if found else np.zeros(0)
-
-
-def prior(model: KernelModel, theta: Float[np.ndarray, "size"]) -> tuple[float, Float[np.ndarray, "size"]]:
-    """Return the log prior of the hyper-parameters, up to a constant, and its gradient; 0 where priors are off.
-
-    Parameters
-    ----------
-    model : rows, their outcome and columns with variances near 1.
-    theta : hyper-parameters.
-    """
-    if not model.weak:
-        return 0.0, np.zeros_like(theta)
-    centre, scale = prior_moments(model.layout)
-    off = (theta - centre) / scale
-    return -0.5 * float(off @ off), -off / scale
-
-
-def prior_moments(layout: Layout) -> tuple[Float[np.ndarray, "size"], Float[np.ndarray, "size"]]:
-    """Return mean and standard deviation of each log hyper-parameter.
-
-    Parameters
-    ----------
-    layout : which there are.
-
-    Notes
-    -----
-    The median length scale grows with the square root of the number of contexts, as distances do; the noise may be
-    anything from nearly nothing on.
-    """
-    kinds = (
-        (layout.lengths, np.log(2.0) + 0.5 * np.log(max(layout.lengths, 1)), 1.5),
-        (layout.linear, np.log(0.3), 2.0),
-        (layout.smooth, np.log(0.3), 2.0),
-        (layout.scatter, np.log(layout.scatter_prior[0]), layout.scatter_prior[1]),
-        (layout.residual, np.log(0.01), 5.0),
-    )
-    centre, scale = (np.concatenate([np.full(k[0], k[which]) for k in kinds]) for which in (1, 2))
-    return centre, scale

@@ -4,22 +4,28 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize
 
-from deepmr.contextual.kernel_model import Factored, KernelModel, Layout, factor
+from deepmr.contextual.kernel_model import Factored, KernelModel, evaluate
+from deepmr.contextual.kernel_shapes import Layout
+from deepmr.contextual.kernel_sparse import SparseFactored
 from deepmr.errors import InputError
 
-_LOW, _HIGH = np.log(1e-12), np.log(1e6)  # of variances, against that of the outcome
+_LOW, _HIGH = np.log(1e-11), np.log(1e6)  # of variances, against that of the outcome; float64 has no less
 _SHORT, _LONG = np.log(1e-2), np.log(1e3)  # of length scales, in standard deviations of a context
-_INFEASIBLE = 1e100  # minus the log likelihood where there is none
-_STEPS, _FALL, _SLOPE = 200, 1e-12, 1e-6
+_INFEASIBLE = 1e3  # how much the log likelihood falls where there is none
+_SLOPE = 1e-6
+_FALL, _FALL_EXACT = 1e-9, 1e-14  # relative rise that ends a search; that of few variances costs nothing
 
 
-def search(model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | None = None) -> Factored:
+def search(
+    model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | None = None, n_steps: int = 200
+) -> Factored | SparseFactored:
     """Maximise the restricted likelihood, with its prior where there is one.
 
     Parameters
     ----------
     model : rows, with outcome and columns of variances near 1.
     starts : vectors to start from; a few sensible ones where none are given.
+    n_steps : at most, from each.
 
     Raises
     ------
@@ -28,32 +34,45 @@ def search(model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | Non
     """
     layout = model.layout
     if layout.size == 0:
-        return factor(model, np.zeros(0))
+        return evaluate(model, np.zeros(0))
     bounds = limits(layout)
+
+    best: tuple[float, Float[np.ndarray, "size"]] | None = None
+    for start in default_starts(layout) if starts is None else starts:
+        found = _climb(model, np.asarray(start), bounds, n_steps)
+        if found is not None and (best is None or found[0] > best[0]):
+            best = found
+    if best is None:
+        raise InputError("no hyper-parameters give these rows a likelihood; are predictors or outcomes of huge range?")
+    return evaluate(model, best[1])
+
+
+def _climb(
+    model: KernelModel, start: Float[np.ndarray, "size"], bounds: list[tuple[float, float]], n_steps: int
+) -> tuple[float, Float[np.ndarray, "size"]] | None:
+    """Return the maximum near a start, or None where there is no likelihood at it.
+
+    The first step of the search is as long as the gradient, which ends far outside of what float64 can factor; values
+    are therefore divided by that length. Where there is no likelihood, a value somewhat below that of the start makes
+    the line search turn back.
+    """
+    try:
+        first = evaluate(model, start)
+    except np.linalg.LinAlgError:
+        return None
+    unit = max(1.0, float(np.linalg.norm(first.gradient)))
 
     def objective(theta: Float[np.ndarray, "size"]) -> tuple[float, Float[np.ndarray, "size"]]:
         try:
-            at = factor(model, theta)
+            at = evaluate(model, theta)
         except np.linalg.LinAlgError:
-            return _INFEASIBLE, np.zeros_like(theta)
-        return -at.value, -at.gradient
+            return (_INFEASIBLE - first.value) / unit, np.zeros_like(theta)
+        return -at.value / unit, -at.gradient / unit
 
-    best: tuple[float, Float[np.ndarray, "size"]] | None = None
-    points = default_starts(layout) if starts is None else starts
-    for start in points:
-        found = optimize.minimize(
-            objective,
-            np.asarray(start),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"ftol": _FALL, "gtol": _SLOPE},
-        )
-        if np.isfinite(found.fun) and (best is None or found.fun < best[0]):
-            best = (float(found.fun), found.x)
-    if best is None or best[0] >= _INFEASIBLE:
-        raise InputError("no hyper-parameters give these rows a likelihood; are predictors or outcomes of huge range?")
-    return factor(model, best[1])
+    fall = _FALL if model.layout.lengths else _FALL_EXACT
+    options = {"ftol": fall, "gtol": _SLOPE / unit, "maxiter": n_steps}
+    found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return -float(found.fun) * unit, found.x
 
 
 def limits(layout: Layout) -> list[tuple[float, float]]:

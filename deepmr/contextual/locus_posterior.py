@@ -10,8 +10,10 @@ from scipy.linalg import cho_solve
 
 from deepmr.contextual.kernel_errors import expected_smooth
 from deepmr.contextual.kernel_mixture import Component
-from deepmr.contextual.kernel_model import kernels
 from deepmr.contextual.kernel_posterior import cross_covariance
+from deepmr.contextual.kernel_rows import Factored
+from deepmr.contextual.kernel_shapes import kernels
+from deepmr.errors import InputError
 
 _ROUNDS = 80  # of halving the bracket of a quantile
 
@@ -74,6 +76,18 @@ class NormalMixture:
         return NormalMixture(weights=self.weights, means=centre + size * self.means, sds=abs(size) * self.sds)
 
 
+def dense(one: Component) -> Factored:
+    """Return a component's model, factored with all pairs of rows.
+
+    Parameters
+    ----------
+    one : component.
+    """
+    if not isinstance(one.at, Factored):
+        raise InputError("what loci say of each other needs all pairs of them; this fit has inducing contexts")
+    return one.at
+
+
 def old_loci(components: Sequence[Component]) -> NormalMixture:
     """Return the distribution of each fitted locus's own effect, f(c_l) + u_l, given all effects.
 
@@ -88,7 +102,7 @@ def old_loci(components: Sequence[Component]) -> NormalMixture:
     """
     means, sds = [], []
     for one in components:
-        model, at = one.model, one.at
+        model, at = one.model, dense(one)
         errors = np.diag(model.noise)
         if model.factors is not None:
             errors = errors + model.factors.T @ model.factors
@@ -118,20 +132,19 @@ def new_loci(
     scatter : whether a locus's own deviation from f is added, with variance tau^2.
     noise : error variances that are added; None for none.
     factors : of errors that the new loci share with the fitted ones; None for none.
-    z_variance : of the contexts; None where they are exact.
+    z_variance : of the contexts; None where they are exact, and not heeded unless those of the rows have some.
     """
     means, sds = [], []
     for one in components:
-        model, at = one.model, one.at
+        model, at = one.model, dense(one)
         lengths, linear, smooth, tau2, _ = model.layout.split(at.theta)
         cross, before = np.zeros((len(z), len(model.y))), np.zeros(len(z))
         if len(lengths):
-            lin, sq = kernels(lengths, z, model.z)
+            lin, sq, _ = kernels(model.shape, lengths, z, model.z)
             own = z**2
-            if z_variance is not None or model.z_variance is not None:
+            if model.z_variance is not None:
                 new = np.zeros_like(z) if z_variance is None else z_variance
-                old = np.zeros_like(model.z) if model.z_variance is None else model.z_variance
-                sq, own = expected_smooth(lengths, z, model.z, new, old), z**2 + new
+                sq, own = expected_smooth(lengths, z, model.z, new, model.z_variance), z**2 + new
             cross = linear[0] * lin
             before = linear[0] * (own / lengths**2).sum(axis=1)
             if len(smooth):
@@ -160,7 +173,7 @@ def moved_by_factors(
     factors : of the shared errors.
     z : standardised contexts.
     """
-    model, at = one.model, one.at
+    model, at = one.model, dense(one)
     solved = cho_solve(at.chol, factors.T, check_finite=False)
     constant = at.covariance[0, 0] * (at.solved_x[:, 0] @ factors.T)
     projected = solved - np.outer(at.solved_x[:, 0], constant)  # P F'

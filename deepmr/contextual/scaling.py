@@ -1,7 +1,7 @@
 """Contexts on one scale, whatever their units: what varies, standardised, and which points lie outside of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,12 @@ class Scaling:
         slack = 1e-9 + self.reach
         beyond = (z < self.known.min(axis=0) - slack) | (z > self.known.max(axis=0) + slack)
         return (distance > slack * np.sqrt(len(self.used))) | beyond.any(axis=1)
+
+    def weighted(self, weights: Float[np.ndarray, "used"]) -> "Scaling":
+        """Return the scaling to contexts times weights, in whose distances one with a small weight counts little."""
+        least = np.maximum(weights, 1e-9)
+        known = self.known * least
+        return replace(self, scale=self.scale / least, known=known, reach=_reach(known))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return it as arrays; `from_arrays` takes them back."""

@@ -30,7 +30,9 @@ class Units:
         return np.column_stack([np.ones(len(data)), (data.predictors - self.centre) / self.size])
 
     def outcome(self, data: ContextData) -> Float[np.ndarray, "samples"]:
-        """Return the standardised outcome, less its offset."""
+        """Return the standardised outcome, less its offset; a binary one as it is."""
+        if data.outcome_type == "binary":
+            return data.outcomes[:, 0]
         return (_less_offset(data) - self.outcome_centre) / self.outcome_size
 
     def variance(self, data: ContextData) -> Float[np.ndarray, "samples"]:
@@ -83,7 +85,7 @@ def find_units(data: ContextData) -> Units:
 
     Parameters
     ----------
-    data : samples of one outcome.
+    data : samples of one outcome; a binary one keeps its scale, which is that of the link.
     """
     share = data.counts / data.counts.sum()
 
@@ -93,6 +95,8 @@ def find_units(data: ContextData) -> Units:
         return centre, np.where(size > 1e-12 * np.maximum(np.abs(centre), 1e-300), size, 1.0)
 
     centre, size = spread(data.predictors)
+    if data.outcome_type == "binary":
+        return Units(centre=centre, size=size, outcome_centre=0.0, outcome_size=1.0)
     middle, scale = spread(_less_offset(data)[:, None])
     return Units(centre=centre, size=size, outcome_centre=float(middle[0]), outcome_size=float(scale[0]))
 
