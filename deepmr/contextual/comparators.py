@@ -74,13 +74,20 @@ class MixedComparator:
         Notes
         -----
         Student's t about the regression, with variance tau^2, the locus's own error, that of the coefficients, and of
-        errors that loci share what the coefficients do not have in common with the new locus.
+        errors that loci share, G'G with G = F less what the coefficients have of it. What the residuals r of the
+        fitted loci say of these errors counts here as it does in a contextual fit, which would be ahead without any
+        context otherwise: they have mean S G D^-1 r and covariance S = (I + G D^-1 G')^-1, D = diag(se^2 + tau^2).
         """
-        x, fit = self.design(effects), self.fit
-        mean = x @ fit.coefficients
-        shared = 0.0
-        if effects.error_factors is not None and len(fit.moved):
-            shared = ((fit.moved @ x.T - effects.error_factors) ** 2).sum(axis=0)
+        x, fit, like = self.design(effects), self.fit, self.like
+        mean, shared = x @ fit.coefficients, np.zeros(len(effects))
+        if effects.error_factors is not None and like.error_factors is not None and len(fit.moved):
+            seen = self.design(like)
+            left = like.error_factors - fit.moved @ seen.T
+            other = effects.error_factors - fit.moved @ x.T
+            weighted = left / (like.se**2 + fit.tau2)
+            covariance = np.linalg.inv(np.eye(len(left)) + weighted @ left.T)
+            mean = mean + (covariance @ weighted @ (like.beta - seen @ fit.coefficients)) @ other
+            shared = np.einsum("fp,fg,gp->p", other, covariance, other)
         sd = np.sqrt(np.einsum("pi,ij,pj->p", x, fit.own, x) + fit.tau2 + effects.se**2 + shared)
         half = quantile(level, fit.df) * sd
         log_density = stats.t.logpdf((effects.beta - mean) / sd, fit.df) - np.log(sd)

@@ -152,3 +152,15 @@ def test_size_of_the_verdict(tau):
         effects, _ = made("constant", n=100, tau=tau, seed=seed)
         found.append(judge_context(effects, seed=seed).found)
     assert np.mean(found) < 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_random_effects_foresee_what_a_constant_contextual_fit_does():
+    effects, _ = made(n=80)
+    rng = np.random.default_rng(4)
+    factors = 0.3 * rng.normal(size=(3, 80))
+    effects = replace(effects, beta=effects.beta + rng.normal(size=3) @ factors, error_factors=factors)
+    train, other = effects.take(np.arange(60)), effects.take(np.arange(60, 80))
+    simple = fit_comparator("random", train).predict(other)
+    constant = predict_contextual(fit_contextual_mr(train, method="constant", local_errors="normal"), other)
+    np.testing.assert_allclose(simple.mean, constant.mean, atol=0.01)
+    assert simple.log_density.mean() == pytest.approx(constant.log_density.mean(), abs=0.02)
