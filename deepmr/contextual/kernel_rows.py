@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.linalg.lapack import dpotri
 
-from deepmr.contextual.kernel_shapes import CURVED, Layout, Shape, kernels, prior_moments
+from deepmr.contextual.kernel_shapes import CURVED, Layout, Shape, kernels, prior_moments, squared_differences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +172,7 @@ def slopes(
         by_length = -2 * np.einsum("ik,ik->k", z, straight @ z)
         of_smooth = np.zeros(0)
         if parts.bent is not None:
-            turned = m * parts.bent * parts.slope
-            by_length += 2 * (turned.sum(axis=1) @ z**2 - np.einsum("ik,ik->k", z, turned @ z))
+            by_length += squared_differences(m * parts.bent * parts.slope, z, z)
             of_smooth = smooth * np.einsum("ij,ij->j", x, (m * parts.curved) @ x)
         found += [by_length / lengths**2, linear * np.einsum("ij,ij->j", x, (m * parts.linear) @ x), of_smooth]
     if model.scatter:
