@@ -1,6 +1,6 @@
 """How accurate are estimators of effects that vary with context, and how honest their intervals? Where both are known.
 
-    python simulations/context_estimators.py --out results/context [--seeds 20] [--designs quadratic sine step]
+    python simulations/context_estimators.py --out results/context [--seeds 20] [--designs quadratic sine step product]
         [--sampling random discs] [--noise .1 .5] [--methods population gp] [--n 221] [--processes 2]
 
 A unit is a design, a sampling, a noise and a seed: every method is fitted to the same samples, two noise contexts
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--designs", nargs="+", default=["quadratic", "sine", "step"], choices=list(DESIGNS))
+    parser.add_argument("--designs", nargs="+", default=["quadratic", "sine", "step", "product"], choices=list(DESIGNS))
     parser.add_argument("--sampling", nargs="+", default=["random", "discs"], choices=SAMPLING)
     parser.add_argument("--noise", nargs="+", type=float, default=[0.1, 0.5])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))

@@ -37,7 +37,7 @@ class GaussianProcess:
         errors, the fit is a random-effects meta-analysis by restricted likelihood.
     """
 
-    shapes: tuple[str, ...] = ("constant", "smooth", "rough")
+    shapes: tuple[str, ...] = ("constant", "smooth", "rough", "additive")
     scatter: bool = True
     integrate: bool = True
     priors: bool = True

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg.lapack import dpotri
 
 from deepmr.contextual.kernel_errors import expected_kernels, expected_smooth, length_slopes
-from deepmr.contextual.kernel_shapes import CURVED, Layout, Shape, kernels, prior_moments
+from deepmr.contextual.kernel_shapes import CURVED, Layout, Shape, kernels, prior_moments, squared_differences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,8 +206,7 @@ def slopes(
         of_smooth = np.zeros(0)
         if parts.bent is not None:
             if model.z_variance is None:
-                turned = m * parts.bent * parts.slope
-                by_length += 2 * (turned.sum(axis=1) @ z**2 - np.einsum("ik,ik->k", z, turned @ z))
+                by_length += squared_differences(m * parts.bent * parts.slope, z, z)
             else:
                 turned = m * parts.bent * parts.curved
                 by_length += lengths**2 * length_slopes(lengths, z, model.z_variance, turned)

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-Shape = Literal["constant", "linear", "smooth", "rough"]
-SHAPES: tuple[Shape, ...] = ("constant", "linear", "smooth", "rough")
-CURVED = ("smooth", "rough")  # with a part that is not linear
+Shape = Literal["constant", "linear", "smooth", "rough", "additive"]
+SHAPES: tuple[Shape, ...] = ("constant", "linear", "smooth", "rough", "additive")
+CURVED = ("smooth", "rough", "additive")  # with a part that is not linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,28 @@ class Layout:
         return [np.exp(part) for part in np.split(theta, ends)]
 
 
+def squared_differences(
+    h: Float[np.ndarray, "*each a b"], one: Float[np.ndarray, "a contexts"], two: Float[np.ndarray, "b contexts"]
+) -> Float[np.ndarray, "contexts"]:
+    """Return the sum of h times squared differences of contexts, a context at a time.
+
+    Parameters
+    ----------
+    h : weights of pairs, or of each context's pairs.
+    one, two : contexts.
+    """
+    if h.ndim == 2:
+        return h.sum(axis=1) @ one**2 + h.sum(axis=0) @ two**2 - 2 * np.einsum("ak,ak->k", one, h @ two)
+    pairs = zip(h, one.T, two.T, strict=True)
+    return np.array([g.sum(axis=1) @ u**2 + g.sum(axis=0) @ v**2 - 2 * u @ g @ v for g, u, v in pairs])
+
+
 def kernels(
     shape: Shape,
     lengths: Float[np.ndarray, "contexts"],
     one: Float[np.ndarray, "a contexts"],
     two: Float[np.ndarray, "b contexts"],
-) -> tuple[Float[np.ndarray, "a b"], Float[np.ndarray, "a _"], Float[np.ndarray, "a _"]]:
+) -> tuple[Float[np.ndarray, "a b"], Float[np.ndarray, "a _"], Float[np.ndarray, "*each a _"]]:
     """Return the linear kernel between contexts, that of the curved part, and the slope of this.
 
     Parameters
@@ -59,8 +75,9 @@ def kernels(
     Notes
     -----
     With r^2 = sum_k (z_k - z'_k)^2 / l_k^2: linear sum_k z_k z'_k / l_k^2, smooth exp(-r^2 / 2) and rough, which has
-    one derivative, (1 + sqrt(3) r) exp(-sqrt(3) r) (Matern 3/2). The derivative of the curved part by log l_k is its
-    slope times (z_k - z'_k)^2 / l_k^2.
+    one derivative, (1 + sqrt(3) r) exp(-sqrt(3) r) (Matern 3/2); additive the mean over contexts of rough functions of
+    one. The derivative of the curved part by log l_k is its slope, of additive ones that of context k, times (z_k -
+    z'_k)^2 / l_k^2.
 
     References
     ----------
@@ -77,6 +94,10 @@ def kernels(
         squared *= -0.5
         curved = np.exp(squared, out=squared)
         return linear, curved, curved
+    if shape == "additive":
+        roots = np.sqrt(3) * np.abs(a.T[:, :, None] - b.T[:, None, :])
+        each = np.exp(-roots) / len(lengths)
+        return linear, ((1 + roots) * each).sum(axis=0), 3 * each
     root = np.sqrt(3 * squared)
     falling = np.exp(-root)
     return linear, (1 + root) * falling, 3 * falling

@@ -9,7 +9,7 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrs
 
 from deepmr.contextual.kernel_rows import KernelModel, prior, row_variance
-from deepmr.contextual.kernel_shapes import kernels
+from deepmr.contextual.kernel_shapes import kernels, squared_differences
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _JITTER = 1e-9  # share of the variance at inducing contexts, so that two near each other do no harm
@@ -63,7 +63,7 @@ def features(
     theta: Float[np.ndarray, "size"],
     inner: Float[np.ndarray, "inducing inducing"],
     z: Float[np.ndarray, "points contexts"],
-) -> tuple[Float[np.ndarray, "points straight"], Float[np.ndarray, "points inducing"], Float[np.ndarray, "points _"]]:
+) -> tuple[Float[np.ndarray, "points straight"], Float[np.ndarray, "points inducing"], np.ndarray]:
     """Return z / l, features whose products approximate the curved kernel, and its slope to inducing contexts.
 
     Parameters
@@ -200,7 +200,7 @@ def _slopes(
     split = layout.linear * contexts
     if layout.linear:
         shares = np.einsum("ij,ij->j", f[:, :split], mf[:, :split]).reshape(layout.linear, contexts)
-        by_length, of_smooth = -2 * shares.sum(axis=0), np.zeros(0)
+        by_length, of_smooth = -2 * shares.sum(axis=0) * lengths**2, np.zeros(0)
         if layout.smooth:
             m = bent.shape[1]
             of_smooth = np.einsum("ij,ij->j", f[:, split:], mf[:, split:]).reshape(layout.smooth, m).sum(axis=1)
@@ -214,18 +214,13 @@ def _slopes(
             a = solve_triangular(inner, bent.T, lower=True, trans="T", check_finite=False).T
             u = _places(model)
             _, _, between = kernels(model.shape, lengths, u, u)
-            by_length += (2 * _spread(slope * wa, z, u) - _spread(between * (a.T @ wa), u, u)) / lengths**2
-        found += [by_length, shares.sum(axis=1), of_smooth]
+            by_length += (
+                2 * squared_differences(slope * wa, z, u) - squared_differences(between * (a.T @ wa), u, u)
+            ) / lengths**2
+        found += [by_length / lengths**2, shares.sum(axis=1), of_smooth]
     by_own = diagonal / model.counts - (model.counts - 1) / own
     if model.scatter:
         found.append(tau2 * (by_own @ x[:, list(model.scatter)] ** 2))
     if model.residual:
         found.append(sigma2 * by_own.sum())
     return np.concatenate(found) if found else np.zeros(0)
-
-
-def _spread(
-    h: Float[np.ndarray, "a b"], one: Float[np.ndarray, "a contexts"], two: Float[np.ndarray, "b contexts"]
-) -> Float[np.ndarray, "contexts"]:
-    """Return the sum of h times squared distances, a context at a time."""
-    return h.sum(axis=1) @ one**2 + h.sum(axis=0) @ two**2 - 2 * np.einsum("ak,ak->k", one, h @ two)

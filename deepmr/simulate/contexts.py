@@ -50,6 +50,10 @@ def _step(c: np.ndarray) -> np.ndarray:
     return np.column_stack([a + b, a - b])
 
 
+def _product(c: np.ndarray) -> np.ndarray:
+    return np.column_stack([2 * c[:, 0] * c[:, 1], 1.7 * c[:, 0] * np.sin(np.pi * c[:, 1])])
+
+
 def _linear(c: np.ndarray) -> np.ndarray:
     return np.column_stack([0.5 + c[:, 0], c[:, 1] - c[:, 0]])
 
@@ -62,6 +66,7 @@ DESIGNS: dict[str, Truth] = {
     "quadratic": _quadratic,
     "sine": _sine,
     "step": _step,
+    "product": _product,
     "linear": _linear,
     "constant": _constant,
 }
@@ -84,7 +89,8 @@ def simulate_contexts(
     ----------
     design : name in `DESIGNS`. Quadratic: beta_1 = c_1 + c_2^2, beta_2 = c_1^2 + c_2. Sine: (sin pi c_1 + cos pi c_2)
         / sqrt 2 and (cos pi c_1 + sin pi c_2) / sqrt 2. Step: [c_1 > .1] + [c_2 > -.2] and [c_1 > .1] - [c_2 > -.2].
-        Linear: .5 + c_1 and c_2 - c_1. Constant: .5 and -1.
+        Product, the only one that is not a sum over contexts: 2 c_1 c_2 and 1.7 c_1 sin pi c_2. Linear: .5 + c_1 and
+        c_2 - c_1. Constant: .5 and -1.
     n : training samples; as near as a grid allows where contexts lie on one.
     noise_sd : standard deviation of the noise of y.
     n_noise_contexts : standard normal contexts that nothing depends on, beside the two that matter.

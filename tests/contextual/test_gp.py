@@ -19,7 +19,7 @@ def rows(n=24, contexts=2, seed=0, **given):
     return KernelModel(**{**made, **given})
 
 
-@pytest.mark.parametrize("shape", ["constant", "linear", "smooth"])
+@pytest.mark.parametrize("shape", ["constant", "linear", "smooth", "rough", "additive"])
 @pytest.mark.parametrize("grouped", [False, True])
 def test_gradient_is_that_of_finite_differences(shape, grouped):
     rng = np.random.default_rng(1)

@@ -21,7 +21,7 @@ def rows(n=40, seed=0, **given):
     return KernelModel(**{**made, "binary": True, "residual": False, **given})
 
 
-@pytest.mark.parametrize("shape", ["constant", "linear", "smooth", "rough"])
+@pytest.mark.parametrize("shape", ["constant", "linear", "smooth", "rough", "additive"])
 @pytest.mark.parametrize("grouped", [False, True])
 def test_gradient_is_that_of_finite_differences(shape, grouped):
     offset = np.random.default_rng(5).normal(size=40) * 0.3

@@ -22,7 +22,7 @@ def rows(n=40, seed=0, n_inducing=None, **given):
     return KernelModel(**{**made, "scatter": (1,), "inducing": inducing, **given})
 
 
-@pytest.mark.parametrize("shape", ["constant", "linear", "smooth", "rough"])
+@pytest.mark.parametrize("shape", ["constant", "linear", "smooth", "rough", "additive"])
 def test_gradient_is_that_of_finite_differences(shape):
     model = rows(shape=shape, n_inducing=9)
     theta = np.random.default_rng(1).normal(-0.5, 0.4, model.layout.size)
@@ -31,7 +31,7 @@ def test_gradient_is_that_of_finite_differences(shape):
     np.testing.assert_allclose(factor_sparse(model, theta).gradient, numeric, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", ["constant", "linear", "smooth", "rough"])
+@pytest.mark.parametrize("shape", ["constant", "linear", "smooth", "rough", "additive"])
 def test_with_every_context_inducing_it_is_exact(shape):
     model = rows(shape=shape)
     theta = np.random.default_rng(1).normal(-0.5, 0.4, model.layout.size)
