@@ -129,7 +129,7 @@ def heterogeneous_effects(
     data : samples, whose ranges the curves have.
     contexts : names; all where not given.
     others : where the other contexts are: at the sample with the most central contexts (`reference`), or averaged over
-        20 samples (`average`, a partial dependence).
+        ten samples (`average`, a partial dependence).
     n_points : of a curve, between the 2nd and the 98th percentile of the context.
     level : of the limits.
     n_draws : of the limits, which are from joint draws.
@@ -266,15 +266,15 @@ def _draws(fit: ContextualFit, points: np.ndarray, n_draws: int, seed: int) -> n
 def _averages(
     fit: ContextualFit, data: ContextData, n_draws: int, seed: int
 ) -> tuple[Float[np.ndarray, "outcomes columns"], Float[np.ndarray, "draws outcomes columns"] | None]:
-    """Return the mean coefficients of at most 300 samples, and draws of these means."""
-    points = _spread_out(data, seed, most=300)
+    """Return the mean coefficients of at most 100 samples, and draws of these means."""
+    points = _spread_out(data, seed, most=100)
     at = fit.coefficients(points)
     mean = np.concatenate([at.mu[:, :, None], at.beta], axis=2).mean(axis=0)
     drawn = _draws(fit, points, n_draws, seed)
     return mean, None if drawn is None else drawn.mean(axis=1)
 
 
-def _spread_out(data: ContextData, seed: int, *, most: int = 20) -> np.ndarray:
+def _spread_out(data: ContextData, seed: int, *, most: int = 10) -> np.ndarray:
     """Return contexts of some samples, drawn as often as their weights say; all where they are no more and have none."""
     if len(data) <= most and data.weights is None:
         return data.contexts
