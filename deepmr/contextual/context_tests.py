@@ -38,7 +38,8 @@ def context_tests(
     data : samples.
     adjust : for all tests of the table: `holm` bounds the chance of any false finding, `bh` the share of false ones.
     given_others : whether coefficients may vary with the other contexts under the null, so that a context which only
-        goes along with one that matters is not found. They vary linearly, and with squares where samples allow.
+        goes along with one that matters is not found, and one beside another that matters more is. They vary linearly,
+        and with squares where samples allow.
     by_predictor : whether each predictor is tested on its own; the slopes of the others may vary under the null.
     which, deviations, calibration, n_draws, seed : as in `heterogeneity.heterogeneity_test`.
 

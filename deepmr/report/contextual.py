@@ -107,7 +107,7 @@ def _draw_curve(axes: Axes, curve: EffectCurve, truth: np.ndarray | None) -> Non
     seen = seen[(seen >= curve.grid[0]) & (seen <= curve.grid[-1])]
     axes.plot(seen, np.full(len(seen), 0.015), "|", color=MUTED, ms=5, mew=0.6, transform=axes.get_xaxis_transform(), gid="rug")
     if curve.pvalue_flat is not None and curve.kind != "predictor":
-        value = words.number(curve.pvalue_flat, 2)
+        value = words.pvalue(curve.pvalue_flat)
         axes.annotate(
             f"not flat: P = {value}", (0.98, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=7, color=MUTED
         )
@@ -199,7 +199,7 @@ def relevance_figure(
     top = max(max(relevance.values()), 1e-12)
     for k, name in enumerate(order):
         if name in known:
-            text = f"P = {words.number(known[name], 2)}"
+            text = f"P = {words.pvalue(known[name])}"
             axes.text(relevance[name] + 0.02 * top, k, text, va="center", fontsize=7, color=MUTED)
     axes.set(xlim=(0, top * (1.25 if known else 1.05)), xlabel="relevance (0: coefficients do not vary with it)")
     return settle(figure)
