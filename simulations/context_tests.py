@@ -50,7 +50,9 @@ def run_arm(arm: str, runs: int, seed: int) -> list[dict[str, Any]]:
         return [row for kind in ("linear", "u") for row in power(kind, max(runs // 5, 20), seed)]
     if arm == "peer":
         n = max(runs // 5, 20)
-        return [described("peer: sign agreement of end points", [peer(np.random.default_rng([seed, k])) for k in range(n)])]
+        return [
+            described("peer: sign agreement of end points", [peer(np.random.default_rng([seed, k])) for k in range(n)])
+        ]
     if arm == "holm":
         n = max(runs // 10, 10)
         least = [any_false(np.random.default_rng([seed, k])) for k in range(n)]

@@ -119,7 +119,9 @@ def bands(
     if kind == "simultaneous" and len(contexts):
         drawn = fit.draws(contexts, n_draws=n_draws, seed=seed)
         width = np.maximum(width, _supremum(drawn, level))
-    return Bands(estimate=estimate, low=estimate - width * se, high=estimate + width * se, width=width, level=level, kind=kind)
+    return Bands(
+        estimate=estimate, low=estimate - width * se, high=estimate + width * se, width=width, level=level, kind=kind
+    )
 
 
 def _supremum(drawn: Float[np.ndarray, "draws points *rest"], level: float) -> Float[np.ndarray, "*rest"]:

@@ -15,9 +15,7 @@ _LANDMARKS = 150  # contexts that a squared-exponential kernel is spanned by
 _KEPT, _SMALL = 0.999, 1e-8  # of the trace of a kernel that its columns keep; singular values that are none
 
 
-def context_columns(
-    z: Float[np.ndarray, "samples contexts"], kernel: Kernel
-) -> Float[np.ndarray, "samples functions"]:
+def context_columns(z: Float[np.ndarray, "samples contexts"], kernel: Kernel) -> Float[np.ndarray, "samples functions"]:
     """Return columns B with B B' a kernel between contexts.
 
     Parameters

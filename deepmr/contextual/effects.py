@@ -63,7 +63,9 @@ class EffectCurve:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a point."""
-        table = pd.DataFrame({"outcome": self.outcome, "coefficient": self.coefficient, "along": self.along}, index=range(len(self.grid)))
+        table = pd.DataFrame(
+            {"outcome": self.outcome, "coefficient": self.coefficient, "along": self.along}, index=range(len(self.grid))
+        )
         for name in ("grid", "estimate", "low", "high", "uniform_low", "uniform_high", "outside"):
             values = getattr(self, name)
             table[name] = np.nan if values is None else values
@@ -227,7 +229,9 @@ def _curve(
     bend = centred.std(axis=0, ddof=1)
     far = _largest(centred - centred.mean(axis=0), bend)
     observed_far = _largest((estimate - estimate.mean())[None], bend)[0]
-    flat = float((1 + (far >= observed_far).sum()) / (1 + len(far))) if bend.max() > 1e-9 * max(se.max(), 1e-300) else 1.0
+    flat = (
+        float((1 + (far >= observed_far).sum()) / (1 + len(far))) if bend.max() > 1e-9 * max(se.max(), 1e-300) else 1.0
+    )
     half = float(quantile(level)) * se
     return EffectCurve(
         along=along,
@@ -279,7 +283,9 @@ def _spread_out(data: ContextData, seed: int, *, most: int = 10) -> np.ndarray:
     if len(data) <= most and data.weights is None:
         return data.contexts
     rng = np.random.default_rng(seed)
-    return data.contexts[rng.choice(len(data), most, replace=False if data.weights is None else True, p=data.counts / data.counts.sum())]
+    return data.contexts[
+        rng.choice(len(data), most, replace=False if data.weights is None else True, p=data.counts / data.counts.sum())
+    ]
 
 
 def _grid(values: np.ndarray, n_points: int) -> np.ndarray:

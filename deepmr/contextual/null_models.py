@@ -128,9 +128,7 @@ def null_model(
         residual=np.zeros_like(y), basis=basis, root=root, copies=float(counts.sum() - len(counts)), groups=groups
     )
     _check_df(made)
-    return replace(
-        made, residual=made.whiten(y), directions=tuple(made.whiten(one) for one in directions if one.size)
-    )
+    return replace(made, residual=made.whiten(y), directions=tuple(made.whiten(one) for one in directions if one.size))
 
 
 def _check_df(model: NullModel) -> None:

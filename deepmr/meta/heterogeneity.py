@@ -11,9 +11,9 @@ from deepmr import checks
 from deepmr.errors import InputError
 from deepmr.inference import chi2_tail, i_squared, quantile
 from deepmr.meta.evidence import Evidence
-from deepmr.quadratic_forms import tail_of_quadratic_form
 from deepmr.meta.studies import Groups, Studies, fit_weighted, one_group
 from deepmr.meta.tau2 import between_variance, log_likelihood, solve_q
+from deepmr.quadratic_forms import tail_of_quadratic_form
 
 Tau2Interval = Literal["QP", "PL", "GENQ"]
 _MOST_FOR_GENQ = 500

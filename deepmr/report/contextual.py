@@ -11,7 +11,20 @@ from matplotlib.figure import Figure
 from deepmr.contextual.effects import EffectCurve
 from deepmr.errors import InputError
 from deepmr.report import words
-from deepmr.report.style import CYCLE, DIVERGING, GRID, INK, MUTED, SHADE, WIDTH, new_figure, panel_grid, settle, styled, wrapped
+from deepmr.report.style import (
+    CYCLE,
+    DIVERGING,
+    GRID,
+    INK,
+    MUTED,
+    SHADE,
+    WIDTH,
+    new_figure,
+    panel_grid,
+    settle,
+    styled,
+    wrapped,
+)
 
 MOST_PANELS = 12
 _RUG = 400  # samples that a rug shows
@@ -92,7 +105,14 @@ def _draw_curve(axes: Axes, curve: EffectCurve, truth: np.ndarray | None) -> Non
     if curve.uniform_low is not None and curve.uniform_high is not None:
         label = f"{level} for the whole curve"
         axes.fill_between(
-            curve.grid, curve.uniform_low, curve.uniform_high, color=CYCLE[0], alpha=0.14, lw=0, label=label, gid="uniform"
+            curve.grid,
+            curve.uniform_low,
+            curve.uniform_high,
+            color=CYCLE[0],
+            alpha=0.14,
+            lw=0,
+            label=label,
+            gid="uniform",
         )
     if curve.low is not None and curve.high is not None:
         label = f"{level} at each point"
@@ -105,11 +125,26 @@ def _draw_curve(axes: Axes, curve: EffectCurve, truth: np.ndarray | None) -> Non
     axes.set_xlim(curve.grid[0], curve.grid[-1])
     seen = curve.observed[np.linspace(0, len(curve.observed) - 1, min(len(curve.observed), _RUG)).astype(int)]
     seen = seen[(seen >= curve.grid[0]) & (seen <= curve.grid[-1])]
-    axes.plot(seen, np.full(len(seen), 0.015), "|", color=MUTED, ms=5, mew=0.6, transform=axes.get_xaxis_transform(), gid="rug")
+    axes.plot(
+        seen,
+        np.full(len(seen), 0.015),
+        "|",
+        color=MUTED,
+        ms=5,
+        mew=0.6,
+        transform=axes.get_xaxis_transform(),
+        gid="rug",
+    )
     if curve.pvalue_flat is not None and curve.kind != "predictor":
         value = words.pvalue(curve.pvalue_flat)
         axes.annotate(
-            f"not flat: P = {value}", (0.98, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=7, color=MUTED
+            f"not flat: P = {value}",
+            (0.98, 0.97),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            fontsize=7,
+            color=MUTED,
         )
     axes.margins(y=0.14)
 
@@ -145,7 +180,9 @@ def surface_figure(surfaces: Sequence[Surface]) -> Figure:
         left = list(row)
         for name, shown in zip(("estimate", "truth"), values, strict=False):
             axes = left.pop(0)
-            image = axes.pcolormesh(surface.x, surface.y, shown, cmap=DIVERGING, vmin=-most, vmax=most, gid=name, rasterized=True)
+            image = axes.pcolormesh(
+                surface.x, surface.y, shown, cmap=DIVERGING, vmin=-most, vmax=most, gid=name, rasterized=True
+            )
             _surface_axes(axes, surface, f"{surface.label}: {name}", hatched=name == "estimate")
             if name == "estimate":
                 figure.colorbar(image, ax=row.tolist()[: len(values)], shrink=0.85, pad=0.02)
