@@ -45,8 +45,8 @@ def context_tests(
 
     Returns
     -------
-    One row a context, coefficient and outcome: `pvalue`, `adjusted`, the `kernel` that says most, and a `reason` instead
-    where a context cannot be tested.
+    One row a context, coefficient and outcome: `pvalue`, `adjusted`, the `kernel` that says most, and a `reason` where a
+    context cannot be tested.
 
     Notes
     -----

@@ -16,6 +16,7 @@ from deepmr.inference import quantile, two_sided
 EffectKind = Literal["context", "predictor", "heterogeneous"]
 Others = Literal["reference", "average"]
 _ENDS = (0.02, 0.98)  # quantiles of a context or predictor between which curves go
+_STRAIGHT = 1e-9  # deviation of draws from their mean, against their spread, that is rounding alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class EffectCurve:
     along : context or predictor of the grid.
     coefficient : mu, or the predictor whose effect it is.
     outcome : of the model.
-    kind : `context`: mu(c) along one context; `predictor`: what the average slope adds between a predictor and its mean;
+    kind : `context`: mu(c) along one context; `predictor`: what the average slope adds from the mean of a predictor on;
         `heterogeneous`: beta(c) along one context.
     grid : values of `along`.
     estimate : at these.
@@ -255,7 +256,7 @@ def _curve(
 
 
 def _largest(off: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    floor = 1e-9 * max(float(spread.max()), 1e-300)
+    floor = _STRAIGHT * max(float(spread.max()), 1e-300)
     ratio = np.divide(np.abs(off), spread, out=np.zeros_like(off), where=np.broadcast_to(spread > floor, off.shape))
     return ratio.max(axis=1)
 
@@ -279,12 +280,12 @@ def _averages(
 
 
 def _spread_out(data: ContextData, seed: int, *, most: int = 10) -> np.ndarray:
-    """Return contexts of some samples, drawn as often as their weights say; all where they are no more and have none."""
+    """Return contexts of some samples, drawn as often as their weights say."""
     if len(data) <= most and data.weights is None:
         return data.contexts
     rng = np.random.default_rng(seed)
     return data.contexts[
-        rng.choice(len(data), most, replace=False if data.weights is None else True, p=data.counts / data.counts.sum())
+        rng.choice(len(data), most, replace=data.weights is not None, p=data.counts / data.counts.sum())
     ]
 
 

@@ -133,6 +133,13 @@ def heterogeneity_test(
     )
 
 
+def _room(data: ContextData) -> int:
+    """Return how many coefficients may take up what is not tested: a sixth of the samples, of rare classes a tenth."""
+    if data.outcome_type == "continuous":
+        return len(data) // 6
+    return int(min(data.outcomes.sum(axis=0).min(), (1 - data.outcomes).sum(axis=0).min())) // 10
+
+
 def tested_columns(data: ContextData, which: str) -> tuple[int, ...]:
     """Return positions in the design, whose first column has mu, of what is tested.
 
@@ -181,7 +188,7 @@ def score_test(
     rest = [j for j in range(x.shape[1]) if j not in tested]
     fixed = [x]
     if rest:
-        most = max(len(x) // (6 * len(rest)), 2)
+        most = max(_room(data) // len(rest), 2)
         fixed.append(times(x[:, rest], nuisance_columns(z, nuisance, most)))
     if also is not None:
         fixed.append(times(x[:, list(tested)], also))

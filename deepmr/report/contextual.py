@@ -1,7 +1,8 @@
-"""Effects that vary with context: curves with their bands, surfaces over two contexts, relevance, P values of contexts."""
+"""Effects that vary with context: curves with their bands, surfaces over two contexts, relevance of contexts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -83,7 +84,7 @@ def effect_curves_figure(
         _draw_curve(axes, curve, None if truths is None else truths.get(k))
         axes.set_title(wrapped(_title(curve, several=several), width=28))
         axes.set_xlabel(wrapped(curve.along, width=34))
-    handles: dict[str, object] = {}
+    handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(str(label), handle)

@@ -12,6 +12,8 @@ from deepmr.contextual.bootstrap import bootstrap_context, resampled
 from deepmr.contextual.effects import heterogeneous_effects, homogeneous_effects, reference_context
 from deepmr.errors import InputError
 
+BINARY = np.tile([[0.0], [1.0]], (40, 1))
+
 
 def varying(n=80, seed=0, noise=0.3):
     rng = np.random.default_rng(seed)
@@ -33,7 +35,8 @@ def test_bands_have_their_widths(fit):
     told = fit.coefficients(at)
     np.testing.assert_allclose(points.high[..., 1:] - points.low[..., 1:], 2 * 1.959964 * told.se_beta, rtol=1e-6)
     whole = bands(fit, at, kind="simultaneous")
-    assert (whole.width > points.width).all() and (whole.width < 4).all()
+    assert (whole.width > points.width).all()
+    assert (whole.width < 4).all()
 
 
 def test_one_band_for_coefficients_that_are_the_same_everywhere():
@@ -59,7 +62,7 @@ def test_bootstrap_errors_are_those_of_least_squares():
     data = varying(300)
     plain = fit_context(data, method="population").coefficients(data.contexts[:1])
     for scheme in ("rows", "wild"):
-        made = bootstrap_context(data, method="population", n_boot=150, scheme=scheme)
+        made = bootstrap_context(data, method="population", n_boot=100, scheme=scheme)
         told = made.coefficients(data.contexts[:1])
         np.testing.assert_array_equal(told.beta, plain.beta)
         assert told.se_beta[0, 0, 1] == pytest.approx(plain.se_beta[0, 0, 1], rel=0.3)
@@ -73,8 +76,8 @@ def test_bootstrap_of_groups_is_wider_where_rows_repeat():
     often = data.take(np.repeat(np.arange(60), 5))
     often = replace(often, groups=np.repeat(np.arange(60), 5))
     at = data.contexts[:1]
-    rows = bootstrap_context(often, method="population", n_boot=100).coefficients(at).se_beta
-    groups = bootstrap_context(often, method="population", n_boot=100, scheme="groups").coefficients(at).se_beta
+    rows = bootstrap_context(often, method="population", n_boot=60).coefficients(at).se_beta
+    groups = bootstrap_context(often, method="population", n_boot=60, scheme="groups").coefficients(at).se_beta
     assert (groups > 1.5 * rows).all()
 
 
@@ -88,7 +91,8 @@ def test_bootstrap_state_and_seeds_and_failures():
     np.testing.assert_array_equal(same.coefficients(at).se_beta, made.coefficients(at).se_beta)
     few = varying(4)
     thin = bootstrap_context(few, method="population", n_boot=40)
-    assert thin.failed and "refits failed" in thin.record.warnings[-1]
+    assert thin.failed
+    assert "refits failed" in thin.record.warnings[-1]
     assert len(thin.failed) + len(thin.refits) == 40
 
 
@@ -100,14 +104,14 @@ def test_resampled_rows_add_up_and_groups_stay_together():
     assert np.bincount(groups.groups).tolist() == [3] * 10
     wild = resampled(data, np.zeros((30, 1)), "wild", rng)
     signs = wild.outcomes[:, 0] / data.outcomes[:, 0]
-    assert (np.abs(signs) == 1).all() and (signs.reshape(10, 3) == signs[::3, None]).all()
+    assert (np.abs(signs) == 1).all()
+    assert (signs.reshape(10, 3) == signs[::3, None]).all()
 
 
 @pytest.mark.parametrize(
     ("change", "options", "said"),
     [
         ({}, {"scheme": "groups"}, "these have none"),
-        ({}, {"scheme": "columns"}, "scheme must be one of"),
         ({}, {"n_boot": 1}, "n_boot must be at least 2"),
         (
             {"outcomes": np.tile([[0.0], [1.0]], (40, 1)), "outcome_type": "binary"},
@@ -129,9 +133,11 @@ def test_effect_curves_are_the_coefficients_along_a_context(fit):
     points = np.tile(reference_context(data), (9, 1))
     points[:, 0] = line.grid
     np.testing.assert_allclose(line.estimate, fit.coefficients(points).beta[:, 0, 0])
-    assert line.pvalue_ends < 1e-6 and line.difference == pytest.approx(line.grid[-1] - line.grid[0], abs=0.4)
+    assert line.pvalue_ends < 1e-6
+    assert line.difference == pytest.approx(line.grid[-1] - line.grid[0], abs=0.4)
     assert arch.pvalue_flat < 0.01 < arch.pvalue_ends
-    assert (line.uniform_low < line.low).all() and (line.low < line.estimate).all()
+    assert (line.uniform_low < line.low).all()
+    assert (line.low < line.estimate).all()
     assert len(line.to_frame()) == 9
     averaged = heterogeneous_effects(fit, data, contexts=["a"], others="average", n_points=5, n_draws=100)
     assert averaged[0].estimate[-1] - averaged[0].estimate[0] == pytest.approx(line.difference, abs=0.4)
@@ -151,7 +157,8 @@ def test_average_effects_are_lines_through_the_mean(fit):
     last = made[-1]
     np.testing.assert_allclose(np.diff(last.estimate) / np.diff(last.grid), -1.0, atol=0.15)
     flat = homogeneous_effects(fit_context(data, method="population"), data, n_points=5, n_draws=100)
-    assert flat[0].pvalue_flat == 1.0 and flat[0].pvalue_ends == 1.0
+    assert flat[0].pvalue_flat == 1.0
+    assert flat[0].pvalue_ends == 1.0
 
 
 @pytest.mark.slow

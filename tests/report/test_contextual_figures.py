@@ -48,7 +48,8 @@ def test_curves_have_bands_rugs_and_shaded_extrapolation():
     np.testing.assert_allclose(marks(figure, "rug")[0].get_xdata(), [0.1, 0.9])
     shaded = marks(figure, "outside")[0].get_extents().transformed(figure.axes[0].transData.inverted())
     assert (shaded.x0, shaded.x1) == pytest.approx((0.35, 0.65))
-    assert "effect of CTCF" in texts(figure) and "90 % for the whole curve" in texts(figure)
+    assert "effect of CTCF" in texts(figure)
+    assert "90 % for the whole curve" in texts(figure)
     assert "not flat: P = 0.01" in texts(figure)
     with pytest.raises(InputError, match="no effect"):
         effect_curves_figure([])
@@ -80,7 +81,8 @@ def test_surfaces_share_the_colours_of_estimate_and_truth():
 def test_relevance_says_which_contexts_are_found():
     figure = relevance_figure({"GC": 0.1, "spacing": 0.5}, pvalues={"spacing": 1e-9, "GC": 0.4})
     bars = marks(figure, "relevance")
-    assert len(bars) == 2 and bars[0].get_facecolor() != bars[1].get_facecolor()
+    assert len(bars) == 2
+    assert bars[0].get_facecolor() != bars[1].get_facecolor()
     assert "P = 1e−09" in texts(figure)
     assert len(marks(relevance_figure({"GC": 0.0}), "relevance")) == 1
     with pytest.raises(InputError, match="relevance"):
