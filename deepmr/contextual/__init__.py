@@ -23,6 +23,7 @@ METHODS = {
 FITS = {
     "population": "deepmr.contextual.population:PopulationFit",
     "gp": "deepmr.contextual.gp:GaussianProcessFit",
+    "bootstrap": "deepmr.contextual.bootstrap:BootstrapFit",
 }
 
 

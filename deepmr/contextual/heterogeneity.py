@@ -18,8 +18,9 @@ from deepmr.contextual.units import find_units
 from deepmr.errors import InputError
 from deepmr.quadratic_forms import tail_of_quadratic_form
 
-Deviations = Literal["auto", "none", "all"]
-_FEW = 20  # draws beyond the observed value below which tails are calculated rather than counted
+Deviations = Literal["auto", "none"]
+_FEW = 0.005  # share of draws beyond the observed value below which tails are calculated rather than counted
+_NEAR = 5  # draws made for each that is kept, where variances were estimated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +78,9 @@ def heterogeneity_test(
     kernels : forms of variation that are looked for: `linear`, `quadratic`, `smooth`, `rough`.
     nuisance : how coefficients that are not tested may vary: `smooth`, `linear`, or `constant`.
     deviations : whether coefficients may also differ at random, between groups or samples, with variances that are
-        estimated. `auto`: the level where errors are known (a random-effects meta-analysis), and the level and what is
-        tested where there are groups. `all`: the level and what is tested. `none`.
+        estimated: else an effect that varies for whatever other reason looks like one that varies with context. `auto`:
+        slopes that are tested, and the level where errors are known (a random-effects meta-analysis) or there are
+        groups. `none`: one error variance, for which the test is exact.
     calibration : `exact`, from the normal distribution; `wild`, from residuals with random signs (by group), where
         variances differ in unknown ways; `permutation`, from residuals in random order, where they are not normal.
     n_draws : from the null; P values below 1 / (n_draws + 1) are calculated, or bounded by it where they cannot be.
@@ -95,9 +97,11 @@ def heterogeneity_test(
     K~ is K without what estimated variances explain (an efficient score). Given one unknown variance its distribution
     depends on nothing unknown, so that draws from it give a P value (1 + number as large) / (1 + draws) of exactly
     the stated size at any number of samples. Kernels are combined by their smallest P value, which the same draws
-    calibrate: exact too, whatever their correlation. Where fewer than 20 draws are as large, the P value of a kernel is
-    that of Davies' method, and that of all at most their number times the smallest. With known errors, groups or
-    binary outcomes the covariance of the null model is estimated, and the size approximate.
+    calibrate: exact too, whatever their correlation. Where fewer than one draw in 200 is as large, the P value of a
+    kernel is that of Davies' method, and that of all at most their number times the smallest. Where variances of
+    deviations are estimated, the fifth of the draws is taken whose scores for these variances are nearest to the
+    observed ones, and the size is approximate, as for binary outcomes. `wild` errs on the side of fewer findings in
+    small samples.
 
     References
     ----------
@@ -127,6 +131,13 @@ def heterogeneity_test(
         n_draws=n_draws,
         seed=seed,
     )
+
+
+def _room(data: ContextData) -> int:
+    """Return how many coefficients may take up what is not tested: a sixth of the samples, of rare classes a tenth."""
+    if data.outcome_type == "continuous":
+        return len(data) // 6
+    return int(min(data.outcomes.sum(axis=0).min(), (1 - data.outcomes).sum(axis=0).min())) // 10
 
 
 def tested_columns(data: ContextData, which: str) -> tuple[int, ...]:
@@ -177,7 +188,7 @@ def score_test(
     rest = [j for j in range(x.shape[1]) if j not in tested]
     fixed = [x]
     if rest:
-        most = max(len(x) // (6 * len(rest)), 2)
+        most = max(_room(data) // len(rest), 2)
         fixed.append(times(x[:, rest], nuisance_columns(z, nuisance, most)))
     if also is not None:
         fixed.append(times(x[:, list(tested)], also))
@@ -206,12 +217,10 @@ def score_test(
 
 
 def _deviating(data: ContextData, tested: tuple[int, ...], deviations: Deviations) -> tuple[int, ...]:
-    if data.outcome_type == "binary" or deviations == "none":
-        return ()
     level = (0,) if data.se_outcome is not None or data.groups is not None else ()
-    if deviations == "all" or data.groups is not None:
-        return level + tuple(j for j in tested if j > 0)
-    return level
+    if data.outcome_type == "binary" or (deviations == "none" and data.se_outcome is None):
+        return ()
+    return level + tuple(j for j in tested if j > 0 and deviations == "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,17 +272,35 @@ def _pvalues(
     drawn = None
     for k in range(n_outcomes):
         if drawn is None or calibration != "exact":
-            drawn = _statistics(null, forms, *null.draw(calibration, n_draws, k, rng))
+            drawn = _statistics(null, forms, *_draw(null, calibration, n_draws, k, rng))
             order = rankdata(-drawn, "max", axis=1)
         own[:, k] = (1 + (drawn >= observed[:, [k]]).sum(axis=1)) / (n_draws + 1)
         least = ((order + (observed[:, [k]] >= drawn)) / (n_draws + 1)).min(axis=0)
         together[k] = (1 + (least <= own[:, k].min()).sum()) / (n_draws + 1)
-        if calibration == "exact" and null.scaled and own[:, k].min() * (n_draws + 1) <= _FEW:
+        if calibration == "exact" and null.scaled and own[:, k].min() < _FEW:
             for j, form in enumerate(forms):
-                if own[j, k] * (n_draws + 1) <= _FEW:
+                if own[j, k] < _FEW:
                     own[j, k] = _tail(null, form, float(observed[j, k]))
             together[k] = min(together[k], len(forms) * own[:, k].min())
     return observed, own, together
+
+
+def _draw(
+    null: NullModel, calibration: Calibration, n_draws: int, which: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw from the null; given about the scores for estimated variances that the data have, where there are any."""
+    if not null.directions or calibration != "exact":
+        return null.draw(calibration, n_draws, which, rng)
+    residual, within = null.draw(calibration, _NEAR * n_draws, which, rng)
+
+    def scores(e: np.ndarray) -> np.ndarray:
+        return np.stack([((f.T @ e) ** 2).sum(axis=0) for f in null.directions]) / (e**2).sum(axis=0)
+
+    drawn = scores(residual)
+    spread = np.maximum(drawn.std(axis=1, keepdims=True), 1e-12)
+    far = (((drawn - scores(null.residual[:, [which]])) / spread) ** 2).sum(axis=0)
+    near = np.argpartition(far, n_draws)[:n_draws]
+    return residual[:, near], within[near]
 
 
 def _statistics(null: NullModel, forms: list[_Form], residual: np.ndarray, within: np.ndarray) -> np.ndarray:
