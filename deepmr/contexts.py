@@ -1,7 +1,7 @@
 """Samples with a context each, and models whose coefficients vary with it: the core types of `contextual`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -254,3 +254,23 @@ def record_of(
         relevance=dict(relevance or {}),
         warnings=tuple(warnings),
     )
+
+
+def record_from(plain: Mapping[str, Any]) -> ContextRecord:
+    """Make a record again from `dataclasses.asdict` of it, through a file or not: lists are tuples again.
+
+    Parameters
+    ----------
+    plain : a value a field, others beside them.
+
+    Raises
+    ------
+    KeyError
+        When a field is missing.
+    """
+    values = {one.name: plain[one.name] for one in fields(ContextRecord)}
+    names = ("context_names", "predictor_names", "outcome_names", "constant", "warnings")
+    values |= {name: tuple(values[name]) for name in names}
+    values |= {name: {k: float(v) for k, v in values[name].items()} for name in ("measures", "relevance")}
+    values["options"] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["options"].items()}
+    return ContextRecord(**values)

@@ -16,19 +16,32 @@ from deepmr.contexts import ContextData, ContextRecord, ContextualFit, HasMeans
 from deepmr.errors import InputError
 
 METHODS = {
+    "auto": "deepmr.contextual.auto:Auto",
     "population": "deepmr.contextual.population:Population",
+    "clusters": "deepmr.contextual.clusters:Clusters",
+    "ridge": "deepmr.contextual.ridge:Ridge",
     "gp": "deepmr.contextual.gp:GaussianProcess",
 }
 
 FITS = {
     "population": "deepmr.contextual.population:PopulationFit",
+    "clusters": "deepmr.contextual.clusters:ClustersFit",
+    "ridge": "deepmr.contextual.ridge:RidgeFit",
     "gp": "deepmr.contextual.gp:GaussianProcessFit",
     "bootstrap": "deepmr.contextual.bootstrap:BootstrapFit",
+    "known": "deepmr.contextual.known:KnownCoefficients",
+    "stacked": "deepmr.contextual.stacked:StackedFit",
+    "pairs": "deepmr.contextual.pairs:PairwiseFit",
 }
 
 
 def fit_context(
-    data: ContextData, *, method: str = "gp", options: Mapping[str, Any] | None = None, seed: int = 0
+    data: ContextData,
+    *,
+    method: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    base: ContextualFit | None = None,
+    seed: int = 0,
 ) -> ContextualFit:
     """Fit y = g(beta(c) x + mu(c)): how coefficients of predictors vary with context.
 
@@ -37,6 +50,8 @@ def fit_context(
     data : samples.
     method : as in `METHODS`.
     options : of the method, where other than its defaults.
+    base : a fit of the same contexts, predictors and outcomes to build on: what it leaves is fitted, both are
+        added.
     seed : of everything random.
 
     Raises
@@ -45,7 +60,12 @@ def fit_context(
         For a method, option or data that cannot be used.
     """
     checks.at_least("seed", seed, 0)
-    return methods.make_method(method, METHODS, options).fit(data, seed=seed)
+    chosen = methods.make_method(method, METHODS, options)
+    if base is None:
+        return chosen.fit(data, seed=seed)
+    from deepmr.contextual.stacked import stack, with_offset
+
+    return stack(base, chosen.fit(with_offset(data, base), seed=seed))
 
 
 def fit_from_state(

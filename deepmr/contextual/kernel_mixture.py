@@ -280,11 +280,25 @@ def _curvature(model: KernelModel, at: Factored | SparseFactored) -> Float[np.nd
     for k in range(len(at.theta)):
         step = np.zeros_like(at.theta)
         step[k] = _STEP
-        rows.append(
-            (evaluate(model, at.theta - step).gradient - evaluate(model, at.theta + step).gradient) / (2 * _STEP)
-        )
+        before, after = _gradient(model, at.theta - step), _gradient(model, at.theta + step)
+        if before is not None and after is not None:
+            rows.append((before - after) / (2 * _STEP))
+        elif before is not None:
+            rows.append((before - at.gradient) / _STEP)
+        elif after is not None:
+            rows.append((at.gradient - after) / _STEP)
+        else:
+            rows.append(np.zeros_like(at.theta))
     made = np.array(rows).reshape(len(at.theta), len(at.theta))
     return (made + made.T) / 2
+
+
+def _gradient(model: KernelModel, theta: Float[np.ndarray, "size"]) -> Float[np.ndarray, "size"] | None:
+    """Return the gradient; None where V is not positive definite, as with next to no noise."""
+    try:
+        return evaluate(model, theta).gradient
+    except np.linalg.LinAlgError:
+        return None
 
 
 def _points(

@@ -51,6 +51,21 @@ def solve(data: ContextData) -> Solved:
     return _logistic(data, design) if data.outcome_type == "binary" else _linear(data, design)
 
 
+def unmodelled(data: ContextData) -> tuple[str, ...]:
+    """Return sentences about what data say of their errors and regressions like these do not use.
+
+    Parameters
+    ----------
+    data : samples of a fit.
+    """
+    said: tuple[str, ...] = ()
+    if data.context_se is not None and (data.context_se > 0).any():
+        said = ("Contexts are taken as exact: their standard errors are not used.",)
+    if data.groups is not None:
+        said = (*said, "Standard errors take the samples of a group as independent of each other.")
+    return said
+
+
 def check_design(design: Float[np.ndarray, "rows columns"], predictor_names: tuple[str, ...]) -> None:
     """Refuse a design whose coefficients cannot be told apart.
 

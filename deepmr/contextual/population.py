@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
-from deepmr.contextual.least_squares import solve
+from deepmr.contextual.least_squares import solve, unmodelled
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 
 
@@ -37,7 +37,13 @@ class Population:
             suffix = "" if len(solved) == 1 else f".{name}"
             measures |= {f"{key}{suffix}": value for key, value in one.measures.items()}
         record = record_of(
-            data, method="population", options=asdict(self), seed=seed, constant=flat, measures=measures, warnings=said
+            data,
+            method="population",
+            options=asdict(self),
+            seed=seed,
+            constant=flat,
+            measures=measures,
+            warnings=(*said, *unmodelled(data)),
         )
         return PopulationFit(
             coefficient=np.stack([one.coefficient for one in solved]),

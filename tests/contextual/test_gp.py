@@ -128,7 +128,7 @@ def test_state_gives_the_fit_back(method):
 
 
 def test_draws_have_the_errors_of_the_coefficients():
-    fit = fit_context(varying(60))
+    fit = fit_context(varying(60), method="gp")
     at = varying(4, seed=5).contexts
     drawn, told = fit.draws(at, n_draws=4000, seed=0), fit.coefficients(at)
     np.testing.assert_allclose(drawn[..., 1:].std(axis=0), told.se_beta, rtol=0.1)
@@ -142,7 +142,7 @@ def test_varying_coefficients_are_recovered_and_contexts_that_do_not_matter_told
         contexts=np.column_stack([data.contexts, np.random.default_rng(9).standard_normal(200), np.full(200, 3.0)]),
         context_names=("a", "b", "noise", "flat"),
     )
-    fit = fit_context(noisy)
+    fit = fit_context(noisy, method="gp")
     told = fit.coefficients(noisy.contexts)
     truth = data.contexts[:, 0] + data.contexts[:, 1] ** 2
     assert np.mean((told.beta[:, 0, 0] - truth) ** 2) < 0.01

@@ -91,7 +91,7 @@ class Toy:
 
 def test_arrays_of_every_kind_come_back_in_their_order(response, tmp_path, monkeypatch):
     monkeypatch.setitem(nonlinear.RESPONSES, "toy", f"{__name__}:Toy")
-    monkeypatch.setattr(nonlinear, "_load", lambda _: Toy)
+    monkeypatch.setattr(nonlinear.methods, "load", lambda _: Toy)
     square = np.arange(6.0).reshape(2, 3)
     arrays = {
         "number": np.array(2.5),
