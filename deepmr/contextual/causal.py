@@ -31,6 +31,7 @@ LocalErrors = Literal["normal", "t"]
 _DIFFUSE = 10.0  # prior sd of the coefficient of a nuisance, in units of the spread of effects
 _SCATTER = (1.0, 2.0)  # prior of tau^2 over the spread of effects: where data are, nearly flat in tau
 _NORMAL_DF = 30.0  # degrees of freedom from which on a local error counts as normal
+_MOST = 5000  # loci, all pairs of which are looked at
 _T_ROUNDS, _T_DONE = 12, 1e-3
 
 
@@ -45,7 +46,6 @@ class ContextualMR:
     surface : f, as a fit of `contextual`, of which bands, draws and states may be asked.
     expected : contexts of the loci, standardised, freed of their errors as far as these are known.
     expected_variance : of the true contexts about these; None where contexts are exact.
-    factors : of the errors that loci share, with the nuisance column, in the unit of the surface; None for none.
     tau, tau_low, tau_high : standard deviation of u_l, with its interval.
     shares : posterior share of each shape of f; `constant` is that of no effect of context at all.
     relevance : by context, how much f changes with it, from 0, averaged over shapes.
@@ -59,7 +59,6 @@ class ContextualMR:
     surface: GaussianProcessFit
     expected: Float[np.ndarray, "loci used"]
     expected_variance: Float[np.ndarray, "loci used"] | None
-    factors: Float[np.ndarray, "factors loci"] | None
     tau: float
     tau_low: float
     tau_high: float
@@ -267,6 +266,10 @@ def fit_contextual_mr(
     checks.level(level)
     if len(effects) < 3:
         raise InputError(f"effects of at least 3 loci are needed; got {len(effects)}")
+    if len(effects) > _MOST:
+        raise InputError(
+            f"at most {_MOST} loci can be set against each other; got {len(effects)}: take a sample of them"
+        )
     if nuisance == "strength" and effects.f_statistic is None:
         raise InputError("nuisance 'strength' needs the F statistic of every locus; the effects have none")
     data = effects.as_data()
@@ -314,7 +317,6 @@ def fit_contextual_mr(
         surface=GaussianProcessFit(fits=(mixture,), units=(unit,), scaling=scaling, record=record),
         expected=z,
         expected_variance=variance,
-        factors=factors,
         tau=tau,
         tau_low=low,
         tau_high=high,

@@ -162,9 +162,10 @@ def locus_effects_from(
     -----
     Of the errors that ensemble members share, F (a row a member), the part that all loci have alike, and the part
     linear in contexts, would pass for an effect of context: both are kept as `error_factors`, a row a direction (ones,
-    and the principal directions of contexts), with the size that the members give it. The rest is a locus's
-    own; its variance, that few members tell poorly, is moderated over loci (`deepmr.inference.moderate_variances`) and
-    added to `se`. Taken as F'F, that rest would leave most of itself to tau, as a few members span a few directions.
+    and the principal directions of contexts), with the size that the members give it. The rest is a locus's own; its
+    variance, that few members tell poorly, is moderated over loci (`deepmr.inference.moderate_variances`) and added to
+    `se`, which counts as known. Taken as F'F, that rest would leave most of itself to tau, as a few members span a few
+    directions.
     """
     about = _one_group(estimates)
     twice = estimates.table["locus"].astype(str).duplicated()
@@ -193,7 +194,7 @@ def locus_effects_from(
         contexts=values,
         context_names=names,
         chrom=_chromosomes(beside),
-        df=_optional(table, "df"),
+        df=_optional(table, "df") if shared is None else None,
         f_statistic=_optional(table, "f_statistic"),
         context_se=errors if errors.any() else None,
         error_factors=shared,

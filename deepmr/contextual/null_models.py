@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from deepmr.contexts import ContextData
 from deepmr.contextual.context_kernels import orthonormal
-from deepmr.contextual.kernel_model import KernelModel, row_variance
+from deepmr.contextual.kernel_rows import KernelModel, row_variance
 from deepmr.contextual.kernel_search import search
 from deepmr.contextual.least_squares import solve
 from deepmr.contextual.units import find_units
