@@ -195,7 +195,7 @@ class ContextualMR:
             z,
             scatter=True,
             noise=(effects.se / unit.outcome_size) ** 2,
-            factors=_scaled_factors(effects, unit, with_strength="strength" in self.surface.record.options["nuisance"]),
+            factors=_scaled_factors(effects, unit, with_strength=self.surface.record.options["nuisance"] == "strength"),
             z_variance=variance if self.expected_variance is not None else None,
         )
         return made.scaled(unit.outcome_centre, unit.outcome_size)

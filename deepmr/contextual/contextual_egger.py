@@ -6,7 +6,6 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import optimize
 
 from deepmr import checks, schema
 from deepmr.contexts import ContextData
@@ -14,7 +13,7 @@ from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
 from deepmr.contextual.kernel_model import KernelModel
 from deepmr.contextual.kernel_shapes import SHAPES
 from deepmr.contextual.loci import contexts_of
-from deepmr.contextual.one_stage import ExposureErrors, own_error
+from deepmr.contextual.one_stage import ExposureErrors, least_variance, own_error
 from deepmr.contextual.scaling import Scaling, check_contexts, scale_contexts
 from deepmr.errors import InputError
 from deepmr.inference import interval, two_sided
@@ -260,11 +259,7 @@ def _direct_variance(lines: list[_Line], slope: float) -> float:
             total += float(np.linalg.slogdet(gram)[1])
         return total
 
-    top = max(float((line.y**2).max()) for line in lines)
-    found = optimize.minimize_scalar(
-        lambda u: loss(float(np.exp(u))), bounds=(np.log(1e-8 * top), np.log(top)), method="bounded"
-    )
-    return float(np.exp(found.x)) if found.fun < loss(0.0) - 1e-9 else 0.0
+    return least_variance(loss, max(float((line.y**2).max()) for line in lines))
 
 
 def _scaling(values: Float[np.ndarray, "loci contexts"], names: tuple[str, ...]) -> Scaling:

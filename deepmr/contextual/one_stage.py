@@ -1,5 +1,6 @@
 """Contextual Mendelian randomization from instruments: gamma_Y = f(c) gamma_X + direct effects, in one stage."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -150,7 +151,17 @@ def _direct_variance(
         within = float(w @ y**2) - float((xy[some] ** 2 / xx[some]).sum())
         return within - float(np.log(w).sum()) + float(np.log(xx[some]).sum())
 
-    top = float((y**2).max())
+    return least_variance(loss, float((y**2).max()))
+
+
+def least_variance(loss: Callable[[float], float], top: float) -> float:
+    """Return the variance of direct effects of the smallest loss; 0 where none has a smaller one than 0.
+
+    Parameters
+    ----------
+    loss : minus twice a log likelihood.
+    top : a variance above any likely one.
+    """
     found = optimize.minimize_scalar(
         lambda u: loss(float(np.exp(u))), bounds=(np.log(1e-8 * top), np.log(top)), method="bounded"
     )
