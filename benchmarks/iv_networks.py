@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 from deepmr.individual import IVData
-from deepmr.nonlinear.networks.members import member_seeds, split_members
+from deepmr.nonlinear.networks.members import split_members
 from deepmr.nonlinear.networks.quantile_iv import QuantileIV, quantile_levels
-from deepmr.nonlinear.networks.stack import Architecture, Stack
-from deepmr.nonlinear.networks.training import Batch, Schedule, train, weighted_mean
+from deepmr.perceptrons.split import member_seeds
+from deepmr.perceptrons.stack import Architecture, Stack
+from deepmr.perceptrons.training import Batch, Schedule, train, weighted_mean
 
 EPOCHS, BATCH, PLAIN, STOCK = 4, 256, 3, 143.0
 

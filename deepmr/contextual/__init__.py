@@ -21,6 +21,7 @@ METHODS = {
     "clusters": "deepmr.contextual.clusters:Clusters",
     "ridge": "deepmr.contextual.ridge:Ridge",
     "gp": "deepmr.contextual.gp:GaussianProcess",
+    "networks": "deepmr.contextual.networks.context_networks:ContextNetworks",
 }
 
 FITS = {
@@ -32,6 +33,7 @@ FITS = {
     "known": "deepmr.contextual.known:KnownCoefficients",
     "stacked": "deepmr.contextual.stacked:StackedFit",
     "pairs": "deepmr.contextual.pairs:PairwiseFit",
+    "networks": "deepmr.contextual.networks.fitted:ContextNetworksFit",
 }
 
 

@@ -13,6 +13,7 @@ OPTIONS = {
     "auto": {"candidates": "ridge", "n_folds": 3},
     "clusters": {"max_clusters": 4, "n_init": 2},
     "gp": {"integrate": False, "scatter": False},
+    "networks": {"width": 6, "n_archetypes": 3, "epochs": 20},
 }
 LINEAR = {"gp"}  # has no link, so that binary outcomes are not for it
 every = pytest.mark.parametrize("name", METHODS)

@@ -14,6 +14,7 @@ OPTIONS = {  # quick ones
     "auto": {"candidates": "ridge", "n_folds": 3},
     "clusters": {"max_clusters": 4, "n_init": 2},
     "gp": {"integrate": False, "scatter": False},
+    "networks": {"width": 6, "n_archetypes": 3, "epochs": 20},
 }
 NOT_EXACT = {"networks"}  # found by descent: order, units and weights change where it ends
 # Rows that are there twice tell a flexible process that there is no noise: the likelihood then has no maximum.

@@ -11,8 +11,8 @@ from deepmr.nonlinear.networks.feature_fit import solve_response
 from deepmr.nonlinear.networks.feature_response import FeatureResponse
 from deepmr.nonlinear.networks.feature_samples import make_deal, make_frame, standardised_samples
 from deepmr.nonlinear.networks.feature_training import Features, Turns, train_features
-from deepmr.nonlinear.networks.members import member_seeds
-from deepmr.nonlinear.networks.stack import Activation, Architecture, Stack
+from deepmr.perceptrons.split import member_seeds
+from deepmr.perceptrons.stack import Activation, Architecture, Stack
 
 _STEEP = 3.0  # first weights of the exposure's network, so that its features bend inside the sample
 _FEWEST = 100  # samples

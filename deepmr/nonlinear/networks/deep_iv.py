@@ -16,11 +16,11 @@ from deepmr.nonlinear.networks.densities import Density
 from deepmr.nonlinear.networks.density_stage import Densities, fit_densities
 from deepmr.nonlinear.networks.fitted import network_response
 from deepmr.nonlinear.networks.response import NetworkResponse, Scaling, as_tensor
-from deepmr.nonlinear.networks.stack import Activation
 from deepmr.nonlinear.networks.stages import Plan, Stage, fit_outcome, stage_of
 from deepmr.nonlinear.quadrature import Nodes
 from deepmr.nonlinear.second_stage import solve_second_stage
 from deepmr.nonlinear.sieve import choose_terms, covariate_basis, modifies_fully
+from deepmr.perceptrons.stack import Activation
 
 SecondStage = Literal["network", "splines"]
 _RICH, _PLAIN = 20, 12  # functions of each of few covariates, and of each of many

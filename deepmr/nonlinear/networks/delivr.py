@@ -11,8 +11,8 @@ from deepmr.individual import IVData, two_samples
 from deepmr.nonlinear.networks.fitted import network_response
 from deepmr.nonlinear.networks.members import member_weights
 from deepmr.nonlinear.networks.response import NetworkResponse, Scaling
-from deepmr.nonlinear.networks.stack import Activation
 from deepmr.nonlinear.networks.stages import Plan, fit_outcome, stage_of
+from deepmr.perceptrons.stack import Activation
 
 _BIASED = (
     "DeLIVR solves h(E[x|z]) = E[y|z] where the response needs E[h(x)|z] = E[y|z]: a curved response comes out biased, "

@@ -10,13 +10,14 @@ from torch import Tensor
 from deepmr.individual import IVData
 from deepmr.nonlinear.first_stage import blocks, fit_folds
 from deepmr.nonlinear.networks.densities import Components, Density, minus_log_density, n_outputs, read_components
-from deepmr.nonlinear.networks.members import Split, fold_replicates, member_seeds, member_weights, split_members
+from deepmr.nonlinear.networks.members import fold_replicates, member_weights, split_members
 from deepmr.nonlinear.networks.response import Scaling
-from deepmr.nonlinear.networks.stack import Architecture, Stack
 from deepmr.nonlinear.networks.stages import Plan, Stage
-from deepmr.nonlinear.networks.training import Batch, Trained, train, weighted_mean
 from deepmr.nonlinear.quadrature import Nodes, mixture_nodes
 from deepmr.nonlinear.smoothing import Group
+from deepmr.perceptrons.split import Split, member_seeds
+from deepmr.perceptrons.stack import Architecture, Stack
+from deepmr.perceptrons.training import Batch, Trained, train, weighted_mean
 
 _STAGE = 3  # as in `stages`, by which networks draw apart
 

@@ -13,8 +13,8 @@ from deepmr.nonlinear.networks.feature_response import Basis, covariate_function
 from deepmr.nonlinear.networks.feature_samples import Deal, Frame
 from deepmr.nonlinear.networks.feature_tensors import Sample, instrument_features
 from deepmr.nonlinear.networks.feature_training import Features
-from deepmr.nonlinear.networks.stack import Stack
 from deepmr.nonlinear.smoothing import Group
+from deepmr.perceptrons.stack import Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 
 from deepmr.individual import Curve, FitRecord, State
 from deepmr.nonlinear.linear import band, covariates_of, pointwise
-from deepmr.nonlinear.networks.stack import Stack
-from deepmr.nonlinear.networks.training import TrainingLog
+from deepmr.perceptrons.stack import Stack
+from deepmr.perceptrons.training import TrainingLog
 
 _DISTINCT = 1e-6  # least variance of a direction of features, relative to the largest, that is one of its own
 _GRID = 301  # points that curvature is measured at

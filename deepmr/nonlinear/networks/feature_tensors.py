@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from deepmr.errors import InputError
-from deepmr.nonlinear.networks.stack import Stack
+from deepmr.perceptrons.stack import Stack
 
 _EPS = 1e-6
 

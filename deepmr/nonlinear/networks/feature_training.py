@@ -20,8 +20,8 @@ from deepmr.nonlinear.networks.feature_tensors import (
     ridge_factor,
     ridge_solve,
 )
-from deepmr.nonlinear.networks.stack import Stack
-from deepmr.nonlinear.networks.training import TrainingLog
+from deepmr.perceptrons.stack import Stack
+from deepmr.perceptrons.training import TrainingLog
 
 _FLOOR = 0.02  # share of the learning rates that is left at the end
 _TURNS = 4  # fewest turns that make up an epoch

@@ -6,7 +6,7 @@ from typing import Any
 from deepmr.individual import IVData, record_of
 from deepmr.nonlinear.networks.response import NetworkResponse, Scaling, averaged_rows
 from deepmr.nonlinear.networks.stages import Responded
-from deepmr.nonlinear.networks.training import Trained
+from deepmr.perceptrons.training import Trained
 
 _BAGGED = (
     "Intervals hold what a further bootstrap replicate would give: they tell of sampling and of training, not of bias "

@@ -1,59 +1,11 @@
-"""What distinguishes the members of a stack: seeds, samples they validate on, weights in place of resampled rows."""
-
-from dataclasses import dataclass
+"""Which samples the members of a stack learn from and are watched on, and weights in place of resampled rows."""
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from deepmr.errors import InputError
 from deepmr.individual import IVData
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Samples that each member learns from, and those on which it is watched; no sample is both of one member.
-
-    Attributes
-    ----------
-    training, validation : (members, rows), positions of samples.
-    training_weights, validation_weights : the same shape; 0 fills up a member with fewer samples than another.
-    """
-
-    training: Tensor
-    training_weights: Tensor
-    validation: Tensor
-    validation_weights: Tensor
-
-    def __len__(self) -> int:
-        return len(self.training)
-
-    def take(self, members: Tensor) -> "Split":
-        """Return the split of some members.
-
-        Parameters
-        ----------
-        members : positions.
-        """
-        return Split(
-            self.training[members],
-            self.training_weights[members],
-            self.validation[members],
-            self.validation_weights[members],
-        )
-
-
-def member_seeds(n_members: int, *, seed: int, stage: int = 0) -> list[int]:
-    """Return a seed a member, the same for a member however many there are.
-
-    Parameters
-    ----------
-    n_members : how many.
-    seed : that of the fit.
-    stage : number of what is trained, so that stages draw apart.
-    """
-    return [int(np.random.SeedSequence([seed, stage, k]).generate_state(1)[0]) for k in range(n_members)]
+from deepmr.perceptrons.split import Split, member_seeds, split_held
 
 
 def member_weights(data: IVData, *, n_members: int, seed: int, bootstrap: bool) -> Float[np.ndarray, "members samples"]:
@@ -161,21 +113,4 @@ def _split(
     data: IVData, held: Bool[np.ndarray, "members samples"], weights: Float[np.ndarray, "members samples"]
 ) -> Split:
     """Split samples; validation counts each by its own weight, as what bootstrap draws add to a loss is noise."""
-    judged = np.broadcast_to(data.scaled_weights, held.shape)
-    training, training_weights = _padded(~held, weights)
-    validation, validation_weights = _padded(held, judged)
-    return Split(training, training_weights, validation, validation_weights)
-
-
-def _padded(
-    chosen: Bool[np.ndarray, "members samples"], weights: Float[np.ndarray, "members samples"]
-) -> tuple[Tensor, Tensor]:
-    """Return the positions of the chosen samples and their weights, members with fewer filled up."""
-    longest = int(chosen.sum(axis=1).max())
-    positions = np.zeros((len(chosen), longest), dtype=np.int64)
-    kept = np.zeros((len(chosen), longest), dtype=np.float32)
-    for k, mine in enumerate(chosen):
-        rows = np.flatnonzero(mine)
-        positions[k, : len(rows)], positions[k, len(rows) :] = rows, rows[0]
-        kept[k, : len(rows)] = weights[k, rows]
-    return torch.from_numpy(positions), torch.from_numpy(kept)
+    return split_held(held, weights, np.broadcast_to(data.scaled_weights, held.shape))

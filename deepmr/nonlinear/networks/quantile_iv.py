@@ -12,8 +12,8 @@ from deepmr import checks
 from deepmr.individual import IVData, two_samples
 from deepmr.nonlinear.networks.fitted import network_response
 from deepmr.nonlinear.networks.response import NetworkResponse, Scaling
-from deepmr.nonlinear.networks.stack import Activation
 from deepmr.nonlinear.networks.stages import Plan, fit_exposure, fit_outcome, stage_of
+from deepmr.perceptrons.stack import Activation
 
 Levels = Literal["gauss", "midpoints"]
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from deepmr.individual import Curve, FitRecord, IVData, State
 from deepmr.nonlinear.ensemble import over_members
 from deepmr.nonlinear.linear import covariates_of
-from deepmr.nonlinear.networks.stack import Stack
-from deepmr.nonlinear.networks.training import TrainingLog
+from deepmr.perceptrons.stack import Stack
+from deepmr.perceptrons.training import TrainingLog
 
 _ROWS, _FEWEST = 10_000, 1000  # most and fewest covariate rows that averages are over
 _EVALUATIONS = 50_000  # rows times networks a point

@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from deepmr import checks
 from deepmr.individual import IVData
-from deepmr.nonlinear.networks.members import Split, fold_replicates, member_seeds, split_members
+from deepmr.nonlinear.networks.members import fold_replicates, split_members
 from deepmr.nonlinear.networks.response import Scaling, predict, standardised
-from deepmr.nonlinear.networks.stack import Activation, Architecture, Stack
-from deepmr.nonlinear.networks.training import Batch, Schedule, Trained, train, weighted_mean
+from deepmr.perceptrons.split import Split, member_seeds
+from deepmr.perceptrons.stack import Activation, Architecture, Stack
+from deepmr.perceptrons.training import Batch, Schedule, Trained, train, weighted_mean
 
 _EXPOSURE, _OUTCOME = 1, 2  # stages, by which networks draw apart
 _RARE = 1e-6  # probabilities are kept this far from 0 and 1 in a loss

@@ -156,6 +156,15 @@ class Stack:
         """
         return replace(self, parameters=self.parameters.detach()[members], buffers=self.buffers[members])
 
+    def with_parameters(self, parameters: Tensor) -> "Stack":
+        """Return the same members with other parameters.
+
+        Parameters
+        ----------
+        parameters : as many.
+        """
+        return replace(self, parameters=parameters)
+
     def state(self, prefix: str = "") -> dict[str, np.ndarray]:
         """Return parameters and buffers as arrays.
 
@@ -182,9 +191,7 @@ class Stack:
         prefix : of the names of the arrays.
         """
         made = Architecture(**{**settings, "hidden": tuple(settings["hidden"])})
-        parameters, buffers = (
-            torch.from_numpy(np.array(arrays[prefix + name], dtype=np.float32)) for name in ("parameters", "buffers")
-        )
+        parameters, buffers = (torch.from_numpy(np.array(arrays[prefix + name])) for name in ("parameters", "buffers"))
         return cls(made, parameters, buffers)
 
 

@@ -1,6 +1,6 @@
 """Training of many small networks side by side: Adam on minibatches, every member stopped by its own validation loss.
 
-To train something, give `train` a fresh `Stack`, a `Split` (of `members.py`) and an objective: a function of the stack
+To train something, give `train` a fresh `Stack`, a `Split` (of `split.py`) and an objective: a function of the stack
 and of a `Batch` that returns a loss a member. For a regression of `y` on `x`, both tensors of all samples:
 
     def objective(stack: Stack, batch: Batch) -> Tensor:
@@ -14,15 +14,15 @@ any company. For loops of another shape, `minibatches` and `EarlyStopping` stand
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from deepmr import checks
 from deepmr.errors import InputError
-from deepmr.nonlinear.networks.members import Split
-from deepmr.nonlinear.networks.stack import Stack
+from deepmr.perceptrons.split import Split
 
 _BLOCK = 1 << 16  # rows of all members at a time where nothing is learned
 
@@ -78,7 +78,39 @@ class Batch:
     training: bool
 
 
-Objective = Callable[[Stack, Batch], Tensor]
+_Own = TypeVar("_Own", bound="Trainable")
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """Members in training: a `Stack`, or what is made of several; member k's parameters are row k.
+
+    Attributes
+    ----------
+    parameters : (members, all parameters of one).
+    buffers : (members, what they remember and do not learn), without columns where there are no batch norms.
+    """
+
+    @property
+    def parameters(self) -> Tensor:
+        """A row a member."""
+
+    @property
+    def buffers(self) -> Tensor:
+        """A row a member."""
+
+    def __len__(self) -> int:
+        """Count the members."""
+
+    def take(self: _Own, members: Tensor) -> _Own:
+        """Return copies of some members."""
+
+    def with_parameters(self: _Own, parameters: Tensor) -> _Own:
+        """Return the same members with other parameters."""
+
+
+Trains = TypeVar("Trains", bound=Trainable)
+Objective = Callable[[Trains, Batch], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +125,7 @@ class TrainingLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(Generic[Trains]):
     """A trained stack.
 
     Attributes
@@ -104,7 +136,7 @@ class Trained:
     logs : of every member and epoch.
     """
 
-    stack: Stack
+    stack: Trains
     losses: Tensor
     epochs: Tensor
     logs: tuple[TrainingLog, ...]
@@ -151,7 +183,7 @@ def minibatches(
         yield split.training.gather(1, part), split.training_weights.gather(1, part)
 
 
-def validate(stack: Stack, objective: Objective, split: Split, members: Tensor) -> Tensor:
+def validate(stack: Trains, objective: Objective[Trains], split: Split, members: Tensor) -> Tensor:
     """Return the loss of every member on its validation samples, in blocks.
 
     Parameters
@@ -175,7 +207,7 @@ def validate(stack: Stack, objective: Objective, split: Split, members: Tensor) 
     return total / weight.clamp_min(1e-12)
 
 
-class EarlyStopping:
+class EarlyStopping(Generic[Trains]):
     """Keeps the best weights of every member, and says who has not improved for too long.
 
     Parameters
@@ -184,13 +216,13 @@ class EarlyStopping:
     patience : epochs without improvement that are allowed.
     """
 
-    def __init__(self, stack: Stack, *, patience: int) -> None:
+    def __init__(self, stack: Trains, *, patience: int) -> None:
         self.best = stack.take(torch.arange(len(stack)))
-        self.losses = torch.full((len(stack),), math.inf)
+        self.losses = torch.full((len(stack),), math.inf, dtype=stack.parameters.dtype)
         self.epochs = torch.zeros(len(stack), dtype=torch.int64)
         self._patience = patience
 
-    def update(self, members: Tensor, losses: Tensor, stack: Stack, epoch: int) -> Tensor:
+    def update(self, members: Tensor, losses: Tensor, stack: Trains, epoch: int) -> Tensor:
         """Take the losses of an epoch; return which of these members go on.
 
         Parameters
@@ -210,8 +242,8 @@ class EarlyStopping:
 
 
 def train(
-    stack: Stack, objective: Objective, *, split: Split, schedule: Schedule, seeds: Sequence[int], stage: str
-) -> Trained:
+    stack: Trains, objective: Objective[Trains], *, split: Split, schedule: Schedule, seeds: Sequence[int], stage: str
+) -> Trained[Trains]:
     """Train every member of a stack until its validation loss no longer falls.
 
     Parameters
@@ -268,16 +300,16 @@ def _finite(validation: Tensor, epoch: int, stage: str, schedule: Schedule) -> N
 
 
 @dataclass(slots=True)
-class _Learner:
+class _Learner(Generic[Trains]):
     """Members in training: their weights, the optimizer's moments and the running average."""
 
-    stack: Stack
+    stack: Trains
     optimizer: torch.optim.Adam
     average: Tensor | None
     schedule: Schedule
     steps: int = 0
 
-    def step(self, objective: Objective, batch: Batch) -> Tensor:
+    def step(self, objective: Objective[Trains], batch: Batch) -> Tensor:
         losses = objective(self.stack, batch)
         (self.stack.parameters.grad,) = torch.autograd.grad(losses.sum(), self.stack.parameters)
         self.optimizer.step()
@@ -287,10 +319,10 @@ class _Learner:
             self.average.lerp_(self.stack.parameters.detach(), 1 - decay)
         return losses.detach()
 
-    def averaged(self) -> Stack:
-        return self.stack if self.average is None else replace(self.stack, parameters=self.average)
+    def averaged(self) -> Trains:
+        return self.stack if self.average is None else self.stack.with_parameters(self.average)
 
-    def take(self, left: Tensor) -> "_Learner":
+    def take(self, left: Tensor) -> "_Learner[Trains]":
         stack = self.stack.take(left)
         made = _learner(stack, torch.arange(len(stack)), self.schedule)
         old = self.optimizer.state[self.stack.parameters]
@@ -301,13 +333,13 @@ class _Learner:
         return made
 
 
-def _learner(stack: Stack, members: Tensor, schedule: Schedule) -> _Learner:
+def _learner(stack: Trains, members: Tensor, schedule: Schedule) -> _Learner[Trains]:
     own = stack.take(members)
-    own = replace(own, parameters=own.parameters.requires_grad_())
+    own = own.with_parameters(own.parameters.requires_grad_())
     optimizer = torch.optim.Adam(
         [own.parameters], lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
     )
     average = None
-    if schedule.averaging > 0 and not own.architecture.normalised:
+    if schedule.averaging > 0 and not own.buffers.shape[1]:
         average = own.parameters.detach().clone()
     return _Learner(own, optimizer, average, schedule)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from deepmr.errors import InputError
-from deepmr.nonlinear.networks.members import Split
-from deepmr.nonlinear.networks.stack import Architecture, Stack
-from deepmr.nonlinear.networks.training import (
+from deepmr.perceptrons.split import Split
+from deepmr.perceptrons.stack import Architecture, Stack
+from deepmr.perceptrons.training import (
     Batch,
     EarlyStopping,
     Schedule,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from deepmr.errors import InputError
-from deepmr.nonlinear.networks.stack import Architecture, Stack
+from deepmr.perceptrons.stack import Architecture, Stack
 
 
 def sequential(stack, member):
