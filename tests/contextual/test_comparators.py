@@ -101,6 +101,7 @@ def test_chromosomes_are_held_out_whole():
 
 def test_verdict_of_what_is_there_and_of_what_is_not():
     effects, _ = made("linear", n=50, se=(0.02, 0.1), tau=0.03)
+    effects = effects.pick_contexts(["context1", "context2"])
     told = analyse_contexts(effects, method="linear", n_folds=3)
     assert told.verdict.found
     assert told.verdict.sentence.startswith("Evidence of contextual effects")
@@ -124,7 +125,8 @@ def test_a_trend_that_members_share_is_no_evidence():
 
 
 def test_sensitivity_table():
-    effects, _ = made(n=45, se=(0.02, 0.1), tau=0.02)
+    effects, _ = made("linear", n=45, se=(0.02, 0.1), tau=0.02)
+    effects = effects.pick_contexts(["context1", "context2"])
     f = np.where(np.arange(45) % 3 == 0, 5.0, 50.0)
     fit = fit_contextual_mr(replace(effects, f_statistic=f), method="linear")
     table = check_contexts_matter(fit, alternatives={"by another method": effects}).set_index("analysis")
