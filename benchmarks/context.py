@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from deepmr.contextual.graphs import fit_graph
-from deepmr.simulate.graphs import simulate_graphs
 
 from deepmr.contexts import ContextData
 from deepmr.contextual import fit_context
+from deepmr.contextual.graphs import fit_graph
 from deepmr.simulate.contexts import simulate_contexts
+from deepmr.simulate.graphs import simulate_graphs
 
 log = logging.getLogger(__name__)
 PEER = Path(__file__).with_name("context_peers.py")

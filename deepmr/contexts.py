@@ -256,6 +256,76 @@ def record_of(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphData:
+    """Contexts of samples and values of variables, the nodes of a graph whose edges may vary with context.
+
+    Attributes
+    ----------
+    contexts : a column a context, in any unit; what edges may depend on.
+    values : a column a node.
+    weights : how many rows each row stands for; None where each is one.
+    """
+
+    contexts: Float[np.ndarray, "samples contexts"]
+    values: Float[np.ndarray, "samples nodes"]
+    context_names: tuple[str, ...]
+    node_names: tuple[str, ...]
+    weights: Float[np.ndarray, "samples"] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.contexts)
+        if n == 0:
+            raise InputError("at least one sample is needed; got none")
+        if len(self.node_names) < 2:
+            raise InputError(f"a graph needs at least two nodes; got {len(self.node_names)}")
+        for what, names, values in (
+            ("context", self.context_names, self.contexts),
+            ("node", self.node_names, self.values),
+        ):
+            checks.shape(f"values of {what}s", values, (n, len(names)))
+            checks.unique(f"names of {what}s", names)
+            for column, label in zip(values.T, names, strict=True):
+                checks.finite(f"{what} {label!r}", column)
+        if self.weights is not None:
+            checks.shape("weights", self.weights, (n,))
+            checks.positive("weights", self.weights)
+
+    def __len__(self) -> int:
+        return len(self.contexts)
+
+    @property
+    def counts(self) -> Float[np.ndarray, "samples"]:
+        """Weights; all 1 where there are none."""
+        return np.ones(len(self)) if self.weights is None else self.weights
+
+    def take(self, index: Any) -> "GraphData":
+        """Return the samples that a slice, a boolean mask or an array of positions selects."""
+        return replace(
+            self,
+            contexts=self.contexts[index],
+            values=self.values[index],
+            weights=None if self.weights is None else self.weights[index],
+        )
+
+    def as_context_data(self, *, outcomes: Sequence[int], predictors: Sequence[int] = ()) -> ContextData:
+        """Return some nodes as outcomes, to be regressed on others.
+
+        Parameters
+        ----------
+        outcomes, predictors : positions of nodes.
+        """
+        return ContextData(
+            contexts=self.contexts,
+            predictors=self.values[:, list(predictors)],
+            outcomes=self.values[:, list(outcomes)],
+            context_names=self.context_names,
+            predictor_names=tuple(self.node_names[k] for k in predictors),
+            outcome_names=tuple(self.node_names[k] for k in outcomes),
+            weights=self.weights,
+        )
+
+
 def record_from(plain: Mapping[str, Any]) -> ContextRecord:
     """Make a record again from `dataclasses.asdict` of it, through a file or not: lists are tuples again.
 

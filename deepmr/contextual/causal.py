@@ -182,7 +182,7 @@ def _fit(model: KernelModel, method: Method) -> Mixture:
         plain = replace(model, shape="constant", weak=False)
         at = factor(plain, np.array([np.log(max(found.tau2, 1e-300))]), with_gradient=False)
         return Mixture(components=(Component(model=plain, at=at, weight=1.0),), evidence={"constant": at.value})
-    shapes = SHAPES if model.z_variance is None else tuple(shape for shape in SHAPES if shape != "rough")
+    shapes = SHAPES if model.z_variance is None else SHAPES[:3]
     mixture = fit_mixture(model, shapes if method == "gp" else SHAPES[:2], integrate=True)
     return _with_grid(mixture)
 

@@ -32,7 +32,7 @@ class KernelModel:
         likelihood is flat. Off, the likelihood is the plain restricted one.
     factors : F, with F'F a known covariance of the rows' errors beside `noise`; None where there is none.
     z_variance : known variances of the contexts about `z`, their expected values; None where they are exact. The shape
-        is not rough then, and there are no inducing contexts.
+        is constant, linear or smooth then, and there are no inducing contexts.
     scatter_prior : as in `Layout`.
     """
 

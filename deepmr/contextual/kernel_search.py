@@ -70,8 +70,14 @@ def _climb(
         return -at.value / unit, -at.gradient / unit
 
     fall = _FALL if model.layout.lengths else _FALL_EXACT
-    options = {"ftol": fall, "gtol": _SLOPE / unit, "maxiter": n_steps}
-    found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    found = optimize.minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": fall, "gtol": _SLOPE / unit, "maxiter": n_steps},
+    )
     return -float(found.fun) * unit, found.x
 
 

@@ -214,9 +214,7 @@ def _slopes(
             a = solve_triangular(inner, bent.T, lower=True, trans="T", check_finite=False).T
             u = _places(model)
             _, _, between = kernels(model.shape, lengths, u, u)
-            by_length += (
-                2 * squared_differences(slope * wa, z, u) - squared_differences(between * (a.T @ wa), u, u)
-            ) / lengths**2
+            by_length += 2 * squared_differences(slope * wa, z, u) - squared_differences(between * (a.T @ wa), u, u)
         found += [by_length / lengths**2, shares.sum(axis=1), of_smooth]
     by_own = diagonal / model.counts - (model.counts - 1) / own
     if model.scatter:

@@ -90,6 +90,9 @@ def test_posterior_is_the_conditional_normal_distribution():
         np.testing.assert_allclose(made.covariance[p], joint[2 * p : 2 * p + 2, 2 * p : 2 * p + 2], atol=1e-10)
 
 
+QUICK = {"shapes": ("constant", "smooth"), "integrate": False}
+
+
 def varying(n=120, seed=0, noise=0.1):
     rng = np.random.default_rng(seed)
     c, x = rng.uniform(-1, 1, (n, 2)), rng.standard_normal((n, 2))
@@ -101,14 +104,14 @@ def varying(n=120, seed=0, noise=0.1):
 
 @pytest.mark.parametrize("method", ["population", "gp"])
 def test_units_change_nothing_but_units(method):
-    data = varying(60)
+    data, options = varying(60), QUICK if method == "gp" else None
     moved = replace(
         data,
         contexts=data.contexts * [1e6, 1e-9] + [5e6, 3e-9],
         predictors=data.predictors * [100.0, 0.01] + [3.0, 0.0],
         outcomes=7 * data.outcomes - 4,
     )
-    one, two = fit_context(data, method=method), fit_context(moved, method=method)
+    one, two = (fit_context(each, method=method, options=options) for each in (data, moved))
     at = data.contexts[:9]
     a, b = one.coefficients(at), two.coefficients(moved.contexts[:9])
     np.testing.assert_allclose(b.beta[:, 0], 7 * a.beta[:, 0] / [100.0, 0.01], rtol=1e-4, atol=1e-6)
@@ -128,7 +131,7 @@ def test_state_gives_the_fit_back(method):
 
 
 def test_draws_have_the_errors_of_the_coefficients():
-    fit = fit_context(varying(60), method="gp")
+    fit = fit_context(varying(60), options={"shapes": ("constant", "smooth")}, method="gp")
     at = varying(4, seed=5).contexts
     drawn, told = fit.draws(at, n_draws=4000, seed=0), fit.coefficients(at)
     np.testing.assert_allclose(drawn[..., 1:].std(axis=0), told.se_beta, rtol=0.1)
@@ -136,13 +139,13 @@ def test_draws_have_the_errors_of_the_coefficients():
 
 
 def test_varying_coefficients_are_recovered_and_contexts_that_do_not_matter_told():
-    data = varying(200)
+    data = varying(150)
     noisy = replace(
         data,
-        contexts=np.column_stack([data.contexts, np.random.default_rng(9).standard_normal(200), np.full(200, 3.0)]),
+        contexts=np.column_stack([data.contexts, np.random.default_rng(9).standard_normal(150), np.full(150, 3.0)]),
         context_names=("a", "b", "noise", "flat"),
     )
-    fit = fit_context(noisy, method="gp")
+    fit = fit_context(noisy, options=QUICK, method="gp")
     told = fit.coefficients(noisy.contexts)
     truth = data.contexts[:, 0] + data.contexts[:, 1] ** 2
     assert np.mean((told.beta[:, 0, 0] - truth) ** 2) < 0.01

@@ -65,7 +65,9 @@ def test_a_thousand_rows_and_150_inducing_contexts_are_close_to_all_pairs():
 
 def test_a_fit_of_many_rows_is_small_and_comes_back():
     drawn = simulate_contexts("linear", n=120, n_noise_contexts=0, seed=2)
-    fit = fit_context(drawn.train, options={"max_exact": 60, "n_inducing": 15, "shapes": ("constant", "smooth")})
+    fit = fit_context(
+        drawn.train, options={"max_exact": 60, "n_inducing": 15, "shapes": ("constant", "smooth")}, method="gp"
+    )
     at = drawn.test.contexts[:20]
     told = fit.coefficients(at)
     error = told.beta[:, 0] - drawn.beta_test[:20]
@@ -81,7 +83,7 @@ def test_a_fit_of_many_rows_is_small_and_comes_back():
 def test_what_needs_all_pairs_is_refused():
     data = simulate_contexts("linear", n=50).train
     with pytest.raises(InputError, match="at most max_exact = 20 samples; got 50"):
-        fit_context(replace(data, groups=np.arange(50) // 2), options={"max_exact": 20})
+        fit_context(replace(data, groups=np.arange(50) // 2), options={"max_exact": 20}, method="gp")
 
 
 def test_inducing_contexts_are_those_there_are_where_they_are_few():
