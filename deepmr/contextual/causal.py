@@ -13,7 +13,7 @@ from deepmr.contextual.causal_fit import ContextualMR, Method, expected_contexts
 from deepmr.contextual.gp import GaussianProcessFit
 from deepmr.contextual.kernel_mixture import Component, Mixture, fit_mixture
 from deepmr.contextual.kernel_model import KernelModel, factor
-from deepmr.contextual.kernel_shapes import SHAPES
+from deepmr.contextual.kernel_shapes import Shape
 from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.locus_posterior import old_loci
 from deepmr.contextual.reml import fit_mixed
@@ -36,6 +36,7 @@ ContextErrors = Literal["expected_kernel", "ignored"]
 LocalErrors = Literal["normal", "t"]
 _SCATTER = (1.0, 2.0)  # prior of tau^2 over the spread of effects: where data are, nearly flat in tau
 _NORMAL_DF = 30.0  # degrees of freedom from which on a local error counts as normal
+_SHAPES: tuple[Shape, ...] = ("constant", "linear", "smooth", "rough")  # without the last where contexts have errors
 _MOST = 5000  # loci, all pairs of which are looked at
 _T_ROUNDS, _T_DONE = 12, 1e-3
 
@@ -55,8 +56,8 @@ def fit_contextual_mr(
     Parameters
     ----------
     effects : of loci, with known errors.
-    method : `gp`, f averaged over constant, linear and smooth functions by how likely they make the effects; `linear`,
-        over constant and linear ones; `constant`, random effects by restricted likelihood.
+    method : `gp`, f averaged over constant, linear, smooth and rough functions by how likely they make the effects;
+        `linear`, over constant and linear ones; `constant`, random effects by restricted likelihood.
     nuisance : `strength` adds 1 / F of each locus as a nuisance with a coefficient of its own: f is then that of
         strong instruments. Needs `f_statistic`.
     context_errors : what is done about contexts with errors: `expected_kernel`, f is that of the true context, see
@@ -182,8 +183,8 @@ def _fit(model: KernelModel, method: Method) -> Mixture:
         plain = replace(model, shape="constant", weak=False)
         at = factor(plain, np.array([np.log(max(found.tau2, 1e-300))]), with_gradient=False)
         return Mixture(components=(Component(model=plain, at=at, weight=1.0),), evidence={"constant": at.value})
-    shapes = SHAPES if model.z_variance is None else SHAPES[:3]
-    mixture = fit_mixture(model, shapes if method == "gp" else SHAPES[:2], integrate=True)
+    shapes = _SHAPES if model.z_variance is None else _SHAPES[:3]
+    mixture = fit_mixture(model, shapes if method == "gp" else _SHAPES[:2], integrate=True)
     return _with_grid(mixture)
 
 

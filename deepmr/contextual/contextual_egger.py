@@ -11,7 +11,6 @@ from deepmr import checks, schema
 from deepmr.contexts import ContextData
 from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
 from deepmr.contextual.kernel_model import KernelModel
-from deepmr.contextual.kernel_shapes import SHAPES
 from deepmr.contextual.loci import contexts_of
 from deepmr.contextual.one_stage import ExposureErrors, least_variance, own_error
 from deepmr.contextual.scaling import Scaling, check_contexts, scale_contexts
@@ -163,7 +162,7 @@ def fit_contextual_egger(
         scatter=(0, 1),
         residual=False,
     )
-    mixture = fit_mixture(model, SHAPES, integrate=True)
+    mixture = fit_mixture(model, ("constant", "linear", "smooth"), integrate=True)
     units = outcome / size
     tau2 = sum(one.weight * one.model.layout.split(one.at.theta)[3] for one in mixture.components)
     tau = np.sqrt(tau2) * units
