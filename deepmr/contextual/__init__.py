@@ -29,6 +29,7 @@ FITS = {
     "clusters": "deepmr.contextual.clusters:ClustersFit",
     "ridge": "deepmr.contextual.ridge:RidgeFit",
     "gp": "deepmr.contextual.gp:GaussianProcessFit",
+    "bootstrap": "deepmr.contextual.bootstrap:BootstrapFit",
     "known": "deepmr.contextual.known:KnownCoefficients",
     "stacked": "deepmr.contextual.stacked:StackedFit",
     "pairs": "deepmr.contextual.pairs:PairwiseFit",

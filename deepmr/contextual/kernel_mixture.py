@@ -119,7 +119,7 @@ class Mixture:
         """Return arrays and plain values; `from_state` takes them back and factors again."""
         model = self.components[0].model
         arrays = {"z": model.z, "x": model.x, "y": model.y, "noise": model.noise, "counts": model.counts}
-        for name in ("groups", "offset", "inducing"):
+        for name in ("groups", "offset", "inducing", "factors", "z_variance"):
             if getattr(model, name) is not None:
                 arrays[name] = getattr(model, name)
         arrays |= {f"theta_{k}": one.at.theta for k, one in enumerate(self.components)}
@@ -127,6 +127,7 @@ class Mixture:
         plain = {
             "shapes": [one.model.shape for one in self.components],
             "scatter": list(model.scatter),
+            "scatter_prior": list(model.scatter_prior),
             "residual": model.residual,
             "binary": model.binary,
             "weak": model.weak,
@@ -151,6 +152,9 @@ class Mixture:
             groups=arrays.get("groups"),
             offset=arrays.get("offset"),
             inducing=arrays.get("inducing"),
+            factors=arrays.get("factors"),
+            z_variance=arrays.get("z_variance"),
+            scatter_prior=tuple(plain["scatter_prior"]),
             scatter=tuple(plain["scatter"]),
             residual=bool(plain["residual"]),
             binary=bool(plain["binary"]),

@@ -56,9 +56,9 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
 
     Notes
     -----
-    V = sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]) + D / counts, D the rows' own variances. A row that stands
-    for m rows of the same y has m - 1 more terms log D. With P = V^-1 - V^-1 x (x' V^-1 x)^-1 x' V^-1, twice the log
-    likelihood is -log|V| - log|x' V^-1 x| + log|x'x| - y'Py - (n - q) log 2 pi, and its derivative
+    V = sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]) + F'F + D / counts, D the rows' own variances. A row that
+    stands for m rows of the same y has m - 1 more terms log D. With P = V^-1 - V^-1 x (x' V^-1 x)^-1 x' V^-1, twice the
+    log likelihood is -log|V| - log|x' V^-1 x| + log|x'x| - y'Py - (n - q) log 2 pi, and its derivative
     sum((Py (Py)' - P) * dV).
 
     References

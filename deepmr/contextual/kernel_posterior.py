@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.linalg import solve_triangular
 
 from deepmr.contextual.kernel_model import Factored, KernelModel
+from deepmr.contextual.kernel_rows import kernels_to_rows
 from deepmr.contextual.kernel_shapes import kernels
 from deepmr.contextual.kernel_sparse import SparseFactored, features
 
@@ -53,7 +54,7 @@ def posterior_mean(
     mean += ((z / lengths) @ ((model.z / lengths).T @ loads)) * linear
     if layout.smooth:
         for part in _chunks(len(z)):
-            mean[part] += (kernels(model.shape, lengths, z[part], model.z)[1] @ loads) * smooth
+            mean[part] += (kernels_to_rows(model, lengths, z[part])[1] @ loads) * smooth
     return mean
 
 
@@ -218,7 +219,7 @@ def cross_covariance(
     if not layout.linear:
         return np.zeros((len(z), columns, len(model.y))), np.zeros((len(z), columns))
     lengths, linear, smooth, *_ = layout.split(theta)
-    lin, curved, _ = kernels(model.shape, lengths, z, model.z)
+    lin, curved = kernels_to_rows(model, lengths, z)
     cross = np.empty((len(z), columns, len(model.y)))
     before = ((z / lengths) ** 2).sum(axis=1)[:, None] * linear
     for j in range(columns):

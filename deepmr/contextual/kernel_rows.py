@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.linalg.lapack import dpotri
 
+from deepmr.contextual.kernel_errors import expected_kernels, expected_smooth, length_slopes
 from deepmr.contextual.kernel_shapes import CURVED, Layout, Shape, kernels, prior_moments, squared_differences
 
 
@@ -29,6 +30,10 @@ class KernelModel:
     inducing : contexts through which rows know of each other, where rows are too many for all pairs.
     weak : whether variances and length scales have weak priors (log-normal), which keep them finite where the
         likelihood is flat. Off, the likelihood is the plain restricted one.
+    factors : F, with F'F a known covariance of the rows' errors beside `noise`; None where there is none.
+    z_variance : known variances of the contexts about `z`, their expected values; None where they are exact. The shape
+        is constant, linear or smooth then, and there are no inducing contexts.
+    scatter_prior : as in `Layout`.
     """
 
     z: Float[np.ndarray, "rows contexts"]
@@ -44,6 +49,9 @@ class KernelModel:
     offset: Float[np.ndarray, "rows"] | None = None
     inducing: Float[np.ndarray, "inducing contexts"] | None = None
     weak: bool = True
+    factors: Float[np.ndarray, "factors rows"] | None = None
+    z_variance: Float[np.ndarray, "rows contexts"] | None = None
+    scatter_prior: tuple[float, float] = (0.01, 3.0)
 
     @property
     def layout(self) -> Layout:
@@ -51,7 +59,7 @@ class KernelModel:
         varying = 0 if self.shape == "constant" or not self.z.shape[1] else self.x.shape[1]
         lengths = self.z.shape[1] if varying else 0
         smooth = varying if self.shape in CURVED else 0
-        return Layout(lengths, varying, smooth, len(self.scatter), int(self.residual))
+        return Layout(lengths, varying, smooth, len(self.scatter), int(self.residual), self.scatter_prior)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +134,21 @@ def row_covariance(
 
     Notes
     -----
-    sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]).
+    sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]) + F'F. L and S are expected ones where contexts have errors
+    (`kernel_errors`).
     """
     layout = model.layout
     lengths, linear, smooth, tau2, _ = layout.split(theta)
     x, z = model.x, model.z
     made = np.zeros((len(x), len(x)))
     lin = curved = slope = amount = bent = same = None
+    if model.factors is not None:
+        made += model.factors.T @ model.factors
     if layout.linear:
-        lin, curved, slope = kernels(model.shape, lengths, z, z)
+        if model.z_variance is None:
+            lin, curved, slope = kernels(model.shape, lengths, z, z)
+        else:
+            lin, curved = expected_kernels(lengths, z, model.z_variance)
         amount = (x * linear) @ x.T
         made += amount * lin
         if layout.smooth:
@@ -145,6 +159,23 @@ def row_covariance(
         columns = x[:, list(model.scatter)]
         made += ((columns * tau2) @ columns.T) * same
     return made, Parts(linear=lin, curved=curved, slope=slope, amount=amount, bent=bent, same=same)
+
+
+def kernels_to_rows(
+    model: KernelModel, lengths: Float[np.ndarray, "contexts"], z: Float[np.ndarray, "points contexts"]
+) -> tuple[Float[np.ndarray, "points rows"], Float[np.ndarray, "points _"]]:
+    """Return the linear kernel of points with the rows, and that of the curved part, empty where there is none.
+
+    Parameters
+    ----------
+    model : rows.
+    lengths : length scale of each context.
+    z : standardised contexts of the points, exact ones.
+    """
+    lin, curved, _ = kernels(model.shape, lengths, z, model.z)
+    if model.z_variance is not None and model.shape in CURVED:
+        curved = expected_smooth(lengths, z, model.z, np.zeros_like(z), model.z_variance)
+    return lin, curved
 
 
 def slopes(
@@ -170,9 +201,15 @@ def slopes(
     if parts.amount is not None:
         straight = m * parts.amount
         by_length = -2 * np.einsum("ik,ik->k", z, straight @ z)
+        if model.z_variance is not None:
+            by_length -= 2 * np.diag(straight) @ model.z_variance
         of_smooth = np.zeros(0)
         if parts.bent is not None:
-            by_length += squared_differences(m * parts.bent * parts.slope, z, z)
+            if model.z_variance is None:
+                by_length += squared_differences(m * parts.bent * parts.slope, z, z)
+            else:
+                turned = m * parts.bent * parts.curved
+                by_length += lengths**2 * length_slopes(lengths, z, model.z_variance, turned)
             of_smooth = smooth * np.einsum("ij,ij->j", x, (m * parts.curved) @ x)
         found += [by_length / lengths**2, linear * np.einsum("ij,ij->j", x, (m * parts.linear) @ x), of_smooth]
     if model.scatter:

@@ -21,6 +21,7 @@ class Layout:
     linear, smooth : variances of the linear and the curved part, one a coefficient.
     scatter : tau squared.
     residual : sigma squared.
+    scatter_prior : median of the weak prior of tau squared, and its standard deviation in logarithms.
     """
 
     lengths: int
@@ -28,6 +29,7 @@ class Layout:
     smooth: int
     scatter: int
     residual: int
+    scatter_prior: tuple[float, float] = (0.01, 3.0)
 
     @property
     def size(self) -> int:
@@ -117,7 +119,7 @@ def prior_moments(layout: Layout) -> tuple[Float[np.ndarray, "size"], Float[np.n
         (layout.lengths, 0.5 * np.log(max(layout.lengths, 1) / 2), 1.0),
         (layout.linear, np.log(0.1), 2.0),
         (layout.smooth, 0.0, 1.0),
-        (layout.scatter, np.log(0.01), 3.0),
+        (layout.scatter, np.log(layout.scatter_prior[0]), layout.scatter_prior[1]),
         (layout.residual, np.log(0.01), 5.0),
     )
     centre, scale = (np.concatenate([np.full(k[0], k[which]) for k in kinds]) for which in (1, 2))
