@@ -27,6 +27,7 @@ from deepmr.io.models import write_ensemble
 from deepmr.sequence.ensemble import MemberInfo
 from deepmr.sequence.models import PaperCNN
 from deepmr.types import Task
+from tests.bad_context import CONTEXTS
 from tests.bad_gwas import GWAS, write_good_studies
 from tests.bad_iv import IV
 from tests.bad_lmm import LMMS
@@ -419,7 +420,7 @@ def _(folder):
     return [*ISM[:-1], "cuda"]
 
 
-CASES += [Case(name=n, says=s, code=c, leaves=k, change=f) for n, s, c, k, f in [*GWAS, *IV, *LMMS]]
+CASES += [Case(name=n, says=s, code=c, leaves=k, change=f) for n, s, c, k, f in [*GWAS, *IV, *LMMS, *CONTEXTS]]
 
 
 def run(argv: list[str]) -> tuple[int, str]:

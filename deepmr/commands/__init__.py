@@ -46,6 +46,14 @@ COMMANDS = {
         "deepmr.commands.seqlets:seqlets",
         "Find the motif-sized parts of each locus, and say which carries the effect and which contradicts it.",
     ),
+    "features": (
+        "deepmr.commands.features:features",
+        "Describe loci by their reference sequences: motifs, how they lie, composition, predictions.",
+    ),
+    "context": (
+        "deepmr.commands.context:context",
+        "Fit how the effect of one mark on another varies with the context of a locus.",
+    ),
     "report": ("deepmr.commands.report:report", "Write one self-contained HTML page of a run."),
     "run": ("deepmr.commands.run:run", "Run the steps that a TOML file lists."),
     "info": ("deepmr.commands.info:info", "Show what an effects file holds."),

@@ -1,6 +1,6 @@
 """Covariates as numbers: categories as columns of 0 and 1, without what does not vary or repeats the others."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,12 +83,7 @@ def _numbers(table: TraitTable, name: str, cells: pd.Series) -> Float[np.ndarray
 def _levels(name: str, cells: pd.Series, notes: list[str], *, where: str) -> dict[str, np.ndarray]:
     """Return a column of 0 and 1 for every level but the first."""
     counts = cells.value_counts()
-    levels = sorted(counts.index, key=_natural)
-    if len(levels) > min(_MOST_LEVELS, max(_FEW_LEVELS, len(cells) // 2)):
-        raise InputError(
-            f"{where}: covariate {name!r} has {len(levels)} levels such as {levels[0]!r} in {len(cells)} samples: too "
-            "many for a category"
-        )
+    levels = category_levels(name, cells, where=where)
     if len(levels) == 1:
         notes.append(f"covariate {name} is left out: all {len(cells)} samples have {levels[0]}")
         return {}
@@ -97,6 +92,44 @@ def _levels(name: str, cells: pd.Series, notes: list[str], *, where: str) -> dic
     single = [level for level in levels if counts[level] == 1]
     if single:
         notes.append(f"covariate {name}: one sample alone has {', '.join(single)}, which its indicator fits exactly")
+    return indicators(name, cells, levels)
+
+
+def category_levels(
+    name: str, cells: pd.Series, *, where: str, what: str = "covariate", unit: str = "samples"
+) -> list[str]:
+    """Return the levels of a category in their order: as numbers where they are numbers.
+
+    Parameters
+    ----------
+    name : of the column.
+    cells : text, none missing.
+    where : what the column is in, for messages.
+    what, unit : what a column and its rows are, for messages.
+
+    Raises
+    ------
+    InputError
+        When there are nearly as many levels as rows, or very many.
+    """
+    levels = sorted(cells.unique(), key=_natural)
+    if len(levels) > min(_MOST_LEVELS, max(_FEW_LEVELS, len(cells) // 2)):
+        raise InputError(
+            f"{where}: {what} {name!r} has {len(levels)} levels such as {levels[0]!r} in {len(cells)} {unit}: too many "
+            "for a category"
+        )
+    return levels
+
+
+def indicators(name: str, cells: pd.Series, levels: Sequence[str]) -> dict[str, Float[np.ndarray, "rows"]]:
+    """Return a column of 0 and 1 for every level but the first, named `<name>=<level>`.
+
+    Parameters
+    ----------
+    name : of the category.
+    cells : text.
+    levels : in their order.
+    """
     values = cells.to_numpy(object)
     return {f"{name}={level}": (values == level).astype(float) for level in levels[1:]}
 

@@ -9,9 +9,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from deepmr import __version__
-from deepmr.report import association, gwas, gwas_tables, plates, tables, words
+from deepmr.report import (
+    association,
+    context,
+    context_sections,
+    context_tables,
+    gwas,
+    gwas_tables,
+    plates,
+    tables,
+    words,
+)
 from deepmr.report.association import AssociationRun
 from deepmr.report.content import Plates, Run, Section
+from deepmr.report.context import ContextRun
 from deepmr.report.diagnosed import judged_pairs
 from deepmr.report.gwas import GwasRun
 from deepmr.report.style import PALETTE
@@ -164,6 +175,51 @@ def render_association_page(run: AssociationRun, *, title: str = "DeepMR associa
         ],
     }
     return _rendered("association.html", content)
+
+
+def render_context_page(run: ContextRun, *, title: str = "DeepMR contextual effects") -> str:
+    """Render effects that vary with context as one HTML page that works offline and loads nothing.
+
+    Parameters
+    ----------
+    run : what to show.
+    title : heading of the page.
+
+    Returns
+    -------
+    str
+        The page, as of `render_page`.
+    """
+    counter = Plates()
+    sections = context_sections.sections(run)
+    content = {
+        "title": title,
+        "run": run,
+        "question": context.question(run),
+        "where": f"Effects are {words.ESTIMANDS[run.estimand]}. Estimates of loci: {words.method_name(run.method)}.",
+        "verdict": words.with_names(run.verdict),
+        "facts": context.facts(run),
+        "comparators": context_tables.comparator_table(run),
+        "meanings": context.meanings(),
+        "sections": [counter.lay(one) for one in sections],
+        "locus_table": context_tables.locus_table(run),
+        "predictions": context_tables.prediction_table(run),
+        "sensitivity": context_tables.sensitivity_table(run),
+        "egger": context_tables.egger_table(run),
+        "egger_sentence": context_tables.EGGER,
+        "skipped": context_tables.skipped_table(run),
+        "provenance": [(name, tables.flatten(record)) for name, record in run.provenance.items()],
+        "links": [
+            ("answer", "Answer"),
+            ("models", "Models side by side"),
+            *((one.anchor, one.title) for one in sections),
+            *([("rests", "What it rests on")] if run.sensitivity is not None or run.egger is not None else []),
+            ("loci", "Loci"),
+            ("reading", "How to read this page"),
+            ("provenance", "Provenance"),
+        ],
+    }
+    return _rendered("context.html", content)
 
 
 def shown_effects(run: Run) -> str:
