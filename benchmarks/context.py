@@ -120,7 +120,8 @@ def graph_rows(methods: list[str], peer: str | None, seed: int):
     data, truth = simulate_graphs("demo_dag", n=1000, n_nodes=4, seed=seed)
     held = (data.contexts[:, 0] > HELD_OUT[0]) & (data.contexts[:, 0] < HELD_OUT[1])
     train, test = data.take(~held), data.take(held)
-    expected = truth(test.contexts)
+    assert truth.weights is not None
+    expected = truth.weights(test.contexts)
 
     def row(method: str, graphs: np.ndarray, seconds: float) -> dict[str, Any]:
         left = test.values - np.einsum("ni,nij->nj", test.values, graphs)

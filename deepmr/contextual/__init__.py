@@ -34,7 +34,6 @@ FITS = {
     "stacked": "deepmr.contextual.stacked:StackedFit",
     "pairs": "deepmr.contextual.pairs:PairwiseFit",
     "networks": "deepmr.contextual.networks.fitted:ContextNetworksFit",
-    "bootstrap": "deepmr.contextual.bootstrap:BootstrapFit",
 }
 
 
