@@ -1,6 +1,6 @@
 """How accurate are networks whose edges vary with context? Against the analytic truth, beside clusters and population.
 
-    python simulations/context_graphs.py --out results/context_graphs [--seeds 5] [--designs correlation markov]
+    python simulations/context_graphs.py --out results/context_graphs [--seeds 5] [--settings ...]
 
 A round draws a truth and 2,000 samples of it, 1,000 to fit and 1,000 held out. Of every model: mean squared error of
 correlations and of partial correlations at 200 contexts, what share of them 95 % intervals hold, the mean log density

@@ -28,6 +28,10 @@ def main() -> None:
     ]
     studies.append(["iv.py", "rounds", "--out", str(RESULTS / "iv")])
     studies.append(["lmm.py", "--processes", "2", "--out", str(RESULTS / "lmm")])
+    studies += [
+        [f"context_{name}.py", "--out", str(RESULTS / f"context_{name}")]
+        for name in ("demo", "estimators", "tests", "graphs", "dags", "mr")
+    ]
     for name, *options in studies:
         subprocess.run([sys.executable, str(HERE / name), *options], check=True)
 
