@@ -12,7 +12,8 @@ from jaxtyping import Float
 from scipy.special import expit
 
 from deepmr import checks, methods
-from deepmr.contexts import ContextData, ContextRecord, ContextualFit, HasMeans
+from deepmr.contexts import ContextData, ContextRecord, ContextualFit
+from deepmr.contextual.columns import means
 from deepmr.errors import InputError
 
 METHODS = {
@@ -95,27 +96,23 @@ def predict(
 
     Parameters
     ----------
-    fit : any.
+    fit : any but one of pairs, which has a `predict` of its own.
     contexts, predictors : in the units of the fit, a row a point.
     offset : as in the data of the fit.
 
     Raises
     ------
     InputError
-        When contexts or predictors are not those of the fit.
+        When contexts, predictors or offset are not those of the fit.
     """
     names = fit.record.predictor_names
     if predictors.shape != (len(contexts), len(names)):
         raise InputError(
             f"predictors must be {len(contexts)} rows of {len(names)} ({', '.join(names)}); got {predictors.shape}"
         )
-    if isinstance(fit, HasMeans):
-        both = fit.means(contexts)
-        beta, mu = both[:, :, 1:], both[:, :, 0]
-    else:
-        at = fit.coefficients(contexts)
-        beta, mu = at.beta, at.mu
-    eta = np.einsum("pok,pk->po", beta, predictors) + mu
+    both = means(fit, contexts)
+    eta = np.einsum("pok,pk->po", both[:, :, 1:], predictors) + both[:, :, 0]
     if offset is not None:
+        checks.shape("offset", offset, eta.shape)
         eta = eta + offset
     return expit(eta) if fit.record.outcome_type == "binary" else eta

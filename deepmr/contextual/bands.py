@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from deepmr import checks
 from deepmr.contexts import BandKind, ContextualFit
+from deepmr.contextual.columns import coefficients_of, estimates, means, standard_errors
 from deepmr.errors import InputError
 from deepmr.inference import quantile, two_sided
 
@@ -110,11 +111,10 @@ def bands(
     """
     checks.level(level)
     checks.one_of("kind", kind, get_args(BandKind))
-    at = fit.coefficients(contexts)
-    if at.se_beta is None or at.se_mu is None:
+    at = coefficients_of(fit, contexts)
+    estimate, se = estimates(at), standard_errors(at)
+    if se is None:
         raise InputError(f"method {fit.record.method} has no standard errors; use bootstrap_context, or another method")
-    estimate = np.concatenate([at.mu[:, :, None], at.beta], axis=2)
-    se = np.concatenate([at.se_mu[:, :, None], at.se_beta], axis=2)
     width = np.full(estimate.shape[1:], float(quantile(level)))
     if kind == "simultaneous" and len(contexts):
         drawn = fit.draws(contexts, n_draws=n_draws, seed=seed)
@@ -157,8 +157,7 @@ def contrast(
     """
     checks.level(level)
     checks.shape("weights", weights, (len(contexts),))
-    at = fit.coefficients(contexts)
-    estimate = np.tensordot(weights, np.concatenate([at.mu[:, :, None], at.beta], axis=2), axes=1)
+    estimate = np.tensordot(weights, means(fit, contexts), axes=1)
     drawn = np.tensordot(weights, np.moveaxis(fit.draws(contexts, n_draws=n_draws, seed=seed), 1, 0), axes=1)
     se = drawn.std(axis=0, ddof=1)
     half = quantile(level) * se

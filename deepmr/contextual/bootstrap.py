@@ -10,6 +10,7 @@ from jaxtyping import Float
 from deepmr import checks
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, ContextualFit
 from deepmr.contextual import fit_context, fit_from_state, predict
+from deepmr.contextual.columns import means
 from deepmr.errors import InputError
 
 Scheme = Literal["rows", "groups", "wild"]
@@ -45,6 +46,15 @@ class BootstrapFit:
         se = self._refitted(contexts).std(axis=0, ddof=1)
         return replace(at, se_mu=se[:, :, 0], se_beta=se[:, :, 1:])
 
+    def means(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points outcomes columns"]:
+        """Return mu (column 0) and beta (the rest) of the whole fit, without asking its refits.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+        """
+        return means(self.whole, contexts)
+
     def draws(
         self, contexts: Float[np.ndarray, "points contexts"], *, n_draws: int = 1000, seed: int = 0
     ) -> Float[np.ndarray, "draws points outcomes columns"]:
@@ -74,8 +84,7 @@ class BootstrapFit:
         return np.quantile(self._refitted(contexts), [(1 - level) / 2, (1 + level) / 2], axis=0)
 
     def _refitted(self, contexts: np.ndarray) -> np.ndarray:
-        found = [fit.coefficients(contexts) for fit in self.refits]
-        return np.stack([np.concatenate([one.mu[:, :, None], one.beta], axis=2) for one in found])
+        return np.stack([means(fit, contexts) for fit in self.refits])
 
     def state(self) -> ContextState:
         """Return all of it as arrays and plain values."""

@@ -156,10 +156,13 @@ class ClustersFit:
         seed : of the draws.
         """
         labels, rng = self.labels(contexts), np.random.default_rng(seed)
-        values, vectors = np.linalg.eigh(self.covariance)
+        # Correlations rather than covariances: coefficients may be of any size next to each other.
+        size = np.sqrt(np.diagonal(self.covariance, axis1=2, axis2=3))
+        unit = np.where(size > 0, size, 1.0)
+        values, vectors = np.linalg.eigh(self.covariance / unit[..., :, None] / unit[..., None, :])
         root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
-        drawn = rng.standard_normal((n_draws, *values.shape))
-        return (self.coefficient + np.einsum("koij,dkoj->dkoi", root, drawn))[:, labels]
+        drawn = size * np.einsum("koij,dkoj->dkoi", root, rng.standard_normal((n_draws, *values.shape)))
+        return (self.coefficient + drawn)[:, labels]
 
     def state(self) -> ContextState:
         """Return all of it as arrays and plain values."""

@@ -89,9 +89,10 @@ def context_tests(
                 continue
             table = found.to_frame()[["outcome", "pvalue", "kernel"]]
             rows += [{"context": name, "coefficient": one, **row} for row in table.to_dict("records")]
+    rows.sort(key=lambda row: data.context_names.index(row["context"]))
     made = pd.DataFrame(rows, columns=list(COLUMNS))
-    made["reason"] = made["reason"].fillna("")
-    known = made["reason"] == ""
+    known = made["reason"].isna()  # all of them missing is a column of numbers to pandas
+    made["reason"] = made["reason"].astype(object).where(~known, "")
     made.loc[known, "adjusted"] = adjusted(made.loc[known, "pvalue"].to_numpy(dtype=float), adjust)
     return made.astype({"pvalue": float, "adjusted": float})
 

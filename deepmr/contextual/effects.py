@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from deepmr import checks
 from deepmr.contexts import ContextData, ContextualFit
+from deepmr.contextual.columns import coefficients_of, estimates, means
 from deepmr.errors import InputError
 from deepmr.inference import quantile, two_sided
 
@@ -182,8 +183,8 @@ def _along_contexts(
         grid = _grid(data.contexts[:, k], n_points)
         points = np.tile(held, (n_points, 1))
         points[:, k] = np.repeat(grid, len(held))
-        at = fit.coefficients(points)
-        values = np.concatenate([at.mu[:, :, None], at.beta], axis=2)
+        at = coefficients_of(fit, points)
+        values = estimates(at)
         shape = (n_points, len(held), *values.shape[1:])
         estimate = values.reshape(shape).mean(axis=1)
         drawn = _draws(fit, points, n_draws, seed)
@@ -263,7 +264,7 @@ def _largest(off: np.ndarray, spread: np.ndarray) -> np.ndarray:
 
 def _draws(fit: ContextualFit, points: np.ndarray, n_draws: int, seed: int) -> np.ndarray | None:
     """Return joint draws, or None where the method has no errors."""
-    if fit.coefficients(points[:1]).se_mu is None:
+    if coefficients_of(fit, points[:1]).se_mu is None:
         return None
     return np.array(fit.draws(points, n_draws=n_draws, seed=seed))
 
@@ -273,8 +274,7 @@ def _averages(
 ) -> tuple[Float[np.ndarray, "outcomes columns"], Float[np.ndarray, "draws outcomes columns"] | None]:
     """Return the mean coefficients of at most 100 samples, and draws of these means."""
     points = _spread_out(data, seed, most=100)
-    at = fit.coefficients(points)
-    mean = np.concatenate([at.mu[:, :, None], at.beta], axis=2).mean(axis=0)
+    mean = means(fit, points).mean(axis=0)
     drawn = _draws(fit, points, n_draws, seed)
     return mean, None if drawn is None else drawn.mean(axis=1)
 

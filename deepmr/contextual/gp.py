@@ -13,7 +13,7 @@ from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
 from deepmr.contextual.kernel_model import KernelModel
 from deepmr.contextual.kernel_shapes import SHAPES
 from deepmr.contextual.kernel_sparse import inducing_contexts
-from deepmr.contextual.least_squares import check_design, solve
+from deepmr.contextual.least_squares import check_design, inexact, solve
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.contextual.units import Units, find_units
 from deepmr.errors import InputError
@@ -95,7 +95,7 @@ class GaussianProcess:
             constant=flat,
             measures=measures,
             relevance=dict(zip(names, relevance.tolist(), strict=True)),
-            warnings=said,
+            warnings=(*said, *inexact(data)),
         )
         return GaussianProcessFit(fits=tuple(fits), units=tuple(units), scaling=scaling, record=record)
 

@@ -48,6 +48,7 @@ def solve(data: ContextData) -> Solved:
     """
     design = data.design
     check_design(design, data.predictor_names)
+    check_spare(data)
     return _logistic(data, design) if data.outcome_type == "binary" else _linear(data, design)
 
 
@@ -58,12 +59,40 @@ def unmodelled(data: ContextData) -> tuple[str, ...]:
     ----------
     data : samples of a fit.
     """
-    said: tuple[str, ...] = ()
-    if data.context_se is not None and (data.context_se > 0).any():
-        said = ("Contexts are taken as exact: their standard errors are not used.",)
+    said = inexact(data)
     if data.groups is not None:
         said = (*said, "Standard errors take the samples of a group as independent of each other.")
     return said
+
+
+def inexact(data: ContextData) -> tuple[str, ...]:
+    """Return the sentence that errors of contexts are not used, where there are any.
+
+    Parameters
+    ----------
+    data : samples of a fit.
+    """
+    if data.context_se is None or not (data.context_se > 0).any():
+        return ()
+    return ("Contexts are taken as exact: their standard errors are not used.",)
+
+
+def check_spare(data: ContextData) -> None:
+    """Refuse samples that leave nothing to estimate an error variance from, where one is to be estimated.
+
+    Parameters
+    ----------
+    data : samples.
+
+    Raises
+    ------
+    InputError
+        When they are no more than coefficients: the fit would be exact, and its standard errors 0.
+    """
+    columns, total = 1 + data.predictors.shape[1], float(data.counts.sum())
+    if data.outcome_type == "continuous" and data.se_outcome is None and total < columns + 1:
+        got = f"{total:g}" if data.weights is None else f"weights, which count rows, that add up to {total:g}"
+        raise InputError(f"{columns} coefficients and an error variance need at least {columns + 1} samples; got {got}")
 
 
 def check_design(design: Float[np.ndarray, "rows columns"], predictor_names: tuple[str, ...]) -> None:
@@ -88,7 +117,22 @@ def check_design(design: Float[np.ndarray, "rows columns"], predictor_names: tup
         raise InputError(f"a predictor must not be 0 in every sample; {zero} is")
     values = np.linalg.svd(design / size, compute_uv=False)
     if values[-1] < _DEPENDENT * values[0]:
-        raise InputError(f"predictors must not depend on each other or be constant; those of {n} samples do")
+        raise InputError(_dependence(design / size, predictor_names))
+
+
+def _dependence(design: Float[np.ndarray, "rows columns"], predictor_names: tuple[str, ...]) -> str:
+    """Return the sentence that names the predictors that are constant, or the first that depends on those before."""
+    spread = np.ptp(design[:, 1:], axis=0)
+    flat = [name for name, one in zip(predictor_names, spread, strict=True) if one <= _DEPENDENT]
+    if flat:
+        return f"predictors must not depend on each other or be constant; {', '.join(flat)} does not vary"
+    for k in range(2, design.shape[1]):
+        values = np.linalg.svd(design[:, : k + 1], compute_uv=False)
+        if values[-1] < _DEPENDENT * values[0]:
+            before = ", ".join(predictor_names[: k - 1])
+            name = predictor_names[k - 1]
+            return f"predictors must not depend on each other; {name} is a sum of multiples of {before} and of 1"
+    return f"predictors must not depend on each other or be constant; those of {len(design)} samples do"
 
 
 def _linear(data: ContextData, design: Float[np.ndarray, "rows columns"]) -> Solved:

@@ -6,9 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.special import expit
 
+from deepmr import checks
 from deepmr.contexts import ContextData, ContextRecord, ContextState, ContextualFit, record_of
 from deepmr.contextual import fit_context
+from deepmr.contextual.columns import means
 from deepmr.contextual.nesting import pack, unpack
 from deepmr.errors import InputError
 
@@ -85,26 +88,35 @@ class PairwiseFit:
         return np.stack(drawn, axis=3)
 
     def predict(
-        self, contexts: Float[np.ndarray, "points contexts"], predictors: Float[np.ndarray, "points predictors"]
+        self,
+        contexts: Float[np.ndarray, "points contexts"],
+        predictors: Float[np.ndarray, "points predictors"],
+        *,
+        offset: Float[np.ndarray, "points outcomes"] | None = None,
     ) -> Float[np.ndarray, "points outcomes predictors"]:
-        """Return what each predictor alone says of each outcome, on the scale of the link.
+        """Predict each outcome by each predictor alone, as `contextual.predict` does: probabilities where binary.
 
         Parameters
         ----------
         contexts, predictors : in the units of the fit, a row a point.
+        offset : as in the data of the fit.
 
         Raises
         ------
         InputError
-            When predictors are not those of the fit.
+            When contexts, predictors or offset are not those of the fit.
         """
         if predictors.shape != (len(contexts), len(self.fits)):
             raise InputError(
                 f"predictors must be {len(contexts)} rows of {len(self.fits)} "
                 f"({', '.join(self.record.predictor_names)}); got {predictors.shape}"
             )
-        at = self.coefficients(contexts)
-        return at.mu + at.beta * predictors[:, None, :]
+        both = np.stack([means(one, contexts) for one in self.fits], axis=2)
+        eta = both[..., 0] + both[..., 1] * predictors[:, None, :]
+        if offset is not None:
+            checks.shape("offset", offset, eta.shape[:2])
+            eta = eta + offset[:, :, None]
+        return expit(eta) if self.record.outcome_type == "binary" else eta
 
     def state(self) -> ContextState:
         """Return all of it as arrays and plain values."""

@@ -105,13 +105,12 @@ class PopulationFit:
         """
         check_contexts(contexts, self.record.context_names)
         rng = np.random.default_rng(seed)
-        drawn = np.stack(
-            [
-                rng.multivariate_normal(mean, covariance, size=n_draws, method="eigh")
-                for mean, covariance in zip(self.coefficient, self.covariance, strict=True)
-            ],
-            axis=1,
-        )
+        # Correlations rather than covariances: coefficients may be of any size next to each other.
+        size = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+        unit = np.where(size > 0, size, 1.0)
+        values, vectors = np.linalg.eigh(self.covariance / unit[:, :, None] / unit[:, None, :])
+        root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+        drawn = self.coefficient + size * np.einsum("oij,doj->doi", root, rng.standard_normal((n_draws, *size.shape)))
         return np.broadcast_to(drawn[:, None], (n_draws, len(contexts), *drawn.shape[1:]))
 
     def state(self) -> ContextState:

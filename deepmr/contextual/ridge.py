@@ -11,7 +11,7 @@ from deepmr import checks
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
 from deepmr.contextual.bases import Basis, BasisKind, basis_size, find_basis
 from deepmr.contextual.basis_fit import OutcomeFit
-from deepmr.contextual.least_squares import check_design, unmodelled
+from deepmr.contextual.least_squares import check_design, check_spare, unmodelled
 from deepmr.contextual.ridge_outcomes import fit_binary, fit_continuous
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.contextual.units import Units
@@ -66,6 +66,7 @@ class Ridge:
         left in units of them, and far above 1 where rows scatter by more.
         """
         check_design(data.design, data.predictor_names)
+        check_spare(data)
         scaling = scale_contexts(data)
         flat, said = constant_contexts(data, scaling)
         bases, too_many = self._bases(data, scaling(data.contexts))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, ContextualFit
+from deepmr.contextual.columns import means
 from deepmr.contextual.nesting import pack, unpack
 from deepmr.errors import InputError
 
@@ -41,6 +42,15 @@ class StackedFit:
         one, two = self.base.coefficients(contexts), self.second.coefficients(contexts)
         return replace(two, beta=one.beta + two.beta, mu=one.mu + two.mu, outside=one.outside | two.outside)
 
+    def means(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points outcomes columns"]:
+        """Return sums of mu (column 0) and beta (the rest) without errors.
+
+        Parameters
+        ----------
+        contexts : in the unit of the fit.
+        """
+        return means(self.base, contexts) + means(self.second, contexts)
+
     def draws(
         self, contexts: Float[np.ndarray, "points contexts"], *, n_draws: int = 1000, seed: int = 0
     ) -> Float[np.ndarray, "draws points outcomes columns"]:
@@ -52,9 +62,7 @@ class StackedFit:
         n_draws : how many.
         seed : of the draws.
         """
-        one = self.base.coefficients(contexts)
-        still = np.concatenate([one.mu[..., None], one.beta], axis=-1)
-        return still + self.second.draws(contexts, n_draws=n_draws, seed=seed)
+        return means(self.base, contexts) + self.second.draws(contexts, n_draws=n_draws, seed=seed)
 
     def state(self) -> ContextState:
         """Return all of it as arrays and plain values."""
@@ -90,8 +98,7 @@ def with_offset(data: ContextData, base: ContextualFit) -> ContextData:
         own, other = getattr(data, name), getattr(base.record, name)
         if own != other:
             raise InputError(f"the base must have the {name} of the data, {own}; it has {other}")
-    at = base.coefficients(data.contexts)
-    eta = np.einsum("pok,pk->po", at.beta, data.predictors) + at.mu
+    eta = np.einsum("pok,pk->po", means(base, data.contexts), data.design)
     return replace(data, offset=eta if data.offset is None else data.offset + eta)
 
 

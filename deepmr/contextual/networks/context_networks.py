@@ -6,7 +6,7 @@ import torch
 
 from deepmr import checks
 from deepmr.contexts import ContextData, record_of
-from deepmr.contextual.least_squares import check_design, solve
+from deepmr.contextual.least_squares import check_design, inexact, solve
 from deepmr.contextual.networks.encoders import ENCODERS, EncoderKind
 from deepmr.contextual.networks.fitted import ContextNetworksFit, relevance_of
 from deepmr.contextual.networks.refit import refit_archetypes
@@ -25,7 +25,6 @@ _BAGGED = (
     "bias from networks stopped early or asked outside of what they have seen."
 )
 _SPLIT = "Networks of random splits have no standard errors, as their spread is not that of samples."
-_INEXACT = "Networks take contexts to be exact: context_se is not used."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +188,4 @@ class ContextNetworks:
         told = []
         if self.n_members > 1:
             told.append(_BAGGED if self.resampling == "bootstrap" else _SPLIT)
-        if data.context_se is not None and data.context_se.any():
-            told.append(_INEXACT)
-        return tuple(told)
+        return (*told, *inexact(data))
