@@ -152,6 +152,30 @@ class Coefficients:
     outside: Bool[np.ndarray, "points"]
     unlearned: Float[np.ndarray, "points"] | None = None
 
+    def to_frame(self, fit: "ContextualFit") -> pd.DataFrame:
+        """Return one row a point, outcome and coefficient, mu first: `estimate`, `se` (missing without) and `outside`.
+
+        Parameters
+        ----------
+        fit : whose coefficients they are, for names.
+        """
+        names = ("mu", *fit.record.predictor_names)
+        value = np.concatenate([self.mu[:, :, None], self.beta], axis=2)
+        se = np.full(value.shape, np.nan)
+        if self.se_mu is not None and self.se_beta is not None:
+            se = np.concatenate([self.se_mu[:, :, None], self.se_beta], axis=2)
+        point, outcome, column = (index.ravel() for index in np.indices(value.shape))
+        return pd.DataFrame(
+            {
+                "point": point,
+                "outcome": np.array(fit.record.outcome_names, dtype=object)[outcome],
+                "coefficient": np.array(names, dtype=object)[column],
+                "estimate": value.ravel(),
+                "se": se.ravel(),
+                "outside": self.outside[point],
+            }
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextRecord:
@@ -182,6 +206,13 @@ class ContextRecord:
     measures: Mapping[str, float] = field(default_factory=dict)
     relevance: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it as lines to read; `repr` has all of it."""
+        about = (
+            f"{', '.join(self.outcome_names)} ({self.outcome_type}) on {', '.join(self.predictor_names) or 'mu alone'}"
+        )
+        return record_lines(self, f"{about}, varying with {', '.join(self.context_names) or 'no context'}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +251,45 @@ class HasMeans(Protocol):
 
     def means(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points outcomes columns"]:
         """Return mu (column 0) and beta (the rest) at contexts."""
+
+
+class Recorded(Protocol):
+    """What records of fits and of graphs have in common."""
+
+    @property
+    def method(self) -> str:
+        """As in the table of methods."""
+
+    @property
+    def n(self) -> int:
+        """Samples."""
+
+    @property
+    def measures(self) -> Mapping[str, float]:
+        """Numbers by name."""
+
+    @property
+    def relevance(self) -> Mapping[str, float]:
+        """By context."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences."""
+
+
+def record_lines(record: Recorded, about: str) -> str:
+    """Return a record as lines to read.
+
+    Parameters
+    ----------
+    record : of a fit or a graph.
+    about : what was fitted.
+    """
+    lines = [f"{record.method}, {record.n} samples: {about}"]
+    for name, values in (("measures", record.measures), ("relevance", record.relevance)):
+        if values:
+            lines.append(f"  {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    return "\n".join([*lines, *(f"  {sentence}" for sentence in record.warnings)])
 
 
 def record_of(

@@ -32,6 +32,25 @@ class Bands:
     level: float
     kind: BandKind
 
+    def to_frame(self, fit: ContextualFit) -> pd.DataFrame:
+        """Return one row a point, outcome and coefficient: `estimate`, `low` and `high`.
+
+        Parameters
+        ----------
+        fit : whose names they have.
+        """
+        point, outcome, column = (index.ravel() for index in np.indices(self.estimate.shape))
+        return pd.DataFrame(
+            {
+                "point": point,
+                "outcome": np.array(fit.record.outcome_names, dtype=object)[outcome],
+                "coefficient": np.array(("mu", *fit.record.predictor_names), dtype=object)[column],
+                "estimate": self.estimate.ravel(),
+                "low": self.low.ravel(),
+                "high": self.high.ravel(),
+            }
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:

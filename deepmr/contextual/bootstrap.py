@@ -1,7 +1,7 @@
 """Errors of any method from refits to resampled rows, groups or residuals: a bootstrap that does resample."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -30,9 +30,9 @@ class BootstrapFit:
 
     kind: ClassVar[str] = "bootstrap"
 
-    whole: ContextualFit
-    refits: tuple[ContextualFit, ...]
-    failed: tuple[str, ...]
+    whole: ContextualFit = field(repr=False)
+    refits: tuple[ContextualFit, ...] = field(repr=False)
+    failed: tuple[str, ...] = field(repr=False)
     record: ContextRecord
 
     def coefficients(self, contexts: Float[np.ndarray, "points contexts"]) -> Coefficients:

@@ -1,7 +1,7 @@
 """Contexts in clusters, with coefficients of its own in each: what models that vary smoothly have to beat."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -110,10 +110,10 @@ class ClustersFit:
 
     kind: ClassVar[str] = "clusters"
 
-    centres: Float[np.ndarray, "clusters used"]
-    coefficient: Float[np.ndarray, "clusters outcomes columns"]
-    covariance: Float[np.ndarray, "clusters outcomes columns columns"]
-    scaling: Scaling
+    centres: Float[np.ndarray, "clusters used"] = field(repr=False)
+    coefficient: Float[np.ndarray, "clusters outcomes columns"] = field(repr=False)
+    covariance: Float[np.ndarray, "clusters outcomes columns columns"] = field(repr=False)
+    scaling: Scaling = field(repr=False)
     record: ContextRecord
 
     def labels(self, contexts: Float[np.ndarray, "points contexts"]) -> Int[np.ndarray, "points"]:

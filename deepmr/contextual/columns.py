@@ -64,5 +64,7 @@ def coefficients_of(fit: ContextualFit, contexts: Float[np.ndarray, "points cont
     """
     at = fit.coefficients(contexts)
     if at.mu.ndim != 2:
-        raise InputError("a fit of pairs has a mu for every predictor; give one of its `fits`, which are a predictor each")
+        raise InputError(
+            "a fit of pairs has a mu for every predictor; give one of its `fits`, which are a predictor each"
+        )
     return at

@@ -1,7 +1,7 @@
 """Coefficients as Gaussian processes of context, averaged over what the data leave open of their hyper-parameters."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -160,9 +160,9 @@ class GaussianProcessFit:
 
     kind: ClassVar[str] = "gp"
 
-    fits: tuple[Mixture, ...]
-    units: tuple[Units, ...]
-    scaling: Scaling
+    fits: tuple[Mixture, ...] = field(repr=False)
+    units: tuple[Units, ...] = field(repr=False)
+    scaling: Scaling = field(repr=False)
     record: ContextRecord
 
     def coefficients(self, contexts: Float[np.ndarray, "points contexts"]) -> Coefficients:

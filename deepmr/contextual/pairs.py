@@ -1,10 +1,11 @@
 """Univariate regressions: every predictor and outcome a slope and an offset of its own, each varying with context."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
@@ -34,6 +35,27 @@ class PairCoefficients:
     se_mu: Float[np.ndarray, "points outcomes predictors"] | None
     outside: Bool[np.ndarray, "points"]
 
+    def to_frame(self, fit: "PairwiseFit") -> pd.DataFrame:
+        """Return one row a point, outcome and predictor: `beta`, `se_beta`, `mu`, `se_mu` and `outside`.
+
+        Parameters
+        ----------
+        fit : whose coefficients they are, for names.
+        """
+        point, outcome, predictor = (index.ravel() for index in np.indices(self.beta.shape))
+        table = pd.DataFrame(
+            {
+                "point": point,
+                "outcome": np.array(fit.record.outcome_names, dtype=object)[outcome],
+                "predictor": np.array(fit.record.predictor_names, dtype=object)[predictor],
+            }
+        )
+        for name in ("beta", "se_beta", "mu", "se_mu"):
+            values = getattr(self, name)
+            table[name] = np.nan if values is None else values.ravel()
+        table["outside"] = self.outside[point]
+        return table
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairwiseFit:
@@ -47,7 +69,7 @@ class PairwiseFit:
 
     kind: ClassVar[str] = "pairs"
 
-    fits: tuple[ContextualFit, ...]
+    fits: tuple[ContextualFit, ...] = field(repr=False)
     record: ContextRecord
 
     def coefficients(self, contexts: Float[np.ndarray, "points contexts"]) -> PairCoefficients:

@@ -1,7 +1,7 @@
 """One set of coefficients for every context: what varying ones have to beat."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,7 +68,7 @@ class PopulationFit:
 
     coefficient: Float[np.ndarray, "outcomes columns"]
     covariance: Float[np.ndarray, "outcomes columns columns"]
-    scaling: Scaling
+    scaling: Scaling = field(repr=False)
     record: ContextRecord
 
     def coefficients(self, contexts: Float[np.ndarray, "points contexts"]) -> Coefficients:

@@ -1,7 +1,7 @@
 """Coefficients as sums of functions of context, by ridge regression in closed form and exact leave-one-out."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -139,8 +139,8 @@ class RidgeFit:
 
     kind: ClassVar[str] = "ridge"
 
-    fits: tuple[OutcomeFit, ...]
-    scaling: Scaling
+    fits: tuple[OutcomeFit, ...] = field(repr=False)
+    scaling: Scaling = field(repr=False)
     record: ContextRecord
 
     def coefficients(self, contexts: Float[np.ndarray, "points contexts"]) -> Coefficients:

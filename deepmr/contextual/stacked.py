@@ -1,7 +1,7 @@
 """A fit on top of another: what the first leaves is modelled by the second, and both are added."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,8 +28,8 @@ class StackedFit:
 
     kind: ClassVar[str] = "stacked"
 
-    base: ContextualFit
-    second: ContextualFit
+    base: ContextualFit = field(repr=False)
+    second: ContextualFit = field(repr=False)
     record: ContextRecord
 
     def coefficients(self, contexts: Float[np.ndarray, "points contexts"]) -> Coefficients:

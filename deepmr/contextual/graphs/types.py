@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from deepmr.contexts import GraphData
+from deepmr.contexts import GraphData, record_lines
 from deepmr.errors import InputError
 
 __all__ = ["GraphData", "GraphFit", "GraphRecord", "GraphState", "check_nodes", "graph_record_from", "record_of"]
@@ -39,6 +39,11 @@ class GraphRecord:
     measures: Mapping[str, float] = field(default_factory=dict)
     relevance: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it as lines to read; `repr` has all of it."""
+        with_context = ", ".join(self.context_names) or "no context"
+        return record_lines(self, f"edges of {', '.join(self.node_names)}, varying with {with_context}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

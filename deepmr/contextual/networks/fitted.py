@@ -1,7 +1,7 @@
 """A fitted ensemble of networks: coefficients at any context, their spread over members, and its state."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,10 +34,10 @@ class ContextNetworksFit:
 
     kind: ClassVar[str] = "networks"
 
-    surface: Surface
-    units: tuple[Units, ...]
-    scaling: Scaling
-    history: Float[np.ndarray, "entries 4"]
+    surface: Surface = field(repr=False)
+    units: tuple[Units, ...] = field(repr=False)
+    scaling: Scaling = field(repr=False)
+    history: Float[np.ndarray, "entries 4"] = field(repr=False)
     record: ContextRecord
 
     @property
