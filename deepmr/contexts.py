@@ -209,10 +209,9 @@ class ContextRecord:
 
     def __str__(self) -> str:
         """Return it as lines to read; `repr` has all of it."""
-        about = (
-            f"{', '.join(self.outcome_names)} ({self.outcome_type}) on {', '.join(self.predictor_names) or 'mu alone'}"
-        )
-        return record_lines(self, f"{about}, varying with {', '.join(self.context_names) or 'no context'}")
+        outcomes, predictors = ", ".join(self.outcome_names), ", ".join(self.predictor_names) or "mu alone"
+        with_context = ", ".join(self.context_names) or "no context"
+        return record_lines(self, f"{outcomes} ({self.outcome_type}) on {predictors}, varying with {with_context}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

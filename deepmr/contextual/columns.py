@@ -64,7 +64,5 @@ def coefficients_of(fit: ContextualFit, contexts: Float[np.ndarray, "points cont
     """
     at = fit.coefficients(contexts)
     if at.mu.ndim != 2:
-        raise InputError(
-            "a fit of pairs has a mu for every predictor; give one of its `fits`, which are a predictor each"
-        )
+        raise InputError("a fit of pairs has a mu for every predictor: use its own predict, or one of its fits")
     return at

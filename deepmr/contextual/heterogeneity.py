@@ -89,7 +89,8 @@ def heterogeneity_test(
     Raises
     ------
     InputError
-        When no context varies, nothing is there to be tested, or samples are too few.
+        When no context varies, nothing is there to be tested, samples are too few, or, beside deviations or known
+        errors, more than 4000.
 
     Notes
     -----
@@ -225,21 +226,21 @@ def _deviating(data: ContextData, tested: tuple[int, ...], deviations: Deviation
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A quadratic form of residuals: |A'e|^2 - sum_m share_m |F_m'e|^2."""
+    """A quadratic form of residuals: |A'e|^2 - sum_m share_m |F_m'e|^2, of the directions F_m of a null model."""
 
+    null: NullModel
     factor: np.ndarray
-    directions: tuple[np.ndarray, ...]
     shares: np.ndarray
 
     def __call__(self, residual: np.ndarray) -> np.ndarray:
         value = ((self.factor.T @ residual) ** 2).sum(axis=0)
-        for share, direction in zip(self.shares, self.directions, strict=True):
-            value = value - share * ((direction.T @ residual) ** 2).sum(axis=0)
+        for share, direction in zip(self.shares, self.null.directions, strict=True):
+            value = value - share * self.null.along(direction, residual)
         return value
 
     def matrix(self) -> np.ndarray:
-        parts = zip(self.shares, self.directions, strict=True)
-        return self.factor @ self.factor.T - sum((share * f @ f.T for share, f in parts), start=0.0)
+        parts = zip(self.shares, self.null.directions, strict=True)
+        return self.factor @ self.factor.T - sum((share * self.null.outer(f) for share, f in parts), start=0.0)
 
 
 def _form(null: NullModel, products: np.ndarray) -> _Form:
@@ -249,12 +250,11 @@ def _form(null: NullModel, products: np.ndarray) -> _Form:
         values, vectors = np.linalg.eigh(a @ a.T)
         a = vectors[:, values > 0] * np.sqrt(values[values > 0])
     if not null.directions:
-        return _Form(a, (), np.zeros(0))
-    size = [float(np.linalg.norm(f)) for f in null.directions]
-    f = [one / length for one, length in zip(null.directions, size, strict=True)]
-    gram = np.array([[float(((m.T @ n) ** 2).sum()) for n in f] for m in f])
-    along = np.array([float(((m.T @ a) ** 2).sum()) for m in f])
-    return _Form(a, tuple(f), np.linalg.lstsq(gram, along, rcond=1e-10)[0])
+        return _Form(null, a, np.zeros(0))
+    gram = null.gram()
+    size = np.sqrt(np.diagonal(gram))  # directions may be of any size next to each other
+    along = np.array([float(null.along(f, a).sum()) for f in null.directions])
+    return _Form(null, a, np.linalg.lstsq(gram / np.outer(size, size), along / size, rcond=1e-10)[0] / size)
 
 
 def _pvalues(
@@ -294,7 +294,7 @@ def _draw(
     residual, within = null.draw(calibration, _NEAR * n_draws, which, rng)
 
     def scores(e: np.ndarray) -> np.ndarray:
-        return np.stack([((f.T @ e) ** 2).sum(axis=0) for f in null.directions]) / (e**2).sum(axis=0)
+        return np.stack([null.along(f, e) for f in null.directions]) / (e**2).sum(axis=0)
 
     drawn = scores(residual)
     spread = np.maximum(drawn.std(axis=1, keepdims=True), 1e-12)
@@ -312,7 +312,7 @@ def _tail(null: NullModel, form: _Form, value: float) -> float:
     """Return the probability that a statistic exceeds a value, given the covariance of the null model."""
     n, rank = null.basis.shape
     value = value / null.df
-    if form.directions:
+    if null.directions:
         weights = np.linalg.eigvalsh(form.matrix())
         weights = np.delete(weights, np.argsort(np.abs(weights))[:rank])
     else:

@@ -17,6 +17,7 @@ from deepmr.contextual.units import find_units
 from deepmr.errors import InputError
 
 Calibration = Literal["exact", "wild", "permutation"]
+_MOST = 4000  # rows whose deviations may be told from errors: draws and covariances are of all pairs of rows
 _FEWEST = 5  # degrees of freedom that the null model has to leave
 
 
@@ -30,7 +31,7 @@ class NullModel:
     basis : orthonormal, of what is not tested.
     root : L, with L L' the covariance of the rows as they came: its diagonal, or the lower triangle.
     directions : F_m with F_m F_m' the derivative of that covariance by each variance that was estimated, less the
-        basis; none where there is only a scale.
+        basis; of a diagonal one, that diagonal before the basis was taken from it; none where there is only a scale.
     copies : degrees of freedom within repeated rows, as weights say them.
     scaled : whether the error variance is unknown, so that statistics are relative to the residual sum of squares.
     probability : of an outcome of 1; None of continuous outcomes.
@@ -58,6 +59,45 @@ class NullModel:
     def project(self, columns: Float[np.ndarray, "samples columns"]) -> Float[np.ndarray, "samples columns"]:
         """Return columns less the basis."""
         return columns - self.basis @ (self.basis.T @ columns)
+
+    def along(
+        self, direction: Float[np.ndarray, "samples *_"], columns: Float[np.ndarray, "samples columns"]
+    ) -> Float[np.ndarray, "columns"]:
+        """Return |F'c|^2 of every column.
+
+        Parameters
+        ----------
+        direction : F, one of `directions`.
+        columns : without the basis, as residuals are.
+        """
+        if direction.ndim == 1:
+            return np.asarray(direction**2 @ columns**2)
+        return np.asarray(((direction.T @ columns) ** 2).sum(axis=0))
+
+    def gram(self) -> Float[np.ndarray, "directions directions"]:
+        """Return |F_m'F_n|^2 of all pairs of directions."""
+        leverage = (self.basis**2).sum(axis=1)
+
+        def inside(direction: np.ndarray) -> np.ndarray:
+            return np.asarray(self.basis.T @ (direction[:, None] ** 2 * self.basis))
+
+        def product(m: np.ndarray, n: np.ndarray) -> float:
+            if m.ndim == 2 or n.ndim == 2:
+                return float((self.along(m, n) if n.ndim == 2 else self.along(n, m)).sum())
+            return float((m * n) ** 2 @ (1 - 2 * leverage) + np.sum(inside(m) * inside(n)))
+
+        return np.array([[product(m, n) for n in self.directions] for m in self.directions])
+
+    def outer(self, direction: Float[np.ndarray, "samples *_"]) -> Float[np.ndarray, "samples samples"]:
+        """Return F F'.
+
+        Parameters
+        ----------
+        direction : F, one of `directions`.
+        """
+        if direction.ndim == 2:
+            return np.asarray(direction @ direction.T)
+        return self.project(self.project(np.diag(direction**2)).T)
 
     def draw(
         self, calibration: Calibration, n_draws: int, which: int, rng: np.random.Generator
@@ -110,7 +150,7 @@ def null_model(
     Raises
     ------
     InputError
-        When it leaves fewer than five degrees of freedom.
+        When it leaves fewer than five degrees of freedom, or rows are too many for deviations.
     """
     groups = None if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
     if data.outcome_type == "binary":
@@ -123,6 +163,7 @@ def null_model(
     if len(data) - orthonormal(design).shape[1] < _FEWEST:
         _check_df(NullModel(residual=y, basis=orthonormal(design), root=root))
     if deviating or data.se_outcome is not None:
+        _check_pairs(data)
         covariance, directions = _covariance(data, design, y[:, 0], each[0].variance(data), groups, deviating)
         root = np.sqrt(covariance) if covariance.ndim == 1 else cholesky(covariance, lower=True)
     basis = orthonormal(_whiten(root, design))
@@ -130,7 +171,19 @@ def null_model(
         residual=np.zeros_like(y), basis=basis, root=root, copies=float(counts.sum() - len(counts)), groups=groups
     )
     _check_df(made)
-    return replace(made, residual=made.whiten(y), directions=tuple(made.whiten(one) for one in directions if one.size))
+    whitened = tuple(one / root if one.ndim == 1 else made.whiten(one) for one in directions if one.size)
+    return replace(made, residual=made.whiten(y), directions=whitened)
+
+
+def _check_pairs(data: ContextData) -> None:
+    if len(data) > _MOST:
+        way = "take some of them"
+        if data.se_outcome is None:
+            way += ", or let deviations be 'none' and calibration 'wild'"
+        raise InputError(
+            f"a test beside random deviations or known errors needs all pairs of samples, so at most {_MOST}; got "
+            f"{len(data)}: {way}"
+        )
 
 
 def _check_df(model: NullModel) -> None:
@@ -191,10 +244,10 @@ def _covariance(
     at = search(model)
     *_, tau2, _ = model.layout.split(at.theta)
     own = row_variance(model, at.theta) / data.counts
-    directions = [np.diag(1 / np.sqrt(data.counts))] if model.residual else []
+    scale = np.sqrt(data.counts)
     if groups is None:
-        scale = np.sqrt(data.counts)
-        return own, directions + [np.diag(design[:, j] / scale) for j in deviating]
+        return own, ([1 / scale] if model.residual else []) + [design[:, j] / scale for j in deviating]
+    directions = [np.diag(1 / scale)] if model.residual else []
     covariance = np.diag(own)
     for j, variance in zip(deviating, tau2, strict=True):
         factor = np.zeros((len(y), int(groups.max()) + 1))
