@@ -12,7 +12,8 @@ def _report(name: str, needed: str, bad: np.ndarray) -> None:
     if bad.any():
         first = np.unravel_index(int(np.argmax(bad)), bad.shape)
         where = f"row {first[0]}" if bad.ndim == 1 else f"index {tuple(int(i) for i in first)}"
-        raise InputError(f"{name} must be {needed}; {int(bad.sum())} of {bad.size} is not, first at {where}")
+        verb = "is" if bad.sum() == 1 else "are"
+        raise InputError(f"{name} must be {needed}; {int(bad.sum())} of {bad.size} {verb} not, first at {where}")
 
 
 def finite(name: str, values: np.ndarray) -> None:

@@ -252,6 +252,7 @@ class HasMeans(Protocol):
         """Return mu (column 0) and beta (the rest) at contexts."""
 
 
+@runtime_checkable
 class Recorded(Protocol):
     """What records of fits and of graphs have in common."""
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,19 @@ def test_sensitivity_from_python(example):
     for block in blocks("sensitivity.md"):
         exec(block, names)
     assert len(names["found"].sentences) > 3
+
+
+def test_effects_that_vary_with_context(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for block in blocks("context_python.md"):
+            exec(block, names)
+    assert names["fit"].kind == "gp"
+    assert np.abs(names["told"].beta[:, 0, 0] - [-1, -0.5, 0, 0.5, 1]).max() < 0.2
+    assert names["read"].missing == {"gc": 1}
+    assert np.abs(names["dag"].graphs(names["drawn"].contexts[:1])[0, 2, 1] - 1) < 0.2
 
 
 def test_a_model_of_ones_own():

@@ -140,8 +140,11 @@ def check_contexts(contexts: Float[np.ndarray, "points contexts"], names: tuple[
     Raises
     ------
     InputError
-        When there are more or fewer, or one is missing.
+        When they are no matrix, there are more or fewer, or one is missing.
     """
+    if not isinstance(contexts, np.ndarray) or contexts.ndim != 2:
+        got = f"shape {contexts.shape}" if isinstance(contexts, np.ndarray) else f"a {type(contexts).__name__}"
+        raise InputError(f"contexts must be a numpy array, a row a point and a column a context; got {got}")
     if contexts.shape[1] != len(names):
         raise InputError(f"the fit has {len(names)} contexts ({', '.join(names)}); got {contexts.shape[1]}")
     bad = np.argwhere(~np.isfinite(contexts))

@@ -10,6 +10,7 @@ from deepmr.contexts import ContextData
 from deepmr.contextual.context_kernels import context_columns, leading, nuisance_columns, orthonormal, times
 from deepmr.contextual.context_tests import adjusted, context_tests
 from deepmr.contextual.heterogeneity import heterogeneity_test
+from deepmr.contextual.null_models import NullModel
 from deepmr.errors import InputError
 
 INTERVAL = 0.99
@@ -224,3 +225,31 @@ def test_more_contexts_than_samples():
 def test_bad_input_is_a_line(change, options, said):
     with pytest.raises(InputError, match=said):
         heterogeneity_test(replace(samples(), **change), **options)
+
+
+def test_many_samples_are_refused_beside_deviations_only():
+    data = samples(n=4001, contexts=1)
+    with pytest.raises(InputError, match="at most 4000; got 4001: take some of them, or let deviations be 'none'"):
+        heterogeneity_test(data)
+    found = heterogeneity_test(data, kernels=("linear",), nuisance="constant", deviations="none", n_draws=19)
+    assert 0 < found.pvalue[0] <= 1
+    table = context_tests(data, n_draws=19)
+    assert table["reason"].str.contains("at most 4000").all()
+
+
+def test_diagonal_directions_are_those_of_matrices():
+    rng = np.random.default_rng(0)
+    basis = orthonormal(rng.standard_normal((20, 3)))
+    plain = [rng.standard_normal(20), rng.standard_normal(20)]
+    none = np.zeros((20, 1))
+    short = NullModel(residual=none, basis=basis, root=np.ones(20), directions=tuple(plain))
+    long = NullModel(
+        residual=none, basis=basis, root=np.ones(20), directions=tuple(short.project(np.diag(one)) for one in plain)
+    )
+    mixed = NullModel(residual=none, basis=basis, root=np.ones(20), directions=(plain[0], long.directions[1]))
+    columns = short.project(rng.standard_normal((20, 4)))
+    np.testing.assert_allclose(short.gram(), long.gram(), rtol=1e-10)
+    np.testing.assert_allclose(mixed.gram(), long.gram(), rtol=1e-10)
+    for one, two in zip(short.directions, long.directions, strict=True):
+        np.testing.assert_allclose(short.along(one, columns), long.along(two, columns), rtol=1e-10)
+        np.testing.assert_allclose(short.outer(one), long.outer(two), atol=1e-12)

@@ -8,8 +8,11 @@ from scipy.special import logit
 
 from deepmr.contexts import ContextData
 from deepmr.contextual import fit_context, fit_from_state, predict
+from deepmr.contextual.bands import bands, difference
+from deepmr.contextual.bootstrap import bootstrap_context
 from deepmr.contextual.known import known_coefficients
 from deepmr.contextual.pairs import fit_pairs
+from deepmr.contextual.scaling import check_contexts
 from deepmr.errors import InputError
 
 
@@ -109,3 +112,56 @@ def test_pairs_name_the_predictor_that_cannot_be_used():
         fit_pairs(flat, method="population")
     with pytest.raises(InputError, match="at least one predictor"):
         fit_pairs(replace(data, predictors=data.predictors[:, :0], predictor_names=()), method="population")
+
+
+def test_pairs_are_predicted_by_their_own_predict_and_refused_elsewhere():
+    data = samples()
+    noise = np.random.default_rng(3).normal(0, 3, data.outcomes.shape)
+    binary = replace(data, outcomes=(data.outcomes + noise > 0).astype(float), outcome_type="binary")
+    pairs = fit_pairs(binary, method="population")
+    offset = np.full((70, 2), 0.5)
+    told = pairs.predict(data.contexts, data.predictors, offset=offset)
+    for k, one in enumerate(pairs.fits):
+        alone = predict(one, data.contexts, data.predictors[:, [k]], offset=offset)
+        np.testing.assert_allclose(told[:, :, k], alone, rtol=1e-12)
+    for use in (
+        lambda: predict(pairs, data.contexts, data.predictors),
+        lambda: bands(pairs, data.contexts),
+        lambda: difference(pairs, data.contexts[0], data.contexts[1]),
+    ):
+        with pytest.raises(InputError, match="a fit of pairs has a mu for every predictor"):
+            use()
+    table = pairs.coefficients(data.contexts[:3]).to_frame(pairs)
+    assert table.query("point == 2 and outcome == 'q' and predictor == 'v'")["beta"].item() == pytest.approx(
+        pairs.coefficients(data.contexts[:3]).beta[2, 1, 1]
+    )
+
+
+def test_means_of_fits_made_of_others_are_their_coefficients():
+    data = samples()
+    base = fit_context(data, method="population")
+    for fit in (
+        fit_context(data, method="ridge", base=base),
+        bootstrap_context(data, method="ridge", n_boot=2),
+    ):
+        at = fit.coefficients(data.contexts)
+        np.testing.assert_allclose(fit.means(data.contexts)[:, :, 1:], at.beta, rtol=1e-12)
+        np.testing.assert_allclose(fit.means(data.contexts)[:, :, 0], at.mu, rtol=1e-12)
+
+
+def test_tables_and_lines_of_a_fit():
+    data = samples()
+    fit = fit_context(replace(data, context_se=np.full((70, 2), 0.1)), method="gp", options={"integrate": False})
+    at = fit.coefficients(data.contexts[:3])
+    table = at.to_frame(fit).set_index(["point", "outcome", "coefficient"])
+    assert table.loc[(2, "q", "v"), "estimate"] == at.beta[2, 1, 1]
+    assert table.loc[(1, "p", "mu"), "se"] == at.se_mu[1, 0]
+    band = bands(fit, data.contexts[:3])
+    low = band.to_frame(fit).set_index(["point", "outcome", "coefficient"])["low"]
+    assert low[(2, "q", "v")] == band.low[2, 1, 2]
+    assert str(fit.record).startswith("gp, 70 samples: p, q (continuous) on u, v, varying with a, b\n")
+    assert "Contexts are taken as exact" in str(fit.record)
+    assert len(repr(fit)) < 2000
+    for wrong in (data.contexts[0], data.to_frame()[["a", "b"]]):
+        with pytest.raises(InputError, match="contexts must be a numpy array"):
+            check_contexts.__wrapped__(wrong, ("a", "b"))

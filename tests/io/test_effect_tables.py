@@ -205,7 +205,7 @@ GOOD = {"effect": np.ones((2, 3, 1)), "locus": ["p", "p", "q"], "tasks": ["X"]}
         ({"effect": np.ones((2, 1, 3))}, r"it is \(2, 1, 3\)"),
         ({"effect": None, "beta": np.ones((3, 1)), "se": np.ones((3, 2))}, r"se must be \(variants, tasks\)"),
         ({"effect": np.full((2, 3, 1), "a")}, "effect must hold numbers; it holds <U1"),
-        ({"effect": np.full((2, 3, 1), np.nan)}, "delta must be finite; 6 of 6 is not"),
+        ({"effect": np.full((2, 3, 1), np.nan)}, "delta must be finite; 6 of 6 are not"),
         ({"effect": None, "beta": np.ones((3, 1)), "se": -np.ones((3, 1))}, "se must be zero or positive"),
         ({"locus": "p"}, r"locus must be a list of names; its shape is \(\)"),
         ({"tasks": []}, r"tasks must be a list of names; its shape is \(0,\)"),

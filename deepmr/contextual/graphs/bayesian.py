@@ -1,7 +1,7 @@
 """A Bayesian network whose weights are sums of functions of context: what every method of this kind returns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,8 +39,8 @@ class BayesianNetworkFit:
 
     kind: ClassVar[str] = "bayesian_network"
 
-    functions: Functions
-    scaling: Scaling
+    functions: Functions = field(repr=False)
+    scaling: Scaling = field(repr=False)
     centre: Float[np.ndarray, "nodes"]
     level: Float[np.ndarray, "functions nodes"]
     weight: Float[np.ndarray, "functions nodes nodes"]

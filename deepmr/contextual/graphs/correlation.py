@@ -1,7 +1,7 @@
 """Networks of correlations that vary with context."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,7 +77,7 @@ class CorrelationFit:
     kind: ClassVar[str] = "correlation"
     bounded: ClassVar[bool] = True  # edges lie between -1 and 1
 
-    covariances: Covariances
+    covariances: Covariances = field(repr=False)
     record: GraphRecord
 
     def graphs(self, contexts: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points nodes nodes"]:

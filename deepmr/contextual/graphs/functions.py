@@ -26,6 +26,8 @@ class Clusters:
 
     def nearest(self, z: Float[np.ndarray, "points contexts"]) -> Int[np.ndarray, "points"]:
         """Return the cluster of each point."""
+        if len(self.centres) == 1:  # no context may vary, and a tree needs one
+            return np.zeros(len(z), dtype=int)
         return np.asarray(cKDTree(self.centres).query(z)[1], dtype=int)
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Markov networks that vary with context: precisions or partial correlations, of all pairs or of those that matter."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from deepmr.contextual.graphs.covariance import CovarianceChoice, Covariances, f
 from deepmr.contextual.graphs.moments import Moments, log_density, partial_correlations
 from deepmr.contextual.graphs.selection import constrained_covariance, edge_tests, select_edges
 from deepmr.contextual.graphs.types import GraphRecord, GraphState, check_nodes, record_of
+from deepmr.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ class MarkovFit:
 
     kind: ClassVar[str] = "markov"
 
-    covariances: Covariances
+    covariances: Covariances = field(repr=False)
     kept: Bool[np.ndarray, "nodes nodes"]
     partial: bool
     record: GraphRecord
@@ -119,7 +120,13 @@ class MarkovFit:
         return constrained_covariance(covariance, self.kept)
 
     def _edges(self, covariance: Float[np.ndarray, "points nodes nodes"]) -> Float[np.ndarray, "points nodes nodes"]:
-        precision = np.linalg.inv(self._constrained(covariance))
+        try:
+            precision = np.linalg.inv(self._constrained(covariance))
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                "edges cannot be told where covariances are singular in float64, as far beyond the contexts of the fit: "
+                "see `outside`"
+            ) from error
         precision[:, ~self.kept & ~np.eye(len(self.kept), dtype=bool)] = 0.0
         return partial_correlations(precision) if self.partial else precision
 

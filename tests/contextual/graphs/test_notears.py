@@ -130,6 +130,8 @@ def test_clusters_have_a_graph_each():
     found = fit.graphs(test.contexts)
     assert acyclic(found).all()
     assert len(np.unique(fit.graphs(train.contexts).reshape(len(train), -1), axis=0)) == 2
+    still = fit_graph(replace(train, contexts=np.ones_like(train.contexts)), method="dag_clusters")
+    assert still.record.constant == train.context_names
     one = fit_graph(train, method="dag_clusters", options={"n_clusters": 1})
     population = fit_graph(train, method="notears")
     np.testing.assert_allclose(one.graphs(test.contexts), population.graphs(test.contexts), atol=1e-9)

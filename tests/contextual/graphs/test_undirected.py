@@ -16,6 +16,16 @@ def small(design="markov", n=200, nodes=3, seed=0):
     return simulate_graphs(design, n=n, n_nodes=nodes, seed=seed)[0]
 
 
+def test_far_beyond_the_contexts_edges_are_refused_in_a_line():
+    data = simulate_graphs("demo_dag", n=120, seed=0)[0]
+    fit = fit_graph(data, method="markov")
+    with pytest.raises(InputError, match="singular in float64"):
+        fit.graphs(np.array([[99.0]]))
+    assert fit.outside(np.array([[99.0]])).all()
+    assert len(repr(fit)) < 2000
+    assert str(fit.record).startswith("markov, 120 samples: edges of x0, x1, x2, x3, varying with c1")
+
+
 @pytest.mark.parametrize("model", ["varying", "clusters", "population"])
 def test_units_change_nothing_but_units(model):
     data = small(n=100)
