@@ -124,8 +124,8 @@ class MarkovFit:
             precision = np.linalg.inv(self._constrained(covariance))
         except np.linalg.LinAlgError as error:
             raise InputError(
-                "edges cannot be told where covariances are singular in float64, as far beyond the contexts of the fit: "
-                "see `outside`"
+                "edges cannot be told where covariances are singular in float64, as far beyond the contexts of the fit"
+                ": see `outside`"
             ) from error
         precision[:, ~self.kept & ~np.eye(len(self.kept), dtype=bool)] = 0.0
         return partial_correlations(precision) if self.partial else precision
