@@ -1,0 +1,197 @@
+"""The most likely hyper-parameters of every shape, and how well they are told: some rows first where there are many."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from deepmr.contextual.kernel_model import Factored, KernelModel, evaluate
+from deepmr.contextual.kernel_search import default_starts, search
+from deepmr.contextual.kernel_sparse import SparseFactored
+
+_STEP = 1e-3  # of the difference that gives the curvature, in logarithms
+_SOME = (300, 1000)  # rows of the searches before that of all
+_MANY = 2  # times as many rows as of the search before it make one worth its while
+_ONE_SIDE = 600  # rows from which on a difference is to one side: half of the work
+_GLIMPSE, _FAR_OFF = 25, 300.0  # steps after which the search of a second curved shape ends if it is so far behind
+_FEW, _UNLIKELY = 2, 100.0  # steps of a shape that was unlikely, and how far behind it may then be to take more
+_BEHIND, _A_NUMBER = 20.0, 5.0  # difference of log likelihoods, and what each hyper-parameter more takes at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maximum:
+    """A shape at its most likely hyper-parameters.
+
+    Attributes
+    ----------
+    model : rows, and the shape.
+    at : the model, factored there.
+    curvature : minus the second derivatives of the log posterior; None where it is not known.
+    likely : whether it may matter beside the other shapes. If so, the curvature is known.
+    """
+
+    model: KernelModel
+    at: Factored | SparseFactored
+    curvature: Float[np.ndarray, "size size"] | None
+    likely: bool
+
+    @property
+    def start(self) -> "Start":
+        """Where the search of much the same rows may begin."""
+        return Start(theta=self.at.theta, curvature=self.curvature, rows=len(self.model.y), likely=self.likely)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where a search may begin.
+
+    Attributes
+    ----------
+    theta : hyper-parameters.
+    curvature : there; None where it is not known.
+    rows : that it is of.
+    likely : whether the shape may matter.
+    """
+
+    theta: Float[np.ndarray, "size"]
+    curvature: Float[np.ndarray, "size size"] | None
+    rows: int
+    likely: bool
+
+
+def find_maxima(model: KernelModel, shapes: Sequence[str], starts: Mapping[str, Start]) -> list[Maximum]:
+    """Search the hyper-parameters of every shape, in the order given.
+
+    Parameters
+    ----------
+    model : rows; its own shape does not matter.
+    shapes : to search.
+    starts : where to begin, by shape, where much the same rows have been searched.
+
+    Notes
+    -----
+    Many rows are searched in stages: some rows drawn by chance first, from whose maximum and curvature, scaled by the
+    number of rows, a search among more takes a few steps. With inducing contexts the curvature is that of the stage
+    before, scaled.
+    """
+    known = _known(model, shapes, starts)
+    if known is None:
+        stages = [_drawn(model, n) for n in _SOME if n * _MANY < len(model.y)]
+        first = stages[0] if stages else model
+        found = _cold(first, shapes, last=not stages)
+        for more in [*stages[1:], *([model] if stages else [])]:
+            found = _warm(more, {one.model.shape: one.start for one in found})
+    else:
+        found = _warm(model, known)
+    return found
+
+
+def _known(model: KernelModel, shapes: Sequence[str], starts: Mapping[str, Start]) -> dict[str, Start] | None:
+    """Return the starts of the shapes, or None where not all of them have one of their own size."""
+    made = {shape: starts[shape] for shape in shapes if shape in starts}
+    fitting = [len(one.theta) == replace(model, shape=shape).layout.size for shape, one in made.items()]
+    return made if len(made) == len(shapes) and all(fitting) else None
+
+
+def _drawn(model: KernelModel, n: int) -> KernelModel:
+    """Return some of many rows, all pairs of which are looked at."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(model.y))[:n])
+    return replace(
+        model,
+        z=model.z[rows],
+        x=model.x[rows],
+        y=model.y[rows],
+        noise=model.noise[rows],
+        counts=model.counts[rows],
+        groups=None if model.groups is None else model.groups[rows],
+        offset=None if model.offset is None else model.offset[rows],
+        factors=None if model.factors is None else model.factors[:, rows],
+        z_variance=None if model.z_variance is None else model.z_variance[rows],
+        inducing=None,
+    )
+
+
+def _cold(model: KernelModel, shapes: Sequence[str], *, last: bool) -> list[Maximum]:
+    """Search without knowing where: a curved shape begins where the one before ended, if that is a better start."""
+    found: list[Factored | SparseFactored] = []
+    models = [replace(model, shape=shape) for shape in shapes]
+    for one in models:
+        starts = _starts(one, found)
+        best = max((before.value for before in found), default=-np.inf)
+        at = search(one, starts=starts, n_steps=_GLIMPSE) if starts is not None else search(one)
+        if starts is not None and at.value > best - _FAR_OFF:
+            at = search(one, starts=at.theta[None, :])
+        found.append(at)
+    likely = _likely(found)
+    curvatures = [
+        _curvature(one, at) if near or not last else None for one, at, near in zip(models, found, likely, strict=True)
+    ]
+    made = zip(models, found, curvatures, likely, strict=True)
+    return [Maximum(model=one, at=at, curvature=curvature, likely=near) for one, at, curvature, near in made]
+
+
+def _warm(model: KernelModel, starts: Mapping[str, Start]) -> list[Maximum]:
+    """Search from where fewer or other rows had their maxima; what was unlikely there has a glimpse first."""
+    models = {shape: replace(model, shape=shape) for shape in starts}
+    found: dict[str, Factored | SparseFactored] = {}
+    scaled: dict[str, np.ndarray | None] = {}
+    best = -np.inf
+    for shape, start in sorted(starts.items(), key=lambda pair: not pair[1].likely):
+        one, place = models[shape], start.theta[None, :]
+        curvature = None if start.curvature is None else start.curvature * (len(one.y) / start.rows)
+        at = search(one, starts=place, curvature=curvature, n_steps=200 if start.likely else _FEW)
+        if not start.likely and at.value > best - _UNLIKELY:
+            at = search(one, starts=at.theta[None, :], curvature=curvature)
+        best = max(best, at.value)
+        found[shape], scaled[shape] = at, curvature
+    made = []
+    for shape, near in zip(starts, _likely([found[shape] for shape in starts]), strict=True):
+        curvature = scaled[shape]
+        if near and (model.inducing is None or curvature is None):
+            curvature = _curvature(models[shape], found[shape])
+        made.append(Maximum(model=models[shape], at=found[shape], curvature=curvature, likely=near))
+    return made
+
+
+def _likely(found: Sequence[Factored | SparseFactored]) -> list[bool]:
+    """Return which maxima are so high that no volume of hyper-parameters hides them."""
+    best = max(found, key=lambda at: at.value)
+    size = len(best.theta)
+    return [at.value > best.value - _BEHIND - _A_NUMBER * max(size - len(at.theta), 0) for at in found]
+
+
+def _starts(model: KernelModel, before: list[Factored | SparseFactored]) -> Float[np.ndarray, "starts size"] | None:
+    """Return where to start a shape: where the one before ended, if they have the same hyper-parameters."""
+    if before and len(before[-1].theta) == model.layout.size and model.layout.lengths:
+        given = np.vstack([before[-1].theta, default_starts(model.layout)])
+        return given[[int(np.argmax([evaluate(model, one, with_gradient=False).value for one in given]))]]
+    return None
+
+
+def _curvature(model: KernelModel, at: Factored | SparseFactored) -> Float[np.ndarray, "size size"]:
+    """Return minus the second derivatives of the log posterior, by differences of its gradient."""
+    rows = []
+    for k in range(len(at.theta)):
+        step = np.zeros_like(at.theta)
+        step[k] = _STEP
+        after = _gradient(model, at.theta + step)
+        before = _gradient(model, at.theta - step) if after is None or len(model.y) < _ONE_SIDE else None
+        if before is not None and after is not None:
+            rows.append((before - after) / (2 * _STEP))
+        elif before is not None:
+            rows.append((before - at.gradient) / _STEP)
+        elif after is not None:
+            rows.append((at.gradient - after) / _STEP)
+        else:
+            rows.append(np.zeros_like(at.theta))
+    made = np.array(rows).reshape(len(at.theta), len(at.theta))
+    return (made + made.T) / 2
+
+
+def _gradient(model: KernelModel, theta: Float[np.ndarray, "size"]) -> Float[np.ndarray, "size"] | None:
+    """Return the gradient; None where V is not positive definite, as with next to no noise."""
+    try:
+        return evaluate(model, theta).gradient
+    except np.linalg.LinAlgError:
+        return None
