@@ -114,21 +114,38 @@ def _drawn(model: KernelModel, n: int) -> KernelModel:
 
 def _cold(model: KernelModel, shapes: Sequence[str], *, last: bool) -> list[Maximum]:
     """Search without knowing where: a curved shape begins where the one before ended, if that is a better start."""
-    found: list[Factored | SparseFactored] = []
     models = [replace(model, shape=shape) for shape in shapes]
-    for one in models:
-        starts = _starts(one, found)
-        best = max((before.value for before in found), default=-np.inf)
-        at = search(one, starts=starts, n_steps=_GLIMPSE) if starts is not None else search(one)
-        if starts is not None and at.value > best - _FAR_OFF:
-            at = search(one, starts=at.theta[None, :])
-        found.append(at)
+    found: list[Factored | SparseFactored] = []
+    curvatures: list[np.ndarray | None] = []
+    for k, one in enumerate(models):
+        starts, curvature = None, None
+        if k and len(found[-1].theta) == one.layout.size and one.layout.lengths:
+            before, defaults = found[-1].theta, default_starts(one.layout)
+            values = [evaluate(one, start, with_gradient=False).value for start in (before, *defaults)]
+            starts = np.vstack([before, defaults])[[int(np.argmax(values))]]
+            if np.argmax(values) == 0:  # two curved shapes are of much the same curvature
+                if curvatures[-1] is None:
+                    curvatures[-1] = _curvature(models[k - 1], found[-1])
+                curvature = curvatures[-1]
+        found.append(_to_the_end(one, starts, curvature, max((at.value for at in found), default=-np.inf)))
+        curvatures.append(None)
     likely = _likely(found)
-    curvatures = [
-        _curvature(one, at) if near or not last else None for one, at, near in zip(models, found, likely, strict=True)
-    ]
-    made = zip(models, found, curvatures, likely, strict=True)
-    return [Maximum(model=one, at=at, curvature=curvature, likely=near) for one, at, curvature, near in made]
+    made = []
+    for one, at, curvature, near in zip(models, found, curvatures, likely, strict=True):
+        if curvature is None and (near or not last):
+            curvature = _curvature(one, at)
+        made.append(Maximum(model=one, at=at, curvature=curvature, likely=near))
+    return made
+
+
+def _to_the_end(
+    model: KernelModel, starts: np.ndarray | None, curvature: np.ndarray | None, best: float
+) -> Factored | SparseFactored:
+    """Search from a start with a glimpse first, from the default ones without."""
+    if starts is None:
+        return search(model)
+    at = search(model, starts=starts, curvature=curvature, n_steps=_GLIMPSE)
+    return search(model, starts=at.theta[None, :], curvature=curvature) if at.value > best - _FAR_OFF else at
 
 
 def _warm(model: KernelModel, starts: Mapping[str, Start]) -> list[Maximum]:
@@ -159,14 +176,6 @@ def _likely(found: Sequence[Factored | SparseFactored]) -> list[bool]:
     best = max(found, key=lambda at: at.value)
     size = len(best.theta)
     return [at.value > best.value - _BEHIND - _A_NUMBER * max(size - len(at.theta), 0) for at in found]
-
-
-def _starts(model: KernelModel, before: list[Factored | SparseFactored]) -> Float[np.ndarray, "starts size"] | None:
-    """Return where to start a shape: where the one before ended, if they have the same hyper-parameters."""
-    if before and len(before[-1].theta) == model.layout.size and model.layout.lengths:
-        given = np.vstack([before[-1].theta, default_starts(model.layout)])
-        return given[[int(np.argmax([evaluate(model, one, with_gradient=False).value for one in given]))]]
-    return None
 
 
 def _curvature(model: KernelModel, at: Factored | SparseFactored) -> Float[np.ndarray, "size size"]:

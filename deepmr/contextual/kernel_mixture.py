@@ -167,9 +167,7 @@ class Mixture:
         return cls(components=tuple(components), evidence=dict(plain["evidence"]))
 
 
-def fit_mixture(
-    model: KernelModel, shapes: Sequence[str], *, integrate: bool, like: Mixture | None = None
-) -> Mixture:
+def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool, like: Mixture | None = None) -> Mixture:
     """Fit every shape, and weigh shapes by their marginal likelihoods.
 
     Parameters
@@ -189,13 +187,16 @@ def fit_mixture(
     fitted: list[tuple] = []
     evidence: dict[str, float] = {}
     for each in found:
-        evidence[each.model.shape] = each.at.value  # where far below the best, that says enough
         if each.likely and each.curvature is not None:
             values, vectors = np.linalg.eigh(each.curvature)
             values = np.maximum(values, 1e-3)
             volume = 0.5 * float(np.log(2 * np.pi / values).sum())
             evidence[each.model.shape] = each.at.value - _log_normal_constant(each.model) + volume
             fitted.append((each.model, each.at, values, vectors))
+    top = max(found, key=lambda each: each.at.value)
+    for each in found:  # of what is not likely, as if it lost as much by each hyper-parameter as the best does
+        lost = (evidence[top.model.shape] - top.at.value) / max(len(top.at.theta), 1)
+        evidence.setdefault(each.model.shape, each.at.value + lost * len(each.at.theta))
     weighed = np.array([evidence[model.shape] for model, *_ in fitted])
     shares = np.exp(weighed - logsumexp(weighed))
     components = []

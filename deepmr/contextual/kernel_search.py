@@ -14,6 +14,7 @@ _SHORT, _LONG = np.log(1e-2), np.log(1e3)  # of length scales, in standard devia
 _INFEASIBLE = 1e3  # how much the log likelihood falls where there is none
 _SLOPE, _SLOPE_TURNED = 1e-6, 1e-4  # of the log likelihood, and a standard deviation of its hyper-parameters
 _LEAST = 1e-3  # curvature
+_TRIED = 15  # steps from each of several starts, the best of which then goes on
 _FALL, _FALL_EXACT = 1e-9, 1e-14  # relative rise that ends a search; that of few variances costs nothing
 
 
@@ -31,7 +32,7 @@ def search(
     model : rows, with outcome and columns of variances near 1.
     starts : vectors to start from; a few sensible ones where none are given.
     curvature : about minus the second derivatives, where they are known; fewer steps are needed then.
-    n_steps : at most, from each.
+    n_steps : at most.
 
     Raises
     ------
@@ -43,14 +44,17 @@ def search(
         return evaluate(model, np.zeros(0))
     bounds = limits(layout)
 
-    best: Factored | SparseFactored | None = None
-    for start in default_starts(layout) if starts is None else starts:
-        found = _climb(model, np.asarray(start), bounds, n_steps, curvature)
-        if found is not None and (best is None or found.value > best.value):
-            best = found
-    if best is None:
+    given = default_starts(layout) if starts is None else starts
+    first = [
+        _climb(model, np.asarray(start), bounds, n_steps if len(given) == 1 else _TRIED, curvature) for start in given
+    ]
+    tried = [at for at in first if at is not None]
+    if not tried:
         raise InputError("no hyper-parameters give these rows a likelihood; are predictors or outcomes of huge range?")
-    return best
+    best = max(tried, key=lambda at: at.value)
+    if len(given) == 1:
+        return best
+    return _climb(model, best.theta, bounds, n_steps, curvature) or best
 
 
 def _climb(
