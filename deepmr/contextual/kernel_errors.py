@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+_AT_ONCE = 20  # contexts whose factors are multiplied before their logarithm is taken, far from overflow
+
 
 def expected_smooth(
     lengths: Float[np.ndarray, "contexts"],
@@ -32,12 +34,22 @@ def expected_smooth(
     Girard A, Rasmussen CE, Quinonero Candela J, Murray-Smith R (2003). Gaussian process priors with uncertain inputs.
     Advances in Neural Information Processing Systems 15.
     """
-    log = np.zeros((len(one), len(two)))
+    log, widened = np.zeros((len(one), len(two))), np.ones((len(one), len(two)))
     for k, length in enumerate(lengths):
-        spread = variance_one[:, k, None] + variance_two[:, k]
-        apart = (one[:, k, None] - two[:, k]) ** 2
-        log -= 0.5 * (np.log1p(spread / length**2) + apart / (length**2 + spread))
-    return np.exp(log)
+        spread = np.add.outer(variance_one[:, k] + length**2, variance_two[:, k])
+        apart = np.subtract.outer(one[:, k], two[:, k])
+        apart *= apart
+        apart /= spread
+        log -= apart
+        spread /= length**2
+        widened *= spread
+        if k % _AT_ONCE == _AT_ONCE - 1:
+            log -= np.log(widened)
+            widened.fill(1.0)
+    log *= 0.5
+    made: np.ndarray = np.exp(log, out=log)
+    made /= np.sqrt(widened, out=widened)
+    return made
 
 
 def length_slopes(
@@ -62,8 +74,13 @@ def length_slopes(
     """
     found = np.zeros(len(lengths))
     for k, length in enumerate(lengths):
-        spread = variance_one[:, k, None] + variance_two[:, k]
-        apart = (one[:, k, None] - two[:, k]) ** 2
-        slope = spread / (length**2 + spread) + length**2 * apart / (length**2 + spread) ** 2
-        found[k] = (weights * slope).sum()
+        total = np.add.outer(variance_one[:, k] + length**2, variance_two[:, k])
+        apart = np.subtract.outer(one[:, k], two[:, k])
+        apart *= apart
+        apart /= total
+        apart -= 1  # as u / (l^2 + u) = 1 - l^2 / (l^2 + u)
+        apart /= total
+        apart *= length**2
+        apart += 1
+        found[k] = np.vdot(weights, apart)
     return found
