@@ -67,7 +67,7 @@ def fit_context(
     checks.at_least("seed", seed, 0)
     chosen = methods.make_method(method, METHODS, options)
     if base is None:
-        if like is not None and method == like.kind == "gp":
+        if method == "gp" and getattr(like, "kind", "") == "gp":
             return chosen.fit(data, seed=seed, like=like)
         return chosen.fit(data, seed=seed)
     from deepmr.contextual.stacked import stack, with_offset

@@ -214,9 +214,7 @@ def _with_grid(mixture: Mixture) -> Mixture:
     return replace(mixture, components=scaled)
 
 
-def _fit_t(
-    model: KernelModel, method: Method, df: Float[np.ndarray, "loci"], like: Mixture | None
-) -> Mixture:
+def _fit_t(model: KernelModel, method: Method, df: Float[np.ndarray, "loci"], like: Mixture | None) -> Mixture:
     """Fit with errors of heavier tails: noise variances over weights that go by how far an effect is off."""
     known = model.noise
     weight = np.ones_like(known)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from deepmr.contextual.kernel_model import Factored, KernelModel, evaluate
 from deepmr.contextual.kernel_search import default_starts, search
+from deepmr.contextual.kernel_shapes import Shape
 from deepmr.contextual.kernel_sparse import SparseFactored
 
 _STEP = 1e-3  # of the difference that gives the curvature, in logarithms
@@ -15,7 +16,7 @@ _SOME = (300, 1000)  # rows of the searches before that of all
 _MANY = 2  # times as many rows as of the search before it make one worth its while
 _ONE_SIDE = 600  # rows from which on a difference is to one side: half of the work
 _GLIMPSE, _FAR_OFF = 25, 300.0  # steps after which the search of a second curved shape ends if it is so far behind
-_FEW, _UNLIKELY = 2, 100.0  # steps of a shape that was unlikely, and how far behind it may then be to take more
+_FEW, _UNLIKELY = 2, 100.0  # steps of a shape that was unlikely, and what it may gain by more, not knowing better
 _BEHIND, _A_NUMBER = 20.0, 5.0  # difference of log likelihoods, and what each hyper-parameter more takes at most
 
 
@@ -60,7 +61,7 @@ class Start:
     likely: bool
 
 
-def find_maxima(model: KernelModel, shapes: Sequence[str], starts: Mapping[str, Start]) -> list[Maximum]:
+def find_maxima(model: KernelModel, shapes: Sequence[Shape], starts: Mapping[Shape, Start]) -> list[Maximum]:
     """Search the hyper-parameters of every shape, in the order given.
 
     Parameters
@@ -87,7 +88,7 @@ def find_maxima(model: KernelModel, shapes: Sequence[str], starts: Mapping[str, 
     return found
 
 
-def _known(model: KernelModel, shapes: Sequence[str], starts: Mapping[str, Start]) -> dict[str, Start] | None:
+def _known(model: KernelModel, shapes: Sequence[Shape], starts: Mapping[Shape, Start]) -> dict[Shape, Start] | None:
     """Return the starts of the shapes, or None where not all of them have one of their own size."""
     made = {shape: starts[shape] for shape in shapes if shape in starts}
     fitting = [len(one.theta) == replace(model, shape=shape).layout.size for shape, one in made.items()]
@@ -112,7 +113,7 @@ def _drawn(model: KernelModel, n: int) -> KernelModel:
     )
 
 
-def _cold(model: KernelModel, shapes: Sequence[str], *, last: bool) -> list[Maximum]:
+def _cold(model: KernelModel, shapes: Sequence[Shape], *, last: bool) -> list[Maximum]:
     """Search without knowing where: a curved shape begins where the one before ended, if that is a better start."""
     models = [replace(model, shape=shape) for shape in shapes]
     found: list[Factored | SparseFactored] = []
@@ -148,19 +149,19 @@ def _to_the_end(
     return search(model, starts=at.theta[None, :], curvature=curvature) if at.value > best - _FAR_OFF else at
 
 
-def _warm(model: KernelModel, starts: Mapping[str, Start]) -> list[Maximum]:
+def _warm(model: KernelModel, starts: Mapping[Shape, Start]) -> list[Maximum]:
     """Search from where fewer or other rows had their maxima; what was unlikely there has a glimpse first."""
     models = {shape: replace(model, shape=shape) for shape in starts}
-    found: dict[str, Factored | SparseFactored] = {}
-    scaled: dict[str, np.ndarray | None] = {}
-    best = -np.inf
+    found: dict[Shape, Factored | SparseFactored] = {}
+    scaled: dict[Shape, np.ndarray | None] = {}
+    best: Factored | SparseFactored | None = None
     for shape, start in sorted(starts.items(), key=lambda pair: not pair[1].likely):
         one, place = models[shape], start.theta[None, :]
         curvature = None if start.curvature is None else start.curvature * (len(one.y) / start.rows)
         at = search(one, starts=place, curvature=curvature, n_steps=200 if start.likely else _FEW)
-        if not start.likely and at.value > best - _UNLIKELY:
+        if not start.likely and (best is None or at.value + _in_reach(at, curvature, best) > best.value):
             at = search(one, starts=at.theta[None, :], curvature=curvature)
-        best = max(best, at.value)
+        best = at if best is None or at.value > best.value else best
         found[shape], scaled[shape] = at, curvature
     made = []
     for shape, near in zip(starts, _likely([found[shape] for shape in starts]), strict=True):
@@ -169,6 +170,16 @@ def _warm(model: KernelModel, starts: Mapping[str, Start]) -> list[Maximum]:
             curvature = _curvature(models[shape], found[shape])
         made.append(Maximum(model=models[shape], at=found[shape], curvature=curvature, likely=near))
     return made
+
+
+def _in_reach(at: Factored | SparseFactored, curvature: np.ndarray | None, best: Factored | SparseFactored) -> float:
+    """Return how much a search might gain from here, and hyper-parameters that are fewer make up for."""
+    if curvature is None:
+        return _UNLIKELY
+    values, vectors = np.linalg.eigh(curvature)
+    left = vectors.T @ at.gradient
+    fewer = max(len(best.theta) - len(at.theta), 0)
+    return _BEHIND + _A_NUMBER * fewer + float(left**2 @ (1 / np.maximum(values, 1e-3)))  # twice Newton's step
 
 
 def _likely(found: Sequence[Factored | SparseFactored]) -> list[bool]:

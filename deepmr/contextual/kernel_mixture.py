@@ -12,7 +12,7 @@ from deepmr.contextual.kernel_maxima import Start, find_maxima
 from deepmr.contextual.kernel_model import Factored, KernelModel, evaluate
 from deepmr.contextual.kernel_posterior import Posterior, joint_covariance, posterior, posterior_mean
 from deepmr.contextual.kernel_search import limits
-from deepmr.contextual.kernel_shapes import SHAPES, prior_moments
+from deepmr.contextual.kernel_shapes import SHAPES, Shape, prior_moments
 from deepmr.contextual.kernel_sparse import SparseFactored
 from deepmr.contextual.units import Units
 
@@ -51,7 +51,7 @@ class Mixture:
 
     components: tuple[Component, ...]
     evidence: Mapping[str, float]
-    starts: Mapping[str, Start] = field(default_factory=dict)
+    starts: Mapping[Shape, Start] = field(default_factory=dict)
 
     def mean(self, z: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points columns"]:
         """Return coefficients at points without their errors, which are most of the work."""

@@ -12,7 +12,7 @@ from deepmr.errors import InputError
 _LOW, _HIGH = np.log(1e-11), np.log(1e6)  # of variances, against that of the outcome; float64 has no less
 _SHORT, _LONG = np.log(1e-2), np.log(1e3)  # of length scales, in standard deviations of a context
 _INFEASIBLE = 1e3  # how much the log likelihood falls where there is none
-_SLOPE, _SLOPE_TURNED = 1e-6, 1e-4  # of the log likelihood, and a standard deviation of its hyper-parameters
+_SLOPE, _SLOPE_TURNED = 1e-6, 1e-3  # of the log likelihood, and a standard deviation of its hyper-parameters
 _LEAST = 1e-3  # curvature
 _TRIED = 15  # steps from each of several starts, the best of which then goes on
 _FALL, _FALL_EXACT = 1e-9, 1e-14  # relative rise that ends a search; that of few variances costs nothing
