@@ -45,6 +45,7 @@ def fit_context(
     options: Mapping[str, Any] | None = None,
     base: ContextualFit | None = None,
     seed: int = 0,
+    like: ContextualFit | None = None,
 ) -> ContextualFit:
     """Fit y = g(beta(c) x + mu(c)): how coefficients of predictors vary with context.
 
@@ -56,6 +57,8 @@ def fit_context(
     base : a fit of the same contexts, predictors and outcomes to build on: what it leaves is fitted, both are
         added.
     seed : of everything random.
+    like : a fit of much the same samples: a Gaussian process begins its search where such a one ended, other methods
+        do not heed it.
 
     Raises
     ------
@@ -65,6 +68,8 @@ def fit_context(
     checks.at_least("seed", seed, 0)
     chosen = methods.make_method(method, METHODS, options)
     if base is None:
+        if method == "gp" and getattr(like, "kind", "") == "gp":
+            return chosen.fit(data, seed=seed, like=like)
         return chosen.fit(data, seed=seed)
     from deepmr.contextual.stacked import stack, with_offset
 

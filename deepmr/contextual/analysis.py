@@ -69,7 +69,7 @@ def analyse_contexts(
             "context_errors": context_errors,
             "local_errors": local_errors,
         }
-        held_out = score_held_out(effects, options=options, n_folds=n_folds, level=level, seed=seed)
+        held_out = score_held_out(effects, options=options, n_folds=n_folds, level=level, seed=seed, like=fit)
         comparison = comparison.merge(held_out.scores.drop(columns="n"), on="method", how="left")
     return ContextualAnalysis(
         fit=fit,

@@ -71,7 +71,7 @@ class Auto:
         """
         wanted = (_ALWAYS, *[name for name in self.candidates if name != _ALWAYS])
         some = draw_units(data, self.max_samples, seed)
-        losses, said = self._losses(some, wanted, seed)
+        losses, likes, said = self._losses(some, wanted, seed)
         if len(some) < len(data):
             said.append(f"Methods were compared on {len(some)} of {len(data)} samples.")
         gains = {name: gain(losses[_ALWAYS] - one, some) for name, one in losses.items() if name != _ALWAYS}
@@ -80,7 +80,7 @@ class Auto:
         fit, chosen = None, _ALWAYS
         for _, name in better:
             try:
-                fit, chosen = fit_context(data, method=name, seed=seed), name
+                fit, chosen = fit_context(data, method=name, seed=seed, like=likes[name]), name
                 break
             except InputError as error:
                 said.append(f"{name} was better, but could not be fitted to all samples: {error}.")
@@ -105,21 +105,22 @@ class Auto:
 
     def _losses(
         self, data: ContextData, wanted: tuple[str, ...], seed: int
-    ) -> tuple[dict[str, Float[np.ndarray, "samples"]], list[str]]:
-        """Return the loss of every held-out row under each method that can be fitted, and sentences about others."""
+    ) -> tuple[dict[str, Float[np.ndarray, "samples"]], dict[str, ContextualFit], list[str]]:
+        """Return held-out losses under each method that can be fitted, its last fit, and sentences about others."""
         losses: dict[str, Float[np.ndarray, "samples"]] = {}
+        likes: dict[str, ContextualFit] = {}
         said: list[str] = []
         try:
             folds = fold_rows(data, n_folds=self.n_folds, seed=seed)
-            losses[_ALWAYS] = _held_out_losses(data, folds, _ALWAYS, seed)
+            losses[_ALWAYS], likes[_ALWAYS] = _held_out_losses(data, folds, _ALWAYS, seed)
         except InputError as error:
-            return {}, [f"There is no choice of a method, as samples cannot be held out: {error}."]
+            return {}, {}, [f"There is no choice of a method, as samples cannot be held out: {error}."]
         for name in wanted[1:]:
             try:
-                losses[name] = _held_out_losses(data, folds, name, seed)
+                losses[name], likes[name] = _held_out_losses(data, folds, name, seed)
             except InputError as error:
                 said.append(f"{name} is not among the candidates: {error}.")
-        return losses, said
+        return losses, likes, said
 
 
 def draw_units(data: ContextData, most: int, seed: int) -> ContextData:
@@ -142,12 +143,12 @@ def draw_units(data: ContextData, most: int, seed: int) -> ContextData:
 
 def _held_out_losses(
     data: ContextData, folds: Int[np.ndarray, "samples"], method: str, seed: int
-) -> Float[np.ndarray, "samples"]:
+) -> tuple[Float[np.ndarray, "samples"], ContextualFit]:
     made = np.zeros_like(data.outcomes)
     for rows, _, fit in fits_without_folds(data, folds, method=method, seed=seed):
         offset = None if data.offset is None else data.offset[rows]
         made[rows] = predict(fit, data.contexts[rows], data.predictors[rows], offset=offset)
-    return row_losses(data, made)
+    return row_losses(data, made), fit
 
 
 def row_losses(data: ContextData, predictions: Float[np.ndarray, "samples outcomes"]) -> Float[np.ndarray, "samples"]:

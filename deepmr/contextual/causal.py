@@ -50,6 +50,7 @@ def fit_contextual_mr(
     local_errors: LocalErrors = "t",
     level: float = 0.95,
     seed: int = 0,
+    like: ContextualMR | None = None,
 ) -> ContextualMR:
     """Fit causal effects of loci as a function of their contexts, with a scatter of loci about it.
 
@@ -65,6 +66,7 @@ def fit_contextual_mr(
     local_errors : `t`: an error `se` known to few degrees of freedom has heavier tails; `normal`: as if known.
     level : of intervals.
     seed : nothing here is random.
+    like : a fit of much the same loci, where the search of hyper-parameters begins; it ends where these loci have it.
 
     Returns
     -------
@@ -134,7 +136,9 @@ def fit_contextual_mr(
         scatter_prior=_SCATTER,
     )
     df = effects.df if local_errors == "t" else None
-    mixture = _fit(model, method) if df is None or (df >= _NORMAL_DF).all() else _fit_t(model, method, df)
+    begin = None if like is None else like.mixture
+    normal = df is None or (df >= _NORMAL_DF).all()
+    mixture = _fit(model, method, begin) if df is None or normal else _fit_t(model, method, df, begin)
     tau, low, high = _tau(mixture, unit.outcome_size, level)
     shares = {shape: _share(mixture, shape) for shape in mixture.evidence}
     names = [effects.context_names[k] for k in scaling.used]
@@ -176,7 +180,7 @@ def _units(effects: LocusEffects, tau2: float, centre: float) -> Units:
     return Units(centre=none, size=none, outcome_centre=centre, outcome_size=size if size > 0 else 1.0)
 
 
-def _fit(model: KernelModel, method: Method) -> Mixture:
+def _fit(model: KernelModel, method: Method, like: Mixture | None) -> Mixture:
     """Fit the shapes of a method; a constant alone by restricted likelihood without priors."""
     if method == "constant":
         found = fit_mixed(model.y, np.sqrt(model.noise), model.x, factors=model.factors)
@@ -184,7 +188,7 @@ def _fit(model: KernelModel, method: Method) -> Mixture:
         at = factor(plain, np.array([np.log(max(found.tau2, 1e-300))]), with_gradient=False)
         return Mixture(components=(Component(model=plain, at=at, weight=1.0),), evidence={"constant": at.value})
     shapes = _SHAPES if model.z_variance is None else _SHAPES[:3]
-    mixture = fit_mixture(model, shapes if method == "gp" else _SHAPES[:2], integrate=True)
+    mixture = fit_mixture(model, shapes if method == "gp" else _SHAPES[:2], integrate=True, like=like)
     return _with_grid(mixture)
 
 
@@ -207,14 +211,14 @@ def _with_grid(mixture: Mixture) -> Mixture:
     ]
     whole = sum(one.weight for one in [*kept, *grid])
     scaled = tuple(replace(one, weight=one.weight / whole) for one in [*kept, *grid])
-    return Mixture(components=scaled, evidence=mixture.evidence)
+    return replace(mixture, components=scaled)
 
 
-def _fit_t(model: KernelModel, method: Method, df: Float[np.ndarray, "loci"]) -> Mixture:
+def _fit_t(model: KernelModel, method: Method, df: Float[np.ndarray, "loci"], like: Mixture | None) -> Mixture:
     """Fit with errors of heavier tails: noise variances over weights that go by how far an effect is off."""
     known = model.noise
     weight = np.ones_like(known)
-    mixture = _fit(model, method)
+    mixture = _fit(model, method, like)
     for _ in range(_T_ROUNDS):
         own = old_loci(mixture.components)
         squared = (model.y - own.mean) ** 2 + own.sd**2
@@ -225,7 +229,7 @@ def _fit_t(model: KernelModel, method: Method, df: Float[np.ndarray, "loci"]) ->
             break
         at_same = tuple(_refactored(one, known / weight) for one in mixture.components)
         mixture = replace(mixture, components=at_same)
-    return _fit(replace(model, noise=known / weight), method)
+    return _fit(replace(model, noise=known / weight), method, mixture)
 
 
 def _refactored(one: Component, noise: Float[np.ndarray, "loci"]) -> Component:

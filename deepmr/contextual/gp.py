@@ -52,13 +52,16 @@ class GaussianProcess:
         checks.at_least("max_exact", self.max_exact, 1)
         checks.at_least("n_inducing", self.n_inducing, 1)
 
-    def fit(self, data: ContextData, *, seed: int = 0) -> "GaussianProcessFit":
+    def fit(
+        self, data: ContextData, *, seed: int = 0, like: "GaussianProcessFit | None" = None
+    ) -> "GaussianProcessFit":
         """Fit coefficients of every outcome as functions of context.
 
         Parameters
         ----------
         data : samples.
         seed : of the inducing contexts; nothing else is random.
+        like : a fit of much the same samples, where the search of hyper-parameters begins.
 
         Raises
         ------
@@ -80,7 +83,8 @@ class GaussianProcess:
             one = data.pick_outcome(k)
             unit = find_units(one)
             rows = self._rows(kernel_model(one, unit, z, scatter=self.scatter), seed)
-            fit = fit_mixture(rows, self.shapes, integrate=self.integrate)
+            before = None if like is None or len(like.fits) <= k else like.fits[k]
+            fit = fit_mixture(rows, self.shapes, integrate=self.integrate, like=before)
             suffix = "" if len(data.outcome_names) == 1 else f".{name}"
             measures |= {f"{key}{suffix}": value for key, value in fit.measures(unit).items()}
             relevance = np.maximum(relevance, fit.relevance())

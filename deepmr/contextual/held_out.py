@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from deepmr import checks
-from deepmr.contextual.causal import fit_contextual_mr
+from deepmr.contextual.causal import ContextualMR, fit_contextual_mr
 from deepmr.contextual.comparators import COMPARATORS, Comparator, Predicted, fit_comparator, predict_contextual
 from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.reml import fit_mixed
@@ -66,6 +66,7 @@ def score_held_out(
     n_folds: int = 10,
     level: float = 0.95,
     seed: int = 0,
+    like: ContextualMR | None = None,
 ) -> HeldOutLoci:
     """Fit every model without some chromosomes, and score what it says of their loci.
 
@@ -77,6 +78,7 @@ def score_held_out(
     n_folds : at most so many refits; chromosomes are put together to folds of about one size.
     level : of intervals.
     seed : of folds of loci and of clusters.
+    like : the contextual fit to all loci, where searches begin; hyper-parameters are those of each fold nevertheless.
 
     Notes
     -----
@@ -94,7 +96,12 @@ def score_held_out(
         train, other = effects.take(np.setdiff1d(np.arange(len(effects)), held)), effects.take(held)
         for name in methods:
             try:
-                found.setdefault(name, []).append(_predict(name, train, other, dict(options or {}), level, seed))
+                if name == "contextual":
+                    like = fit_contextual_mr(train, **dict(options or {}), like=like)
+                    made = predict_contextual(like, other, level=level)
+                else:
+                    made = fit_comparator(name, train, seed=seed).predict(other, level=level)
+                found.setdefault(name, []).append(made)
             except InputError:
                 failed.add(name)
     order = np.argsort(np.concatenate(rows))
@@ -146,14 +153,6 @@ def paired_difference(
     half = float(stats.t.ppf((1 + level) / 2, max(blocks - 1, 1))) * se
     p = float(2 * stats.t.sf(abs(mean) / se, max(blocks - 1, 1))) if se > 0 else 1.0
     return mean, se, mean - half, mean + half, p, blocks
-
-
-def _predict(
-    name: Comparator, train: LocusEffects, other: LocusEffects, options: dict[str, Any], level: float, seed: int
-) -> Predicted:
-    if name == "contextual":
-        return predict_contextual(fit_contextual_mr(train, **options), other, level=level)
-    return fit_comparator(name, train, seed=seed).predict(other, level=level)
 
 
 def _folds(

@@ -5,7 +5,17 @@ from jaxtyping import Float
 from scipy.linalg import cho_solve
 from scipy.special import expit
 
-from deepmr.contextual.kernel_rows import Factored, KernelModel, inverse, prior, row_covariance, row_variance, slopes
+from deepmr.contextual.kernel_rows import (
+    Factored,
+    KernelModel,
+    Weights,
+    inverse,
+    mirror,
+    prior,
+    row_covariance,
+    row_variance,
+    slopes,
+)
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _STEPS, _HALVES, _DONE = 100, 30, 1e-10  # of Newton's method: at most, how often halved, and the change that ends it
@@ -39,7 +49,7 @@ def factor_binary(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_
     Rasmussen CE, Williams CKI (2006). Gaussian Processes for Machine Learning, section 5.5.1. ISBN 026218253X
     """
     x, counts = model.x, model.counts
-    k, parts = row_covariance(model, theta)
+    k = mirror(row_covariance(model, theta))
     k[np.diag_indices(len(x))] += row_variance(model, theta)
     found = _mode(model, k)
     f, w, lower, solved_x, covariance, constant, weights = found
@@ -55,13 +65,16 @@ def factor_binary(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_
     gradient = np.zeros(0)
     penalty, by_prior = prior(model, theta)
     if with_gradient:
-        p_matrix = inverse(lower) - solved_x @ covariance @ solved_x.T
+        p_matrix = mirror(inverse(lower)) - solved_x @ covariance @ solved_x.T
         probability = expit(_predictor(model, f))
         left = 1 / w - np.diag(p_matrix) / w**2
         u = p_matrix @ (-0.5 * left * (1 - 2 * probability))
-        both = np.outer(u, weights)
-        m = np.outer(weights, weights) + both + both.T - p_matrix
-        gradient = 0.5 * slopes(model, theta, m, parts, np.diag(m)) + by_prior
+        m = Weights(
+            left=np.column_stack([weights, u, weights]),
+            right=np.column_stack([weights, weights, u]),
+            inverse=p_matrix,
+        )
+        gradient = 0.5 * slopes(model, theta, m, m.diagonal) + by_prior
     return Factored(
         theta=theta,
         value=float(value) + penalty,

@@ -3,38 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-
-def expected_kernels(
-    lengths: Float[np.ndarray, "contexts"],
-    z: Float[np.ndarray, "rows contexts"],
-    variance: Float[np.ndarray, "rows contexts"],
-) -> tuple[Float[np.ndarray, "rows rows"], Float[np.ndarray, "rows rows"]]:
-    """Return the expected linear and squared-exponential kernel of rows, at their unknown true contexts.
-
-    Parameters
-    ----------
-    lengths : length scale of each context.
-    z : expected true contexts.
-    variance : of the true contexts about these, independent between rows and contexts.
-
-    Notes
-    -----
-    With true contexts z + e, e ~ N(0, v): E L = sum_k z_k z'_k / l_k^2, on the diagonal (z_k^2 + v_k) / l_k^2, and
-    E S = prod_k (1 + (v_k + v'_k) / l_k^2)^(-1/2) exp(-(z_k - z'_k)^2 / 2 (l_k^2 + v_k + v'_k)), on the diagonal 1. A
-    function that is a Gaussian process of the true context has these covariances over rows, so that a row with a poorly
-    known context says less of the function: what it says of it elsewhere is not attenuated.
-
-    References
-    ----------
-    Girard A, Rasmussen CE, Quinonero Candela J, Murray-Smith R (2003). Gaussian process priors with uncertain inputs.
-    Advances in Neural Information Processing Systems 15.
-    """
-    linear = (z / lengths) @ (z / lengths).T
-    smooth = expected_smooth(lengths, z, z, variance, variance)
-    own = np.arange(len(z))
-    linear[own, own] += (variance / lengths**2).sum(axis=1)
-    smooth[own, own] = 1.0
-    return linear, smooth
+_AT_ONCE = 20  # contexts whose factors are multiplied before their logarithm is taken, far from overflow
 
 
 def expected_smooth(
@@ -51,38 +20,67 @@ def expected_smooth(
     lengths : length scale of each context.
     one, two : expected true contexts.
     variance_one, variance_two : of the true contexts about these.
+
+    Notes
+    -----
+    With true contexts z + e, e ~ N(0, v): E S = prod_k (1 + (v_k + v'_k) / l_k^2)^(-1/2) exp(-(z_k - z'_k)^2 / 2 (l_k^2
+    + v_k + v'_k)), and 1 of a row with itself. The expected linear kernel is sum_k z_k z'_k / l_k^2, of a row with
+    itself (z_k^2 + v_k) / l_k^2. A function that is a Gaussian process of the true context has these covariances over
+    rows, so that a row with a poorly known context says less of the function: what it says of it elsewhere is not
+    attenuated.
+
+    References
+    ----------
+    Girard A, Rasmussen CE, Quinonero Candela J, Murray-Smith R (2003). Gaussian process priors with uncertain inputs.
+    Advances in Neural Information Processing Systems 15.
     """
-    log = np.zeros((len(one), len(two)))
+    log, widened = np.zeros((len(one), len(two))), np.ones((len(one), len(two)))
     for k, length in enumerate(lengths):
-        spread = variance_one[:, k, None] + variance_two[:, k]
-        apart = (one[:, k, None] - two[:, k]) ** 2
-        log -= 0.5 * (np.log1p(spread / length**2) + apart / (length**2 + spread))
-    return np.exp(log)
+        spread = np.add.outer(variance_one[:, k] + length**2, variance_two[:, k])
+        apart = np.subtract.outer(one[:, k], two[:, k])
+        apart *= apart
+        apart /= spread
+        log -= apart
+        spread /= length**2
+        widened *= spread
+        if k % _AT_ONCE == _AT_ONCE - 1:
+            log -= np.log(widened)
+            widened.fill(1.0)
+    log *= 0.5
+    made: np.ndarray = np.exp(log, out=log)
+    made /= np.sqrt(widened, out=widened)
+    return made
 
 
 def length_slopes(
     lengths: Float[np.ndarray, "contexts"],
-    z: Float[np.ndarray, "rows contexts"],
-    variance: Float[np.ndarray, "rows contexts"],
-    weights: Float[np.ndarray, "rows rows"],
+    one: Float[np.ndarray, "a contexts"],
+    two: Float[np.ndarray, "b contexts"],
+    variance_one: Float[np.ndarray, "a contexts"],
+    variance_two: Float[np.ndarray, "b contexts"],
+    weights: Float[np.ndarray, "a b"],
 ) -> Float[np.ndarray, "contexts"]:
-    """Return by context the weighted sum of d log E S / d log l_k over pairs of rows.
+    """Return by context the weighted sum of d log E S / d log l_k over pairs of different rows.
 
     Parameters
     ----------
     lengths : length scale of each context.
-    z, variance : as for `expected_kernels`.
+    one, two, variance_one, variance_two : as for `expected_smooth`.
     weights : of the pairs.
 
     Notes
     -----
-    u / (l^2 + u) + l^2 (z - z')^2 / (l^2 + u)^2 with u = v + v'; 0 on the diagonal, where S is 1.
+    u / (l^2 + u) + l^2 (z - z')^2 / (l^2 + u)^2 with u = v + v'.
     """
     found = np.zeros(len(lengths))
     for k, length in enumerate(lengths):
-        spread = variance[:, k, None] + variance[:, k]
-        apart = (z[:, k, None] - z[:, k]) ** 2
-        slope = spread / (length**2 + spread) + length**2 * apart / (length**2 + spread) ** 2
-        np.fill_diagonal(slope, 0.0)
-        found[k] = (weights * slope).sum()
+        total = np.add.outer(variance_one[:, k] + length**2, variance_two[:, k])
+        apart = np.subtract.outer(one[:, k], two[:, k])
+        apart *= apart
+        apart /= total
+        apart -= 1  # as u / (l^2 + u) = 1 - l^2 / (l^2 + u)
+        apart /= total
+        apart *= length**2
+        apart += 1
+        found[k] = np.vdot(weights, apart)
     return found

@@ -1,24 +1,21 @@
 """Several vectors of hyper-parameters, and several shapes, each with the weight that the data give it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
+from deepmr.contextual.kernel_maxima import Start, find_maxima
 from deepmr.contextual.kernel_model import Factored, KernelModel, evaluate
 from deepmr.contextual.kernel_posterior import Posterior, joint_covariance, posterior, posterior_mean
-from deepmr.contextual.kernel_search import default_starts, limits, search
-from deepmr.contextual.kernel_shapes import SHAPES, prior_moments
+from deepmr.contextual.kernel_search import limits
+from deepmr.contextual.kernel_shapes import SHAPES, Shape, prior_moments
 from deepmr.contextual.kernel_sparse import SparseFactored
 from deepmr.contextual.units import Units
 
-_STEP = 1e-3  # of the difference that gives the curvature, in logarithms
-_SOME, _MORE = 500, 15  # rows that a search among many begins with, and steps that it then takes with all
-_GLIMPSE, _FAR_OFF = 25, 300.0  # steps after which the search of a second curved shape ends if it is so far behind
-_HOPELESS = 60.0  # difference of log likelihoods that no volume of hyper-parameters makes up for
 _FLOOR = 1e-3  # share of a shape below which it is left out
 _MINOR = 0.05  # share of a shape below which its maximum stands for it
 _KEPT = 0.995  # share of the weight that components are kept for, heaviest first
@@ -49,10 +46,12 @@ class Mixture:
     ----------
     components : heaviest shape first.
     evidence : log marginal likelihood of each shape that was tried.
+    starts : where searches of much the same rows may begin, by shape; not part of the state.
     """
 
     components: tuple[Component, ...]
     evidence: Mapping[str, float]
+    starts: Mapping[Shape, Start] = field(default_factory=dict)
 
     def mean(self, z: Float[np.ndarray, "points contexts"]) -> Float[np.ndarray, "points columns"]:
         """Return coefficients at points without their errors, which are most of the work."""
@@ -168,7 +167,7 @@ class Mixture:
         return cls(components=tuple(components), evidence=dict(plain["evidence"]))
 
 
-def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool) -> Mixture:
+def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool, like: Mixture | None = None) -> Mixture:
     """Fit every shape, and weigh shapes by their marginal likelihoods.
 
     Parameters
@@ -176,36 +175,28 @@ def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool) -
     model : rows; its own shape does not matter.
     shapes : to try.
     integrate : whether each shape is represented by points around its maximum, or by the maximum alone.
+    like : a fit of much the same rows, where the search begins; it ends at the maximum of these rows.
 
     Notes
     -----
     The marginal likelihood is Laplace's approximation in the logarithms of the hyper-parameters. With inducing
-    contexts, the search begins with some rows, from whose curvature that of all is scaled, and the maximum stands for
-    each shape: many rows leave little of hyper-parameters open.
+    contexts the maximum stands for each shape: many rows leave little of hyper-parameters open.
     """
     tried = [shape for shape in SHAPES if shape in shapes and (shape == "constant" or model.z.shape[1])]
-    few = _subset(model)
-    found: list[_Found] = []
-    for shape in tried or ["constant"]:
-        one = replace(few, shape=shape)
-        starts = _starts(one, [before.few for before in found])
-        best = max((before.few.value for before in found), default=-np.inf)
-        at = search(one, starts=starts, n_steps=_GLIMPSE) if starts is not None else search(one)
-        if starts is not None and at.value > best - _FAR_OFF:
-            at = search(one, starts=at.theta[None, :])
-        many = replace(model, shape=shape)
-        found.append(_Found(many, one, at, at if few is model else _refined(many, at)))
-    best = max(one.at.value for one in found)
+    found = find_maxima(model, tried or ["constant"], {} if like is None else like.starts)
     fitted: list[tuple] = []
     evidence: dict[str, float] = {}
     for each in found:
-        evidence[each.model.shape] = each.at.value  # where far below the best, that says enough
-        if each.at.value > best - _HOPELESS:
-            values, vectors = np.linalg.eigh(_curvature(each.part, each.few) * (len(model.y) / len(few.y)))
+        if each.likely and each.curvature is not None:
+            values, vectors = np.linalg.eigh(each.curvature)
             values = np.maximum(values, 1e-3)
             volume = 0.5 * float(np.log(2 * np.pi / values).sum())
             evidence[each.model.shape] = each.at.value - _log_normal_constant(each.model) + volume
             fitted.append((each.model, each.at, values, vectors))
+    top = max(found, key=lambda each: each.at.value)
+    for each in found:  # of what is not likely, as if it lost as much by each hyper-parameter as the best does
+        lost = (evidence[top.model.shape] - top.at.value) / max(len(top.at.theta), 1)
+        evidence.setdefault(each.model.shape, each.at.value + lost * len(each.at.theta))
     weighed = np.array([evidence[model.shape] for model, *_ in fitted])
     shares = np.exp(weighed - logsumexp(weighed))
     components = []
@@ -214,46 +205,8 @@ def fit_mixture(model: KernelModel, shapes: Sequence[str], *, integrate: bool) -
             wide = integrate and share > _MINOR and model.inducing is None
             points = _points(one, at, values, vectors) if wide else [(1.0, at)]
             components += [Component(model=one, at=node, weight=float(share * w)) for w, node in points]
-    return Mixture(components=_heaviest(components), evidence=evidence)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A shape's maximum, of all rows and of some of them."""
-
-    model: KernelModel
-    part: KernelModel
-    few: Factored | SparseFactored
-    at: Factored | SparseFactored
-
-
-def _subset(model: KernelModel) -> KernelModel:
-    """Return some of many rows, all pairs of which are cheap, to find where the search among all begins."""
-    if model.inducing is None:
-        return model
-    rng = np.random.default_rng(0)
-    rows = np.sort(rng.permutation(len(model.y))[:_SOME])
-    return replace(
-        model,
-        z=model.z[rows],
-        x=model.x[rows],
-        y=model.y[rows],
-        noise=model.noise[rows],
-        counts=model.counts[rows],
-        inducing=None,
-    )
-
-
-def _refined(model: KernelModel, at: Factored | SparseFactored) -> Factored | SparseFactored:
-    return search(model, starts=at.theta[None, :], n_steps=_MORE)
-
-
-def _starts(model: KernelModel, before: list[Factored | SparseFactored]) -> Float[np.ndarray, "starts size"] | None:
-    """Return where to start a shape: where the one before ended, if they have the same hyper-parameters."""
-    if before and len(before[-1].theta) == model.layout.size and model.layout.lengths:
-        given = np.vstack([before[-1].theta, default_starts(model.layout)])
-        return given[[int(np.argmax([evaluate(model, one, with_gradient=False).value for one in given]))]]
-    return None
+    starts = {each.model.shape: each.start for each in found}
+    return Mixture(components=_heaviest(components), evidence=evidence, starts=starts)
 
 
 def _heaviest(components: list[Component]) -> tuple[Component, ...]:
@@ -272,33 +225,6 @@ def _log_normal_constant(model: KernelModel) -> float:
         return 0.0
     _, scale = prior_moments(model.layout)
     return float(np.log(scale).sum() + 0.5 * len(scale) * np.log(2 * np.pi))
-
-
-def _curvature(model: KernelModel, at: Factored | SparseFactored) -> Float[np.ndarray, "size size"]:
-    """Return minus the second derivatives of the log posterior, by differences of its gradient."""
-    rows = []
-    for k in range(len(at.theta)):
-        step = np.zeros_like(at.theta)
-        step[k] = _STEP
-        before, after = _gradient(model, at.theta - step), _gradient(model, at.theta + step)
-        if before is not None and after is not None:
-            rows.append((before - after) / (2 * _STEP))
-        elif before is not None:
-            rows.append((before - at.gradient) / _STEP)
-        elif after is not None:
-            rows.append((at.gradient - after) / _STEP)
-        else:
-            rows.append(np.zeros_like(at.theta))
-    made = np.array(rows).reshape(len(at.theta), len(at.theta))
-    return (made + made.T) / 2
-
-
-def _gradient(model: KernelModel, theta: Float[np.ndarray, "size"]) -> Float[np.ndarray, "size"] | None:
-    """Return the gradient; None where V is not positive definite, as with next to no noise."""
-    try:
-        return evaluate(model, theta).gradient
-    except np.linalg.LinAlgError:
-        return None
 
 
 def _points(

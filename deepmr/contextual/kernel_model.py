@@ -7,12 +7,14 @@ meta-analysis. Linear and curved parts share one relevance a context (its length
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 
 from deepmr.contextual.kernel_binary import factor_binary
 from deepmr.contextual.kernel_rows import (
     Factored,
     KernelModel,
+    Weights,
+    cholesky,
     inverse,
     prior,
     row_covariance,
@@ -70,9 +72,9 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
         return factor_binary(model, theta, with_gradient=with_gradient)
     x, y = model.x, model.y
     own = row_variance(model, theta)
-    v, parts = row_covariance(model, theta)
+    v = row_covariance(model, theta)
     v[np.diag_indices(len(y))] += own / model.counts
-    chol = cho_factor(v, lower=True, check_finite=False)
+    chol = (cholesky(v), True)
     solved_x = cho_solve(chol, x, check_finite=False)
     information = x.T @ solved_x
     covariance = np.linalg.inv(information)
@@ -91,8 +93,12 @@ def factor(model: KernelModel, theta: Float[np.ndarray, "size"], *, with_gradien
     )
     gradient = np.zeros(0)
     if with_gradient:
-        m = np.outer(weights, weights) - inverse(chol[0]) + solved_x @ covariance @ solved_x.T
-        gradient = 0.5 * slopes(model, theta, m, parts, np.diag(m) / model.counts - copies / own)
+        m = Weights(
+            left=np.column_stack([weights, solved_x @ covariance]),
+            right=np.column_stack([weights, solved_x]),
+            inverse=inverse(chol[0]),
+        )
+        gradient = 0.5 * slopes(model, theta, m, m.diagonal / model.counts - copies / own)
     penalty, by_prior = prior(model, theta)
     return Factored(
         theta=theta,

@@ -1,13 +1,17 @@
 """Rows of one outcome whose coefficients are Gaussian processes of context, and the covariances these imply."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.linalg.lapack import dpotri
+from scipy.linalg.blas import dsymm
+from scipy.linalg.lapack import dpotrf, dpotri
 
-from deepmr.contextual.kernel_errors import expected_kernels, expected_smooth, length_slopes
+from deepmr.contextual.kernel_errors import expected_smooth, length_slopes
 from deepmr.contextual.kernel_shapes import CURVED, Layout, Shape, kernels, prior_moments, squared_differences
+
+_ROWS = 64  # at a time: with a thousand others, some hundred kB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,29 +107,8 @@ def row_variance(model: KernelModel, theta: Float[np.ndarray, "size"]) -> Float[
     return own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the covariance of the rows is made of, which its derivatives need again.
-
-    Attributes
-    ----------
-    linear, curved, slope : kernels between contexts, as of `kernel_shapes.kernels`; None where nothing varies.
-    amount, bent : what linear and curved are multiplied by, pair by pair; None where they are not part of it.
-    same : whether two rows are of one group; None where each is its own.
-    """
-
-    linear: np.ndarray | None = None
-    curved: np.ndarray | None = None
-    slope: np.ndarray | None = None
-    amount: np.ndarray | None = None
-    bent: np.ndarray | None = None
-    same: Bool[np.ndarray, "rows rows"] | None = None
-
-
-def row_covariance(
-    model: KernelModel, theta: Float[np.ndarray, "size"]
-) -> tuple[Float[np.ndarray, "rows rows"], Parts]:
-    """Return what coefficients that vary give rows in common, without the rows' own variances, and its parts.
+def row_covariance(model: KernelModel, theta: Float[np.ndarray, "size"]) -> Float[np.ndarray, "rows rows"]:
+    """Return what coefficients that vary give rows in common, without the rows' own variances: the upper triangle.
 
     Parameters
     ----------
@@ -135,30 +118,82 @@ def row_covariance(
     Notes
     -----
     sum_j x_j x_j' (a_j L + b_j S + tau_j^2 [same group]) + F'F. L and S are expected ones where contexts have errors
-    (`kernel_errors`).
+    (`kernel_errors`). Made some rows at a time, which stay in the processor's cache, from the diagonal on; what is
+    below it is not set.
     """
-    layout = model.layout
-    lengths, linear, smooth, tau2, _ = layout.split(theta)
-    x, z = model.x, model.z
-    made = np.zeros((len(x), len(x)))
-    lin = curved = slope = amount = bent = same = None
-    if model.factors is not None:
-        made += model.factors.T @ model.factors
-    if layout.linear:
-        if model.z_variance is None:
-            lin, curved, slope = kernels(model.shape, lengths, z, z)
-        else:
-            lin, curved = expected_kernels(lengths, z, model.z_variance)
-        amount = (x * linear) @ x.T
-        made += amount * lin
-        if layout.smooth:
-            bent = (x * smooth) @ x.T
-            made += bent * curved
-    if model.groups is not None and model.scatter:
-        same = model.groups[:, None] == model.groups
-        columns = x[:, list(model.scatter)]
-        made += ((columns * tau2) @ columns.T) * same
-    return made, Parts(linear=lin, curved=curved, slope=slope, amount=amount, bent=bent, same=same)
+    lengths, _, smooth, tau2, _ = model.layout.split(theta)
+    x = model.x
+    made = np.empty((len(x), len(x)))
+    loads, own = _straight(model, theta)
+    for rows, columns in _blocks(len(x)):
+        block = made[rows, columns]
+        np.matmul(loads[rows], loads[columns].T, out=block)
+        if model.layout.smooth:
+            bent = (x[rows] * smooth) @ x[columns].T
+            bent *= _curved(model, lengths, rows, columns)[0]
+            block += bent
+        if model.groups is not None and model.scatter:
+            deviating = x[:, list(model.scatter)]
+            block += ((deviating[rows] * tau2) @ deviating[columns].T) * _same(model.groups, rows, columns)
+    made[np.diag_indices(len(x))] += own
+    return made
+
+
+def mirror(upper: Float[np.ndarray, "rows rows"]) -> Float[np.ndarray, "rows rows"]:
+    """Fill what is below the diagonal of a symmetric matrix, in place.
+
+    Parameters
+    ----------
+    upper : with what is above it.
+    """
+    for rows, columns in _blocks(len(upper)):
+        own = upper[rows, rows]
+        own[:] = np.triu(own) + np.triu(own, 1).T
+        upper[columns, rows] = upper[rows, columns].T
+    return upper
+
+
+def _blocks(n: int) -> Iterator[tuple[slice, slice]]:
+    """Yield some rows, and the columns from their diagonal on."""
+    for start in range(0, n, _ROWS):
+        yield slice(start, min(start + _ROWS, n)), slice(start, n)
+
+
+def _same(groups: Int[np.ndarray, "rows"], rows: slice, columns: slice) -> Bool[np.ndarray, "some others"]:
+    made: np.ndarray = groups[rows, None] == groups[columns]
+    return made
+
+
+def _straight(
+    model: KernelModel, theta: Float[np.ndarray, "size"]
+) -> tuple[Float[np.ndarray, "rows loads"], Float[np.ndarray, "rows"]]:
+    """Return W with W W' the linear part and known factors, and what errors of contexts add to the diagonal."""
+    lengths, linear, *_ = model.layout.split(theta)
+    x, own = model.x, np.zeros(len(model.x))
+    loads = [] if model.factors is None else [model.factors.T]
+    if len(linear):
+        loads.append(_products(x * np.sqrt(linear), model.z / lengths))
+        if model.z_variance is not None:
+            own = (x**2 @ linear) * (model.z_variance / lengths**2).sum(axis=1)
+    return np.concatenate(loads, axis=1) if loads else np.zeros((len(x), 0)), own
+
+
+def _products(x: Float[np.ndarray, "rows columns"], z: Float[np.ndarray, "rows contexts"]) -> np.ndarray:
+    """Return every column times every context."""
+    return (x[:, :, None] * z[:, None, :]).reshape(len(x), -1)
+
+
+def _curved(
+    model: KernelModel, lengths: Float[np.ndarray, "contexts"], rows: slice, columns: slice
+) -> tuple[Float[np.ndarray, "some others"], Float[np.ndarray, "*each some others"]]:
+    """Return the curved kernel of some rows with those from them on, and its slope; both the same without one."""
+    z = model.z
+    if model.z_variance is None:
+        return kernels(model.shape, lengths, z[rows], z[columns])[1:]
+    v = model.z_variance
+    curved = expected_smooth(lengths, z[rows], z[columns], v[rows], v[columns])
+    np.fill_diagonal(curved, 1.0)
+    return curved, curved
 
 
 def kernels_to_rows(
@@ -178,61 +213,134 @@ def kernels_to_rows(
     return lin, curved
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Weights of the derivatives of V by pairs of rows: M = left right' - inverse, symmetric.
+
+    Attributes
+    ----------
+    left, right : of low rank.
+    inverse : of V; its upper triangle is enough.
+    """
+
+    left: Float[np.ndarray, "rows rank"]
+    right: Float[np.ndarray, "rows rank"]
+    inverse: Float[np.ndarray, "rows rows"]
+
+    @property
+    def diagonal(self) -> Float[np.ndarray, "rows"]:
+        """Return that of M."""
+        return np.einsum("ij,ij->i", self.left, self.right) - np.diagonal(self.inverse)
+
+    def squares(self, columns: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "columns"]:
+        """Return c' M c of each column."""
+        lower = self.inverse.T  # in the order that LAPACK has, without a copy
+        low = ((columns.T @ self.left) * (columns.T @ self.right)).sum(axis=1)
+        return low - np.einsum("ij,ij->j", columns, dsymm(1.0, lower, columns, lower=1))
+
+    def block(self, rows: slice, columns: slice) -> Float[np.ndarray, "some others"]:
+        """Return M of some rows with those from them on, such that products with it count every pair once each way."""
+        made = (2 * self.left[rows]) @ self.right[columns].T
+        made -= 2 * self.inverse[rows, columns]
+        some = made.shape[0]
+        made[:, :some] = np.triu(made[:, :some])
+        made[np.diag_indices(some)] /= 2
+        return made
+
+
 def slopes(
-    model: KernelModel,
-    theta: Float[np.ndarray, "size"],
-    m: Float[np.ndarray, "rows rows"],
-    parts: Parts,
-    by_own: Float[np.ndarray, "rows"],
+    model: KernelModel, theta: Float[np.ndarray, "size"], m: Weights, by_own: Float[np.ndarray, "rows"]
 ) -> Float[np.ndarray, "size"]:
-    """Return sum(m * dV) and what the rows' own variances add, by each hyper-parameter.
+    """Return sum(M * dV) and what the rows' own variances add, by each hyper-parameter.
 
     Parameters
     ----------
     model : rows.
     theta : hyper-parameters.
-    m : symmetric weights of the derivatives of V.
-    parts : of V at theta.
+    m : weights of the derivatives of V.
     by_own : weights of the derivatives of the rows' own variances.
+
+    Notes
+    -----
+    Derivatives of the linear part are quadratic forms of x_j z_k, cheap; only those of the curved part look at pairs,
+    whose kernel is made again, at less cost than that of fetching it from memory.
     """
-    lengths, linear, smooth, tau2, sigma2 = model.layout.split(theta)
-    x, z = model.x, model.z
+    layout, x, z = model.layout, model.x, model.z
+    lengths, linear, _, tau2, sigma2 = layout.split(theta)
     found: list[np.ndarray] = []
-    if parts.amount is not None:
-        straight = m * parts.amount
-        by_length = -2 * np.einsum("ik,ik->k", z, straight @ z)
+    if layout.linear:
+        squares = m.squares(_products(x, z)).reshape(layout.linear, layout.lengths)
         if model.z_variance is not None:
-            by_length -= 2 * np.diag(straight) @ model.z_variance
-        of_smooth = np.zeros(0)
-        if parts.bent is not None:
-            if model.z_variance is None:
-                by_length += squared_differences(m * parts.bent * parts.slope, z, z)
-            else:
-                turned = m * parts.bent * parts.curved
-                by_length += lengths**2 * length_slopes(lengths, z, model.z_variance, turned)
-            of_smooth = smooth * np.einsum("ij,ij->j", x, (m * parts.curved) @ x)
-        found += [by_length / lengths**2, linear * np.einsum("ij,ij->j", x, (m * parts.linear) @ x), of_smooth]
+            squares += (x**2 * m.diagonal[:, None]).T @ model.z_variance
+        squares /= lengths**2
+        by_length, by_smooth, by_tau = _pair_slopes(model, theta, m)
+        found += [by_length - 2 * linear @ squares, linear * squares.sum(axis=1), by_smooth]
+    else:
+        by_tau = _pair_slopes(model, theta, m)[2]
     if model.scatter:
-        columns = x[:, list(model.scatter)]
-        by_tau = (
-            by_own @ columns**2 if parts.same is None else np.einsum("ij,ij->j", columns, (m * parts.same) @ columns)
-        )
+        if model.groups is None:
+            by_tau = by_own @ x[:, list(model.scatter)] ** 2
         found.append(tau2 * by_tau)
     if model.residual:
         found.append(sigma2 * by_own.sum())
     return np.concatenate(found) if found else np.zeros(0)
 
 
+def _pair_slopes(
+    model: KernelModel, theta: Float[np.ndarray, "size"], m: Weights
+) -> tuple[Float[np.ndarray, "contexts"], Float[np.ndarray, "_"], Float[np.ndarray, "_"]]:
+    """Return slopes of the curved part by lengths and variances, and sums of pairs of one group a deviation."""
+    lengths, _, smooth, _, _ = model.layout.split(theta)
+    x, z, v = model.x, model.z, model.z_variance
+    deviating = x[:, list(model.scatter)]
+    by_length, by_smooth, by_tau = np.zeros(len(lengths)), np.zeros(len(smooth)), np.zeros(len(model.scatter))
+    grouped = model.groups is not None and len(by_tau) > 0
+    if not (grouped or len(smooth)):
+        return by_length, by_smooth, by_tau
+    for rows, columns in _blocks(len(x)):
+        weights = m.block(rows, columns)
+        if model.groups is not None and grouped:
+            paired = (weights * _same(model.groups, rows, columns)) @ deviating[columns]
+            by_tau += np.einsum("ij,ij->j", deviating[rows], paired)
+        if len(smooth):
+            curved, slope = _curved(model, lengths, rows, columns)
+            by_smooth += np.einsum("ij,ij->j", x[rows], (weights * curved) @ x[columns])
+            weights *= (x[rows] * smooth) @ x[columns].T
+            if v is None:
+                by_length += squared_differences(weights * slope, z[rows], z[columns]) / lengths**2
+            else:
+                weights *= curved
+                np.fill_diagonal(weights, 0.0)
+                by_length += length_slopes(lengths, z[rows], z[columns], v[rows], v[columns], weights)
+    return by_length, smooth * by_smooth, by_tau
+
+
+def cholesky(upper: Float[np.ndarray, "rows rows"]) -> Float[np.ndarray, "rows rows"]:
+    """Return the lower Cholesky factor in place of the matrix, whose upper triangle is enough; LAPACK's own order.
+
+    Parameters
+    ----------
+    upper : a matrix whose rows are contiguous; it is lost.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        When it is not positive definite in float64.
+    """
+    made, info = dpotrf(upper.T, lower=1, clean=0, overwrite_a=1)
+    if info:
+        raise np.linalg.LinAlgError(f"the leading minor {info} is not positive definite")
+    return made
+
+
 def inverse(chol: Float[np.ndarray, "rows rows"]) -> Float[np.ndarray, "rows rows"]:
-    """Return the inverse of what this is the lower Cholesky factor of, at a third of the cost of solving for it.
+    """Return the upper triangle of the inverse of what this is the Cholesky factor of, at a third of solving for it.
 
     Parameters
     ----------
     chol : lower Cholesky factor.
     """
-    made, _ = dpotri(chol, lower=1)
-    lower = np.tril(made)
-    return lower + np.tril(lower, -1).T
+    return dpotri(chol, lower=1)[0].T
 
 
 def prior(model: KernelModel, theta: Float[np.ndarray, "size"]) -> tuple[float, Float[np.ndarray, "size"]]:

@@ -12,12 +12,18 @@ from deepmr.errors import InputError
 _LOW, _HIGH = np.log(1e-11), np.log(1e6)  # of variances, against that of the outcome; float64 has no less
 _SHORT, _LONG = np.log(1e-2), np.log(1e3)  # of length scales, in standard deviations of a context
 _INFEASIBLE = 1e3  # how much the log likelihood falls where there is none
-_SLOPE = 1e-6
+_SLOPE, _SLOPE_TURNED = 1e-6, 1e-3  # of the log likelihood, and a standard deviation of its hyper-parameters
+_LEAST = 1e-3  # curvature
+_TRIED = 15  # steps from each of several starts, the best of which then goes on
 _FALL, _FALL_EXACT = 1e-9, 1e-14  # relative rise that ends a search; that of few variances costs nothing
 
 
 def search(
-    model: KernelModel, *, starts: Float[np.ndarray, "starts size"] | None = None, n_steps: int = 200
+    model: KernelModel,
+    *,
+    starts: Float[np.ndarray, "starts size"] | None = None,
+    curvature: Float[np.ndarray, "size size"] | None = None,
+    n_steps: int = 200,
 ) -> Factored | SparseFactored:
     """Maximise the restricted likelihood, with its prior where there is one.
 
@@ -25,7 +31,8 @@ def search(
     ----------
     model : rows, with outcome and columns of variances near 1.
     starts : vectors to start from; a few sensible ones where none are given.
-    n_steps : at most, from each.
+    curvature : about minus the second derivatives, where they are known; fewer steps are needed then.
+    n_steps : at most.
 
     Raises
     ------
@@ -37,48 +44,70 @@ def search(
         return evaluate(model, np.zeros(0))
     bounds = limits(layout)
 
-    best: tuple[float, Float[np.ndarray, "size"]] | None = None
-    for start in default_starts(layout) if starts is None else starts:
-        found = _climb(model, np.asarray(start), bounds, n_steps)
-        if found is not None and (best is None or found[0] > best[0]):
-            best = found
-    if best is None:
+    given = default_starts(layout) if starts is None else starts
+    first = [
+        _climb(model, np.asarray(start), bounds, n_steps if len(given) == 1 else _TRIED, curvature) for start in given
+    ]
+    tried = [at for at in first if at is not None]
+    if not tried:
         raise InputError("no hyper-parameters give these rows a likelihood; are predictors or outcomes of huge range?")
-    return evaluate(model, best[1])
+    best = max(tried, key=lambda at: at.value)
+    if len(given) == 1:
+        return best
+    return _climb(model, best.theta, bounds, n_steps, curvature) or best
 
 
 def _climb(
-    model: KernelModel, start: Float[np.ndarray, "size"], bounds: list[tuple[float, float]], n_steps: int
-) -> tuple[float, Float[np.ndarray, "size"]] | None:
-    """Return the maximum near a start, or None where there is no likelihood at it.
+    model: KernelModel,
+    start: Float[np.ndarray, "size"],
+    bounds: list[tuple[float, float]],
+    n_steps: int,
+    curvature: Float[np.ndarray, "size size"] | None,
+) -> Factored | SparseFactored | None:
+    """Return the model at the maximum near a start, or None where there is no likelihood at it.
 
     The first step of the search is as long as the gradient, which ends far outside of what float64 can factor; values
     are therefore divided by that length. Where there is no likelihood, a value somewhat below that of the start makes
-    the line search turn back.
+    the line search turn back. A curvature that is known, and is not near a bound, gives coordinates in which it is 1,
+    and a few steps do; there, a bound is where there is no likelihood.
     """
     try:
-        first = evaluate(model, start)
+        best = first = evaluate(model, start)
     except np.linalg.LinAlgError:
         return None
+    low, high = np.array(bounds).T
+    turn: np.ndarray | None = None
     unit = max(1.0, float(np.linalg.norm(first.gradient)))
+    if curvature is not None and bool(((start > low + 1) & (start < high - 1)).all()):
+        values, vectors = np.linalg.eigh(curvature)
+        turn, unit = vectors / np.sqrt(np.maximum(values, _LEAST)), 1.0
 
-    def objective(theta: Float[np.ndarray, "size"]) -> tuple[float, Float[np.ndarray, "size"]]:
-        try:
-            at = evaluate(model, theta)
-        except np.linalg.LinAlgError:
+    def objective(point: Float[np.ndarray, "size"]) -> tuple[float, Float[np.ndarray, "size"]]:
+        nonlocal best
+        theta = point if turn is None else start + turn @ point
+        if np.array_equal(theta, start):
+            at = first
+        elif ((theta < low) | (theta > high)).any():
             return (_INFEASIBLE - first.value) / unit, np.zeros_like(theta)
-        return -at.value / unit, -at.gradient / unit
+        else:
+            try:
+                at = evaluate(model, theta)
+            except np.linalg.LinAlgError:
+                return (_INFEASIBLE - first.value) / unit, np.zeros_like(theta)
+        if at.value > best.value:
+            best = at
+        return -at.value / unit, -(at.gradient if turn is None else turn.T @ at.gradient) / unit
 
     fall = _FALL if model.layout.lengths else _FALL_EXACT
-    found = optimize.minimize(
+    optimize.minimize(
         objective,
-        start,
+        start if turn is None else np.zeros_like(start),
         jac=True,
         method="L-BFGS-B",
-        bounds=bounds,
-        options={"ftol": fall, "gtol": _SLOPE / unit, "maxiter": n_steps},
+        bounds=bounds if turn is None else None,
+        options={"ftol": fall, "gtol": _SLOPE / unit if turn is None else _SLOPE_TURNED, "maxiter": n_steps},
     )
-    return -float(found.fun) * unit, found.x
+    return best
 
 
 def limits(layout: Layout) -> list[tuple[float, float]]:

@@ -53,7 +53,9 @@ def squared_differences(
     one, two : contexts.
     """
     if h.ndim == 2:
-        return h.sum(axis=1) @ one**2 + h.sum(axis=0) @ two**2 - 2 * np.einsum("ak,ak->k", one, h @ two)
+        k = two.shape[1]
+        sums = h @ np.column_stack([two, two**2, np.ones(len(two))])
+        return sums[:, -1] @ one**2 + sums[:, k : 2 * k].sum(axis=0) - 2 * np.einsum("ak,ak->k", one, sums[:, :k])
     pairs = zip(h, one.T, two.T, strict=True)
     return np.array([g.sum(axis=1) @ u**2 + g.sum(axis=0) @ v**2 - 2 * u @ g @ v for g, u, v in pairs])
 
@@ -95,12 +97,24 @@ def kernels(
         curved = np.exp(squared, out=squared)
         return linear, curved, curved
     if shape == "additive":
-        roots = np.sqrt(3) * np.abs(a.T[:, :, None] - b.T[:, None, :])
-        each = np.exp(-roots) / len(lengths)
-        return linear, ((1 + roots) * each).sum(axis=0), 3 * each
-    root = np.sqrt(3 * squared)
+        curved, each = np.zeros_like(linear), np.empty((len(lengths), *linear.shape))
+        for u, v, own in zip(a.T, b.T, each, strict=True):
+            root = np.subtract.outer(np.sqrt(3) * u, np.sqrt(3) * v)
+            np.abs(root, out=root)
+            np.exp(np.negative(root, out=own), out=own)
+            root += 1
+            root *= own
+            curved += root
+            own *= 3 / len(lengths)
+        curved /= len(lengths)
+        return linear, curved, each
+    squared *= 3
+    root = np.sqrt(squared, out=squared)
     falling = np.exp(-root)
-    return linear, (1 + root) * falling, 3 * falling
+    root += 1
+    root *= falling
+    falling *= 3
+    return linear, root, falling
 
 
 def prior_moments(layout: Layout) -> tuple[Float[np.ndarray, "size"], Float[np.ndarray, "size"]]:

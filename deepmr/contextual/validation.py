@@ -96,12 +96,17 @@ def fits_without_folds(
     ------
     InputError
         When a fold cannot be fitted.
+
+    Notes
+    -----
+    A search of hyper-parameters begins where that of the fold before ended, and ends where the fold has its maximum.
     """
+    fit: ContextualFit | None = None
     for fold in range(folds.max() + 1):
         rows = folds == fold
         inside = data.take(~rows)
         try:
-            fit = fit_context(inside, method=method, options=options, seed=seed)
+            fit = fit_context(inside, method=method, options=options, seed=seed, like=fit)
         except InputError as error:
             raise InputError(f"without fold {fold + 1} of {folds.max() + 1}: {error}") from error
         yield rows, inside, fit

@@ -1,12 +1,14 @@
 """Known covariance of errors, and errors of contexts, in the Gaussian-process likelihood."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from deepmr.contextual.kernel_errors import expected_kernels
 from deepmr.contextual.kernel_model import KernelModel, factor
 from deepmr.contextual.kernel_posterior import posterior
+from deepmr.contextual.kernel_rows import mirror, row_covariance
 from deepmr.contextual.kernel_shapes import kernels
 
 
@@ -41,13 +43,16 @@ def test_gradient_with_factors_and_errors_of_contexts(shape):
     np.testing.assert_allclose(factor(model, theta).gradient, numeric, rtol=1e-6, atol=1e-6)
 
 
-def test_expected_kernels_are_means_over_the_errors():
+def test_kernels_of_rows_are_means_over_the_errors_of_contexts():
     rng = np.random.default_rng(2)
     z, variance, lengths = rng.standard_normal((4, 2)), rng.uniform(0, 0.5, (4, 2)), np.array([0.8, 1.5])
     drawn = z + np.sqrt(variance) * rng.standard_normal((4000, 4, 2))
-    means = [np.mean([kernels("smooth", lengths, d, d)[k] for d in drawn], axis=0) for k in (0, 1)]
-    for made, mean in zip(expected_kernels(lengths, z, variance), means, strict=True):
-        np.testing.assert_allclose(made, mean, atol=0.05)
-    exact = expected_kernels(lengths, z, np.zeros((4, 2)))
-    for made, known in zip(exact, kernels("smooth", lengths, z, z)[:2], strict=True):
-        np.testing.assert_allclose(made, known, atol=1e-12)
+    y = np.zeros(4)
+    model = KernelModel(z=z, x=np.ones((4, 1)), y=y, noise=y, counts=y + 1, residual=False, z_variance=variance)
+    exact = replace(model, z_variance=np.zeros((4, 2)))
+    for linear, smooth in ((1.0, 0.0), (0.0, 1.0)):
+        theta = np.concatenate([np.log(lengths), np.log([linear + 1e-99, smooth + 1e-99])])
+        each = [kernels("smooth", lengths, d, d)[0 if linear else 1] for d in drawn]
+        np.testing.assert_allclose(mirror(row_covariance(model, theta)), np.mean(each, axis=0), atol=0.05)
+        known = kernels("smooth", lengths, z, z)[0 if linear else 1]
+        np.testing.assert_allclose(mirror(row_covariance(exact, theta)), known, atol=1e-12)
