@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.context_analysis import ContextAnalysis, analyse, egger_curves
+from deepmr.commands.context_analysis import ContextAnalysis, analyse, egger_curves, missing_models
 from deepmr.commands.context_effects import Stage, join, permuted, read_local, refuse_results, shared_networks
 from deepmr.commands.record import record_beside
 from deepmr.contextual.causal import ContextErrors, Method, Nuisance
@@ -163,15 +163,20 @@ def context(
         seed=seed,
         sensitivity=sensitivity,
     )
+    left_out: tuple[str, ...] = missing_models(found)
     if egger and local.instruments is not None:
         frame = loci.to_frame()[["locus", *loci.context_names]]
-        lines, _ = fit_contextual_egger(local.instruments, frame, names=loci.context_names, level=level)
-        found = replace(found, egger=egger_curves(lines, found.fit))
+        try:
+            lines, _ = fit_contextual_egger(local.instruments, frame, names=loci.context_names, level=level)
+            found = replace(found, egger=egger_curves(lines, found.fit))
+        except InputError as error:  # instruments too alike for a slope are no reason to lose all the rest
+            left_out += (f"Contextual MR-Egger is left out: {error}.",)
     notes = (
         *(() if permute is None else (f"{SHUFFLED.format(permute)}.",)),
         *table.notes,
         *shared_networks(local, table, context),
         *found.fit.warnings,
+        *left_out,
         *local.warnings,
     )
     inputs = {"effects": effects, "context": context, **({} if predict is None else {"predict": predict})}
