@@ -177,6 +177,7 @@ def context(
         *shared_networks(local, table, context),
         *found.fit.warnings,
         *left_out,
+        *_not_predicted(new, predict),
         *local.warnings,
     )
     inputs = {"effects": effects, "context": context, **({} if predict is None else {"predict": predict})}
@@ -232,6 +233,15 @@ def _predicted(found: ContextAnalysis, new: ContextTable) -> pd.DataFrame:
     rows = found.fit.predict(points)
     rows.insert(0, "locus", new.frame[LOCUS].to_numpy(object))
     return rows
+
+
+def _not_predicted(new: ContextTable | None, path: Path | None) -> tuple[str, ...]:
+    """Say which further loci have no prediction, with the reason of the first."""
+    if new is None or path is None or not len(new.skipped):
+        return ()
+    first = new.skipped.iloc[0]
+    n = len(new.skipped) + len(new.frame)
+    return (f"{len(new.skipped)} of {n} loci in {path.name} are not predicted; {first[LOCUS]}: {first['reason']}.",)
 
 
 def _findings(

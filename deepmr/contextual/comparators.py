@@ -134,7 +134,9 @@ def fit_comparator(name: Comparator, effects: LocusEffects, *, seed: int = 0) ->
             f"{name!r} needs {design.shape[1] + 2} loci for {design.shape[1]} coefficients; got {len(effects)}"
         )
     if np.linalg.matrix_rank(design, tol=1e-8 * np.sqrt(len(design))) < design.shape[1]:
-        raise InputError("contexts follow from each other: leave one out for a linear meta-regression")
+        raise InputError(
+            f"contexts follow from each other; leave out {', '.join(_dependent(effects, scaling, design))}"
+        )
     fixed = name == "fixed"
     fit = fit_mixed(
         effects.beta,
@@ -147,6 +149,12 @@ def fit_comparator(name: Comparator, effects: LocusEffects, *, seed: int = 0) ->
     return MixedComparator(
         name=name, fit=fit, scaling=scaling, like=effects, centres=centres, mean_row=design.mean(axis=0)
     )
+
+
+def _dependent(effects: LocusEffects, scaling: Scaling, design: Float[np.ndarray, "loci columns"]) -> list[str]:
+    """Return the contexts that follow from those before them, by the diagonal of R in design = QR."""
+    left = np.abs(np.diag(np.linalg.qr(design, mode="r")))[1:]
+    return [effects.context_names[k] for k, size in zip(scaling.used, left, strict=True) if size < 1e-8 * len(design)]
 
 
 def _design(

@@ -119,7 +119,7 @@ def read_contexts(
         columns=tuple(chosen),
         levels=known,
         skipped=pd.DataFrame({LOCUS: cells[LOCUS].astype(str), "reason": reasons})[~kept].reset_index(drop=True),
-        notes=tuple(f"context {name} is left out: all loci have {level}" for name, level in single.items()),
+        notes=tuple(f"Context {name} is left out: all loci have {level}." for name, level in single.items()),
     )
 
 

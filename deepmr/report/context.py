@@ -126,7 +126,7 @@ def weighing(run: ContextRun) -> str:
         return said
     return (
         f"{said} deepmr meta weighs loci of this estimand alike (where standard errors rise with effects, inverse "
-        "variances favour small ones), so that its mean is another: deepmr meta --weights inverse_variance weighs as here."
+        "variances favour small ones), so that its mean is another; with --weights inverse_variance it weighs as here."
     )
 
 

@@ -22,7 +22,8 @@ READING = {
     "dotted line both are the same. A cloud without slope means that context foresees nothing. Estimates have errors "
     "of their own, so that even a perfect forecast scatters.",
     "relevance": "How much the effect changes with each context: 0 means not at all, 1 that one standard deviation of "
-    "the context makes two loci unrelated. It says nothing of the direction, and contexts that go together share it.",
+    "the context makes two loci unrelated. It says nothing of the direction, contexts that go together "
+    "share it, and it is no test: contexts without any effect have some too.",
 }
 
 

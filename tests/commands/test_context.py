@@ -284,3 +284,16 @@ def test_names_of_loci_that_never_match_are_shown(tmp_path):
     table.assign(locus="chr1:" + table["locus"]).to_csv(tmp_path / "f.tsv", sep="\t", index=False)
     with pytest.raises(InputError, match="effects are of loci such as 'l000', contexts of 'chr1:l000'"):
         context(tmp_path / "mr.tsv", context=tmp_path / "f.tsv", out=tmp_path / "out")
+
+
+def test_further_loci_that_lack_a_value_are_named(tmp_path):
+    table, _ = write(tmp_path)
+    new = table.head(3).copy()
+    new.loc[1, "gap"] = np.nan
+    new.to_csv(tmp_path / "new.tsv", sep="\t", index=False)
+    summary = context(
+        tmp_path / "mr.tsv", context=tmp_path / "f.tsv", out=tmp_path / "out", shape="constant", folds=0, page=False,
+        predict=tmp_path / "new.tsv",
+    )  # fmt: skip
+    assert "1 of 3 loci in new.tsv are not predicted; l001: no value of context 'gap'." in summary["notes"]
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")) == 2
