@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.context_analysis import ContextAnalysis, analyse, egger_curves, missing_models
+from deepmr.commands.context_analysis import MOST_CURVES, ContextAnalysis, analyse, egger_curves, remarks
 from deepmr.commands.context_effects import Stage, join, permuted, read_local, refuse_results, shared_networks
 from deepmr.commands.record import record_beside
 from deepmr.contextual.causal import ContextErrors, Method, Nuisance
@@ -163,7 +163,7 @@ def context(
         seed=seed,
         sensitivity=sensitivity,
     )
-    left_out: tuple[str, ...] = missing_models(found)
+    left_out: tuple[str, ...] = remarks(found)
     if egger and local.instruments is not None:
         frame = loci.to_frame()[["locus", *loci.context_names]]
         try:
@@ -286,7 +286,7 @@ def _summary(found: ContextAnalysis, skipped: pd.DataFrame, notes: tuple[str, ..
         "effect": f"{effects.exposure} on {effects.outcome}, by {effects.method or 'given estimates'}",
         "loci": len(effects),
         "comparators": comparators.astype(object).where(comparators.notna(), "-").to_dict(orient="records"),
-        "contexts": [{"context": name, "relevance": value} for name, value in relevance],
+        "contexts": [{"context": name, "relevance": value} for name, value in relevance[:MOST_CURVES]],
         "loci_skipped": [
             {"reason": str(reason), "loci": int(n)} for reason, n in skipped["reason"].value_counts().items()
         ],
