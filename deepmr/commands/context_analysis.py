@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats
 
 from deepmr.commands.progress import meter
 from deepmr.contextual.bands import bands
@@ -23,7 +22,6 @@ from deepmr.errors import InputError
 log = logging.getLogger(__name__)
 FEW_VALUES = 12  # of a context, up to which a curve is drawn at these values alone
 POINTS = 61  # of a curve of a context with more
-_LESS = 1e-6  # probability of so little scatter, from which on it is said
 MOST_CURVES = 24  # contexts, the most relevant: a band along a whole curve takes about a second each
 
 
@@ -126,7 +124,7 @@ def _with_scores(comparators: pd.DataFrame, held_out: HeldOutLoci) -> pd.DataFra
 
 
 def remarks(found: ContextAnalysis) -> tuple[str, ...]:
-    """Say what is not there, curves or the linear meta-regression, and whether errors are larger than the scatter.
+    """Say what is not there, and why: curves, or the linear meta-regression.
 
     Parameters
     ----------
@@ -141,14 +139,6 @@ def remarks(found: ContextAnalysis) -> tuple[str, ...]:
     n_curves = found.curves["context"].nunique()
     if n_curves < len(found.fit.relevance):
         said.append(f"Curves are of the {n_curves} most relevant of {len(found.fit.relevance)} contexts.")
-    effects = found.effects
-    weights = 1 / effects.se**2
-    q = float(weights @ (effects.beta - weights @ effects.beta / weights.sum()) ** 2)
-    if stats.chi2.cdf(q, len(effects) - 1) < _LESS:
-        said.append(
-            f"Estimates of loci differ less than their standard errors say (Q = {q:.3g}, {len(effects) - 1} expected): "
-            "intervals are wide, and the test, which goes by the scatter there is, may find variation smaller than them."
-        )
     return tuple(said)
 
 
