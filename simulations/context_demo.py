@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from deepmr.contextual.networks.gradient import fit_gradient_network
 
 from deepmr.contexts import ContextData
 from deepmr.contextual import fit_context, predict
+from deepmr.contextual.networks.gradient import fit_gradient_network
 from deepmr.report.style import new_figure
 from deepmr.simulate.contexts import SimulatedContexts, simulate_contexts
 

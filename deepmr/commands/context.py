@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from deepmr import checks
-from deepmr.commands.context_analysis import ContextAnalysis, analyse, egger_curves
+from deepmr.commands.context_analysis import MOST_CURVES, ContextAnalysis, analyse, egger_curves, remarks
 from deepmr.commands.context_effects import Stage, join, permuted, read_local, refuse_results, shared_networks
 from deepmr.commands.record import record_beside
 from deepmr.contextual.causal import ContextErrors, Method, Nuisance
@@ -163,15 +163,21 @@ def context(
         seed=seed,
         sensitivity=sensitivity,
     )
+    left_out: tuple[str, ...] = remarks(found)
     if egger and local.instruments is not None:
         frame = loci.to_frame()[["locus", *loci.context_names]]
-        lines, _ = fit_contextual_egger(local.instruments, frame, names=loci.context_names, level=level)
-        found = replace(found, egger=egger_curves(lines, found.fit))
+        try:
+            lines, _ = fit_contextual_egger(local.instruments, frame, names=loci.context_names, level=level)
+            found = replace(found, egger=egger_curves(lines, found.fit))
+        except InputError as error:  # instruments too alike for a slope are no reason to lose all the rest
+            left_out += (f"Contextual MR-Egger is left out: {error}.",)
     notes = (
         *(() if permute is None else (f"{SHUFFLED.format(permute)}.",)),
         *table.notes,
         *shared_networks(local, table, context),
         *found.fit.warnings,
+        *left_out,
+        *_not_predicted(new, predict),
         *local.warnings,
     )
     inputs = {"effects": effects, "context": context, **({} if predict is None else {"predict": predict})}
@@ -229,6 +235,15 @@ def _predicted(found: ContextAnalysis, new: ContextTable) -> pd.DataFrame:
     return rows
 
 
+def _not_predicted(new: ContextTable | None, path: Path | None) -> tuple[str, ...]:
+    """Say which further loci have no prediction, with the reason of the first."""
+    if new is None or path is None or not len(new.skipped):
+        return ()
+    first = new.skipped.iloc[0]
+    n = len(new.skipped) + len(new.frame)
+    return (f"{len(new.skipped)} of {n} loci in {path.name} are not predicted; {first[LOCUS]}: {first['reason']}.",)
+
+
 def _findings(
     found: ContextAnalysis, skipped: pd.DataFrame, table: ContextTable, notes: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -271,7 +286,7 @@ def _summary(found: ContextAnalysis, skipped: pd.DataFrame, notes: tuple[str, ..
         "effect": f"{effects.exposure} on {effects.outcome}, by {effects.method or 'given estimates'}",
         "loci": len(effects),
         "comparators": comparators.astype(object).where(comparators.notna(), "-").to_dict(orient="records"),
-        "contexts": [{"context": name, "relevance": value} for name, value in relevance],
+        "contexts": [{"context": name, "relevance": value} for name, value in relevance[:MOST_CURVES]],
         "loci_skipped": [
             {"reason": str(reason), "loci": int(n)} for reason, n in skipped["reason"].value_counts().items()
         ],

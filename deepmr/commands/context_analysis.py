@@ -11,16 +11,18 @@ from jaxtyping import Float
 from deepmr.commands.progress import meter
 from deepmr.contextual.bands import bands
 from deepmr.contextual.causal import ContextErrors, ContextualMR, Method, Nuisance, fit_contextual_mr
-from deepmr.contextual.comparators import compare
+from deepmr.contextual.comparators import compare, fit_comparator
 from deepmr.contextual.contextual_egger import ContextualEgger
 from deepmr.contextual.held_out import HeldOutLoci, score_held_out
 from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.sensitivity import check_contexts_matter
 from deepmr.contextual.verdict import Verdict, judge_context
+from deepmr.errors import InputError
 
 log = logging.getLogger(__name__)
 FEW_VALUES = 12  # of a context, up to which a curve is drawn at these values alone
 POINTS = 61  # of a curve of a context with more
+MOST_CURVES = 24  # contexts, the most relevant: a band along a whole curve takes about a second each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ def analyse(
             otherwise = check_contexts_matter(fit)
             advance(1)
     loci = fit.locus_effects()
-    loci = loci.assign(**dict(zip(effects.context_names, effects.contexts.T, strict=True)))
+    loci = pd.concat([loci, pd.DataFrame(effects.contexts, columns=list(effects.context_names))], axis=1)
     if held_out is not None:
         comparators = _with_scores(comparators, held_out)
         loci["held_out_beta"] = held_out.loci["contextual_mean"].to_numpy()
@@ -121,8 +123,27 @@ def _with_scores(comparators: pd.DataFrame, held_out: HeldOutLoci) -> pd.DataFra
     return comparators.merge(scores, on="method", how="left").merge(paired, on="method", how="left")
 
 
+def remarks(found: ContextAnalysis) -> tuple[str, ...]:
+    """Say what is not there, and why: curves, or the linear meta-regression.
+
+    Parameters
+    ----------
+    found : of a run.
+    """
+    said = []
+    if "linear" not in set(found.comparators["method"]):
+        try:
+            fit_comparator("linear", found.effects)
+        except InputError as error:
+            said.append(f"The linear meta-regression is left out: {error}.")
+    n_curves = found.curves["context"].nunique()
+    if n_curves < len(found.fit.relevance):
+        said.append(f"Curves are of the {n_curves} most relevant of {len(found.fit.relevance)} contexts.")
+    return tuple(said)
+
+
 def effect_curves(fit: ContextualMR, *, level: float, seed: int) -> pd.DataFrame:
-    """Return f along each context that is used, with all others at their median.
+    """Return f along the contexts that are used, the `MOST_CURVES` most relevant, with all others at their median.
 
     Parameters
     ----------
@@ -158,11 +179,12 @@ def egger_curves(egger: ContextualEgger, fit: ContextualMR) -> pd.DataFrame:
 def _lines(
     fit: ContextualMR,
 ) -> Iterator[tuple[str, Float[np.ndarray, "points"], Float[np.ndarray, "points contexts"]]]:
-    """Yield each context that varies with values of it, and points there with all other contexts at their median."""
+    """Yield the most relevant contexts with values of each, and points there with all others at their median."""
     effects = fit.effects
     middle = np.median(effects.contexts, axis=0)
+    shown = sorted(fit.relevance, key=lambda name: -fit.relevance[name])[:MOST_CURVES]
     for k, name in enumerate(effects.context_names):
-        if name in fit.surface.record.constant:
+        if name not in shown or name in fit.surface.record.constant:
             continue
         seen = np.unique(effects.contexts[:, k])
         values = seen if len(seen) <= FEW_VALUES else np.linspace(seen[0], seen[-1], POINTS)

@@ -254,8 +254,9 @@ def _tau(mixture: Mixture, size: float, level: float) -> tuple[float, float, flo
 
 def _warnings(effects: LocusEffects, attenuation: dict[str, float]) -> tuple[str, ...]:
     said = []
-    rank = stats.spearmanr(np.abs(effects.beta), effects.total_se)
-    if len(effects) >= 10 and rank.statistic > 0.3 and rank.pvalue < 0.001:
+    size, errors = np.abs(effects.beta), effects.total_se
+    rank = stats.spearmanr(size, errors) if np.ptp(size) > 0 and np.ptp(errors) > 0 else None
+    if rank is not None and len(effects) >= 10 and rank.statistic > 0.3 and rank.pvalue < 0.001:
         said.append(
             f"Standard errors rise with effects (rank correlation {rank.statistic:.2f}): weights by precision favour "
             "small effects, and f is pulled towards them."

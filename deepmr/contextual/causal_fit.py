@@ -153,6 +153,17 @@ class ContextualMR:
         variance = float(weights @ (np.array(variances) + (np.array(means) - mean) ** 2))
         return unit.outcome_centre + unit.outcome_size * mean, unit.outcome_size * float(np.sqrt(variance))
 
+    def mean_effect_df(self) -> float:
+        """Return degrees of freedom of `mean_effect`, few where a few members tell the errors that loci share."""
+        shared = self.effects.error_factors
+        if shared is None or np.isinf(self.effects.error_df):
+            return float(np.inf)
+        unit = self.surface.units[0].outcome_size
+        heaviest = max(self.mixture.components, key=lambda one: one.weight)
+        moved = moved_by_factors(heaviest, shared / unit, self.expected).mean(axis=1)
+        part = float((moved**2).sum()) * (unit / self.mean_effect()[1]) ** 2
+        return float(self.effects.error_df / np.clip(part, 1e-12, 1.0) ** 2)
+
     def edf(self) -> float:
         """Return the effective number of coefficients of f: the trace of the matrix that makes f of the effects."""
         found = 0.0

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import special, stats
+from scipy import stats
 from scipy.cluster.vq import kmeans2, vq
 
 from deepmr import checks
@@ -15,7 +15,7 @@ from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.reml import MixedFit, fit_mixed
 from deepmr.contextual.scaling import Scaling, scale_contexts
 from deepmr.errors import InputError
-from deepmr.inference import interval, quantile, two_sided
+from deepmr.inference import add_errors, interval, quantile, two_sided
 
 Comparator = Literal["fixed", "random", "linear", "clusters", "contextual"]
 COMPARATORS: tuple[Comparator, ...] = get_args(Comparator)
@@ -95,9 +95,11 @@ class MixedComparator:
 
     def row(self, level: float) -> dict[str, object]:
         """Return the mean effect over the fitted loci with its interval, as a row of `compare`."""
-        error = self.fit.error(self.mean_row[None])
-        beta = self.mean_row[None] @ self.fit.coefficients
-        df = np.array([np.inf]) if self.name == "fixed" else error.df
+        beta, fit = self.mean_row[None] @ self.fit.coefficients, self.fit
+        own = np.atleast_1d(self.mean_row @ fit.own @ self.mean_row)
+        moved = np.atleast_1d(((fit.moved @ self.mean_row) ** 2).sum())
+        error = add_errors(own, np.inf if self.name == "fixed" else fit.df, moved, self.like.error_df)
+        df = error.df
         low, high = interval(beta, error.se, df=df, level=level)
         p = two_sided(beta, error.se, df=df)
         values = (beta[0], error.se[0], low[0], high[0], p[0], df[0], self.fit.tau2**0.5, float(len(self.mean_row)))
@@ -134,7 +136,9 @@ def fit_comparator(name: Comparator, effects: LocusEffects, *, seed: int = 0) ->
             f"{name!r} needs {design.shape[1] + 2} loci for {design.shape[1]} coefficients; got {len(effects)}"
         )
     if np.linalg.matrix_rank(design, tol=1e-8 * np.sqrt(len(design))) < design.shape[1]:
-        raise InputError("contexts follow from each other: leave one out for a linear meta-regression")
+        raise InputError(
+            f"contexts follow from each other; leave out {', '.join(_dependent(effects, scaling, design))}"
+        )
     fixed = name == "fixed"
     fit = fit_mixed(
         effects.beta,
@@ -147,6 +151,12 @@ def fit_comparator(name: Comparator, effects: LocusEffects, *, seed: int = 0) ->
     return MixedComparator(
         name=name, fit=fit, scaling=scaling, like=effects, centres=centres, mean_row=design.mean(axis=0)
     )
+
+
+def _dependent(effects: LocusEffects, scaling: Scaling, design: Float[np.ndarray, "loci columns"]) -> list[str]:
+    """Return the contexts that follow from those before them, by the diagonal of R in design = QR."""
+    left = np.abs(np.diag(np.linalg.qr(design, mode="r")))[1:]
+    return [effects.context_names[k] for k, size in zip(scaling.used, left, strict=True) if size < 1e-8 * len(design)]
 
 
 def _design(
@@ -197,7 +207,8 @@ def compare(effects: LocusEffects, fit: ContextualMR | None = None, *, seed: int
         except InputError:
             continue
     beta, se = fit.mean_effect()
-    half = float(special.ndtri((1 + fit.level) / 2)) * se
-    p = float(two_sided(np.array([beta]), np.array([se]))[0])
-    values = ("contextual", beta, se, beta - half, beta + half, p, np.inf, fit.tau, fit.edf(), len(effects))
+    df = fit.mean_effect_df()
+    half = float(quantile(fit.level, np.array([df]))[0]) * se
+    p = float(two_sided(np.array([beta]), np.array([se]), df=np.array([df]))[0])
+    values = ("contextual", beta, se, beta - half, beta + half, p, df, fit.tau, fit.edf(), len(effects))
     return pd.DataFrame([*rows, dict(zip(TABLE, values, strict=True))], columns=TABLE)

@@ -242,7 +242,9 @@ def _pooled(lines: list[_Line]) -> tuple[float, float]:
             above += right[1] - gram[0, 1] * right[0] / gram[0, 0]
             below += gram[1, 1] - gram[0, 1] ** 2 / gram[0, 0] - float(w @ line.s**2)
         if below <= 0:
-            raise InputError("the exposure effects of the loci differ by no more than their errors: no slopes are told")
+            raise InputError(
+                "exposure effects of edits of one locus differ by no more than their errors: no slope can be told"
+            )
         slope = float(above / below)
     return slope, v
 

@@ -131,7 +131,7 @@ class LocusEffects:
     def to_frame(self) -> pd.DataFrame:
         """Return one row a locus: locus, chrom, beta, se (with what loci share), then the contexts."""
         frame = pd.DataFrame({"locus": self.loci, "chrom": self.chrom, "beta": self.beta, "se": self.total_se})
-        return frame.assign(**dict(zip(self.context_names, self.contexts.T, strict=True)))
+        return pd.concat([frame, pd.DataFrame(self.contexts, columns=list(self.context_names))], axis=1)
 
 
 def locus_effects_from(
@@ -180,7 +180,11 @@ def locus_effects_from(
     said = pd.concat([skipped, left], ignore_index=True)[list(schema.SKIPPED)]
     if keep.sum() < 3:
         why = said["reason"].value_counts().index[0] if len(said) else "there are no more"
-        raise InputError(f"effects of at least 3 loci with contexts are needed; got {int(keep.sum())} ({why})")
+        there = contexts["locus"].astype(str)
+        names = ""
+        if len(there) and not estimates.table["locus"].astype(str).isin(there).any():
+            names = f"; effects are of loci such as {estimates.table['locus'].iloc[0]!r}, contexts of {there.iloc[0]!r}"
+        raise InputError(f"effects of at least 3 loci with contexts are needed; got {int(keep.sum())} ({why}){names}")
     factors = None if estimates.error_factors is None else estimates.error_factors[:, keep]
     table, values = estimates.table[keep].reset_index(drop=True), values[keep]
     beside = _beside(table["locus"], contexts)
@@ -247,7 +251,8 @@ def contexts_of(
 def _beside(loci: Any, contexts: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of contexts in the order of loci, empty ones where there is none."""
     table = contexts.assign(locus=contexts["locus"].astype(str)).set_index("locus")
-    return table.reindex([str(locus) for locus in loci]).reset_index(names="locus")
+    names = [str(locus) for locus in loci]
+    return table.reindex(names).copy().reset_index(names="locus")  # in one piece: contexts may be hundreds
 
 
 def _numbers(contexts: pd.DataFrame) -> tuple[str, ...]:

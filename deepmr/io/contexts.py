@@ -112,14 +112,14 @@ def read_contexts(
         )
     if not kept.any():
         raise InputError(f"{path}: no locus has a value of every context; {table.place(0)}: {reasons[0]}")
-    frame = cells[[LOCUS, *chrom]].fillna("").assign(**coded)
+    frame = pd.concat([cells[[LOCUS, *chrom]].fillna(""), pd.DataFrame(coded, index=cells.index)], axis=1)
     return ContextTable(
         frame=frame[kept].reset_index(drop=True),
         names=tuple(name for name in coded if name not in errors),
         columns=tuple(chosen),
         levels=known,
         skipped=pd.DataFrame({LOCUS: cells[LOCUS].astype(str), "reason": reasons})[~kept].reset_index(drop=True),
-        notes=tuple(f"context {name} is left out: all loci have {level}" for name, level in single.items()),
+        notes=tuple(f"Context {name} is left out: all loci have {level}." for name, level in single.items()),
     )
 
 

@@ -16,7 +16,7 @@ from deepmr import __version__
 from deepmr.errors import InputError
 from deepmr.types import Sequences
 
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "h5py")
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "h5py", "memelite")
 
 
 def provenance(

@@ -101,6 +101,42 @@ def facts(run: ContextRun) -> list[tuple[str, str]]:
     return found
 
 
-def meanings() -> list[tuple[str, str]]:
-    """Return the models with what each is."""
-    return list(MODELS.values())
+COLUMNS = (
+    ("Scatter τ", "standard deviation of the loci's true effects about the model; 0 for a fixed effect by definition"),
+    ("Coefficients", "that the model spends; of the contextual one the effective number, which smoothing keeps low"),
+    ("Error, held out", "root mean square of estimate less forecast, for loci that the fit had not seen"),
+    ("Log score", "mean log density of these estimates by the forecast, in nats a locus; the higher the better"),
+    ("Coverage", "share of these estimates inside the interval of their forecast"),
+    ("Contextual gains", "log score of the contextual model less that of the row; a gain if its interval is above 0"),
+)
+
+
+def weighing(run: ContextRun) -> str:
+    """Return how loci are weighed in the table of models, and why its means may differ from others.
+
+    Parameters
+    ----------
+    run : what is shown.
+    """
+    said = (
+        "All models weigh loci by the inverse of their variance. Errors that loci share are set aside along the "
+        "contexts in use, so that with other contexts the first two rows change a little too."
+    )
+    if run.estimand == "population":
+        return said
+    return (
+        f"{said} deepmr meta weighs loci of this estimand alike (where standard errors rise with effects, inverse "
+        "variances favour small ones), so that its mean is another; with --weights inverse_variance it weighs as here."
+    )
+
+
+def meanings(run: ContextRun) -> list[tuple[str, str]]:
+    """Return the models of a page with what each is, then the columns that are there.
+
+    Parameters
+    ----------
+    run : what is shown.
+    """
+    held = "held_out_rmse" in run.comparators
+    models = [MODELS[name] for name in run.comparators["method"] if name in MODELS]
+    return [*models, *(COLUMNS if held else COLUMNS[:2])]

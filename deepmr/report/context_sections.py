@@ -6,7 +6,7 @@ import pandas as pd
 from deepmr.report import words
 from deepmr.report.content import Drawing, Section
 from deepmr.report.context import ContextRun
-from deepmr.report.context_tables import context_table
+from deepmr.report.context_tables import context_table, drawn
 from deepmr.report.contextual import relevance_figure
 from deepmr.report.effect_curve import effect_curve, foreseen
 
@@ -14,14 +14,16 @@ MAX_CURVES = 8  # contexts whose curves are drawn, the most relevant first
 READING = {
     "curve": "The line is the effect along one context, while all others stay at their median. The dark band holds at "
     "each value by itself, the light one along the whole curve at once: a level line that fits into the light band is "
-    "a constant effect that the data do not rule out. Points are loci; what their other contexts do is taken off. "
+    "a constant effect that the data do not rule out. The line may lie beside the dashed mean where the medians of "
+    "other contexts do not go with the mean effect. Points are loci; what their other contexts do is taken off. "
     "Loci scatter about the line by more than their errors, which is why points leave the bands. Dotted: no locus is "
     "near, and the line is a guess.",
     "foreseen": "Each point is a locus: what a fit that had not seen it said of it, and its own estimate. On the "
     "dotted line both are the same. A cloud without slope means that context foresees nothing. Estimates have errors "
     "of their own, so that even a perfect forecast scatters.",
     "relevance": "How much the effect changes with each context: 0 means not at all, 1 that one standard deviation of "
-    "the context makes two loci unrelated. It says nothing of the direction, and contexts that go together share it.",
+    "the context makes two loci unrelated. It says nothing of the direction, contexts that go together "
+    "share it, and it is no test: contexts without any effect have some too.",
 }
 
 
@@ -38,7 +40,8 @@ def curve_section(run: ContextRun) -> Section:
     base = run.comparators.set_index("method")["beta"]
     mean = float(base["random"] if "random" in base else base["contextual"])
     drawings = []
-    for name in run.contexts[:MAX_CURVES]:
+    known = drawn(run)
+    for name in known[:MAX_CURVES]:
         curve = run.curves[run.curves["context"] == name]
         ends = curve.sort_values("value").iloc[[0, -1]]
         told = "; ".join(f"{words.estimate(row)} at {words.number(row['value'])}" for row in ends.to_dict("records"))
@@ -51,7 +54,7 @@ def curve_section(run: ContextRun) -> Section:
                 reading=READING["curve"],
             )
         )
-    left = len(run.contexts) - len(drawings)
+    left = len(known) - len(drawings)
     sentences = (f"The {MAX_CURVES} most relevant contexts; {words.count(left, 'more context')} in curve.tsv.",) * (
         left > 0
     )

@@ -28,7 +28,7 @@ def comparator_table(run: ContextRun) -> Grid:
         cells += [Cell(text=words.estimate(row), value=float(row["beta"]))]
         cells += [
             number_cell(float(row["tau"])),
-            number_cell(float(row["n_coefficients"]), lambda v: words.number(v, 1)),
+            number_cell(float(row["n_coefficients"]), lambda v: f"{v:.0f}"),
         ]
         if held:
             cells += [_decimal(float(row[name])) for name in ("held_out_rmse", "held_out_log_score")]
@@ -36,10 +36,6 @@ def comparator_table(run: ContextRun) -> Grid:
         rows.append(cells)
     caption = "Models side by side, fitted to the same loci"
     return Grid(caption=f"{caption}; {run.held_out}." if held else f"{caption}.", columns=columns, rows=rows)
-
-
-def _one_decimal(value: float) -> str:
-    return words.number(value, 1)
 
 
 def _decimal(value: float) -> Cell:
@@ -54,11 +50,12 @@ def _gain(row: Mapping[Any, Any]) -> Cell:
 
 
 def context_table(run: ContextRun) -> Grid:
-    """Return a row a context: relevance, and the effect where it is lowest and highest."""
+    """Return a row a context that has a curve: relevance, and the effect where the context is lowest and highest."""
     columns = ["context", "relevance", "from", "effect there", "to", "effect there"]
     columns += ["share of true variance"] if run.attenuation else []
     rows = []
-    for name in run.contexts:
+    shown = drawn(run)
+    for name in shown:
         curve = run.curves[run.curves["context"] == name].sort_values("value")
         cells = [Cell(text=name), _decimal(run.relevance[name])]
         for row in curve.iloc[[0, -1]].to_dict("records"):
@@ -66,7 +63,14 @@ def context_table(run: ContextRun) -> Grid:
         if run.attenuation:
             cells.append(number_cell(float(run.attenuation.get(name, np.nan)), words.share))
         rows.append(cells)
-    return Grid(caption="Contexts, all others at their median.", columns=columns, rows=rows)
+    cut = f" The {len(shown)} most relevant of {len(run.contexts)}." if len(shown) < len(run.contexts) else ""
+    return Grid(caption=f"Contexts, all others at their median.{cut}", columns=columns, rows=rows)
+
+
+def drawn(run: ContextRun) -> list[str]:
+    """Return the contexts that there are curves of, the most relevant first."""
+    known = set(run.curves["context"])
+    return [name for name in run.contexts if name in known]
 
 
 def locus_table(run: ContextRun) -> Grid:
@@ -138,7 +142,7 @@ def egger_table(run: ContextRun) -> Grid | None:
     if run.egger is None:
         return None
     rows = []
-    for name in run.contexts:
+    for name in drawn(run):
         line = run.egger[run.egger["context"] == name].sort_values("value")
         for row in line.iloc[[0, -1]].to_dict("records"):
             text = f"{words.number(row['intercept'])} ({words.span(row['intercept_low'], row['intercept_high'])})"

@@ -239,5 +239,5 @@ def relevance_figure(
         if name in known:
             text = f"P = {words.pvalue(known[name])}"
             axes.text(relevance[name] + 0.02 * top, k, text, va="center", fontsize=7, color=MUTED)
-    axes.set(xlim=(0, top * (1.25 if known else 1.05)), xlabel="relevance (0: coefficients do not vary with it)")
+    axes.set(xlim=(0, top * (1.25 if known else 1.05)), xlabel="relevance (0: no variation with it)")
     return settle(figure)

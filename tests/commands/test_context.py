@@ -248,3 +248,63 @@ def test_more_contexts_than_loci_can_be_fitted(tmp_path):
     bad(tmp_path, shape="linear", page=False)
     methods = pd.read_csv(tmp_path / "out" / "comparators.tsv", sep="\t")["method"].tolist()
     assert methods == ["fixed", "random", "clusters", "contextual"]  # a plane in 17 contexts needs 20 loci
+
+
+def test_many_contexts_have_the_most_relevant_curves_alone_and_no_plane(tmp_path, recwarn, monkeypatch):
+    monkeypatch.setattr("deepmr.commands.context_analysis.MOST_CURVES", 2)
+    table, _ = write(tmp_path)
+    noise = pd.DataFrame(np.random.default_rng(0).normal(size=(N, 120))).add_prefix("c")
+    pd.concat([table, noise], axis=1).to_csv(tmp_path / "f.tsv", sep="\t", index=False)
+    out = tmp_path / "out"
+    summary = context(tmp_path / "mr.tsv", context=tmp_path / "f.tsv", out=out, shape="linear", folds=0)
+    assert pd.read_csv(out / "curve.tsv", sep="\t")["context"].nunique() == 2
+    assert "Curves are of the 2 most relevant of 122 contexts." in summary["notes"]
+    assert any(note.startswith("The linear meta-regression is left out") for note in summary["notes"])
+    assert "The 2 most relevant of 122." in (out / "report.html").read_text()
+    assert [(one.filename, one.lineno) for one in recwarn if "fragmented" in str(one.message)] == []
+
+
+def test_contextual_egger_that_cannot_be_told_costs_nothing_else(tmp_path, monkeypatch):
+    write_edits(tmp_path)
+
+    def refuse(*_, **__):
+        raise InputError("no slopes are told")
+
+    monkeypatch.setattr("deepmr.commands.context.fit_contextual_egger", refuse)
+    summary = context(
+        tmp_path / "edits.tsv", context=tmp_path / "f.tsv", out=tmp_path / "out", exposure="A", outcome="B",
+        shape="linear", folds=0, page=False, egger=True,
+    )  # fmt: skip
+    assert "Contextual MR-Egger is left out: no slopes are told." in summary["notes"]
+    assert not (tmp_path / "out" / "egger.tsv").exists()
+
+
+def test_names_of_loci_that_never_match_are_shown(tmp_path):
+    table, _ = write(tmp_path)
+    table.assign(locus="chr1:" + table["locus"]).to_csv(tmp_path / "f.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match="effects are of loci such as 'l000', contexts of 'chr1:l000'"):
+        context(tmp_path / "mr.tsv", context=tmp_path / "f.tsv", out=tmp_path / "out")
+
+
+def test_further_loci_that_lack_a_value_are_named(tmp_path):
+    table, _ = write(tmp_path)
+    new = table.head(3).copy()
+    new.loc[1, "gap"] = np.nan
+    new.to_csv(tmp_path / "new.tsv", sep="\t", index=False)
+    summary = context(
+        tmp_path / "mr.tsv", context=tmp_path / "f.tsv", out=tmp_path / "out", shape="constant", folds=0, page=False,
+        predict=tmp_path / "new.tsv",
+    )  # fmt: skip
+    assert "1 of 3 loci in new.tsv are not predicted; l001: no value of context 'gap'." in summary["notes"]
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")) == 2
+
+
+def test_a_context_that_follows_from_others_is_named_and_equal_errors_warn_of_nothing(tmp_path, recwarn):
+    table, _ = write(tmp_path)
+    table.assign(twice=2 * table["gap"] + 1).to_csv(tmp_path / "f.tsv", sep="\t", index=False)
+    estimates = pd.read_csv(tmp_path / "mr.tsv", sep="\t")
+    estimates.assign(se=0.1).to_csv(tmp_path / "mr.tsv", sep="\t", index=False)
+    options = {"context": tmp_path / "f.tsv", "shape": "constant", "folds": 0, "page": False}
+    notes = context(tmp_path / "mr.tsv", out=tmp_path / "out", **options)["notes"]
+    assert "The linear meta-regression is left out: contexts follow from each other; leave out twice." in notes
+    assert [one for one in recwarn if "constant" in str(one.message)] == []

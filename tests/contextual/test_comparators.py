@@ -10,7 +10,7 @@ from deepmr.contextual.analysis import analyse_contexts
 from deepmr.contextual.causal import fit_contextual_mr
 from deepmr.contextual.comparators import COMPARATORS, compare, fit_comparator, predict_contextual
 from deepmr.contextual.held_out import paired_difference, score_held_out
-from deepmr.contextual.loci import locus_effects_from
+from deepmr.contextual.loci import LocusEffects, locus_effects_from
 from deepmr.contextual.sensitivity import check_contexts_matter
 from deepmr.contextual.verdict import NO_EVIDENCE, judge_context
 from deepmr.errors import InputError
@@ -166,3 +166,21 @@ def test_random_effects_foresee_what_a_constant_contextual_fit_does():
     constant = predict_contextual(fit_contextual_mr(train, method="constant", local_errors="normal"), other)
     np.testing.assert_allclose(simple.mean, constant.mean, atol=0.01)
     assert simple.log_density.mean() == pytest.approx(constant.log_density.mean(), abs=0.02)
+
+
+def test_errors_that_two_members_share_leave_one_degree_of_freedom():
+    rng = np.random.default_rng(0)
+    n = 60
+    effects = LocusEffects(
+        loci=tuple(f"l{k}" for k in range(n)),
+        beta=1 + 0.02 * rng.normal(size=n),
+        se=np.full(n, 0.02),
+        contexts=rng.normal(size=(n, 2)),
+        context_names=("a", "b"),
+        chrom=("",) * n,
+        error_factors=np.stack([np.full(n, 0.3), np.full(n, 1e-4)]),  # directions, more or fewer than members
+        error_df=1.0,
+    )
+    rows = compare(effects)
+    np.testing.assert_allclose(rows["df"], 1.0, atol=0.05)
+    np.testing.assert_allclose(rows["ci_high"] - rows["beta"], 12.7 * rows["se"], rtol=0.03)

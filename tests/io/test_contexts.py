@@ -71,7 +71,7 @@ def test_a_category_that_does_not_vary_is_left_out(tmp_path):
     path = write(tmp_path, "locus\tcell\tgc\nx\tK562\t1\ny\tK562\t2\n")
     read = read_contexts(path)
     assert read.names == ("gc",)
-    assert read.notes == ("context cell is left out: all loci have K562",)
+    assert read.notes == ("Context cell is left out: all loci have K562.",)
     with pytest.raises(InputError, match="no context varies; every locus has cell K562"):
         read_contexts(path, columns=["cell"])
 

@@ -125,3 +125,11 @@ def test_tables_of_further_analyses(run):
     page = render_context_page(replace(run, sensitivity=sensitivity, egger=egger))
     assert "What it rests on" in page
     assert "Contextual MR-Egger at both ends of each context." in page
+
+
+@pytest.mark.parametrize(("estimand", "said"), [("model", True), ("population", False)])
+def test_the_page_says_how_loci_are_weighed_beside_deepmr_meta(run, estimand, said):
+    page = render_context_page(replace(run, estimand=estimand))
+    assert "inverse of their variance" in page
+    assert ("deepmr meta weighs loci of this estimand alike" in page) == said
+    assert "Log score" in page
