@@ -148,11 +148,10 @@ def context(
     local = read_local(effects, exposure=exposure, outcome=outcome, method=method, estimand=estimand, options=options)
     if egger and local.instruments is None:
         raise InputError("--egger starts from instruments: it needs effects of edits, not a table of estimates")
-    loci, skipped = join(local, table, stage=stage)
+    given = table if permute is None else permuted(local, table, seed=permute)
+    loci, skipped = join(local, given, stage=stage)
     if (loci.contexts == loci.contexts[0]).all():
         raise InputError(f"{context}: no context varies over the {len(loci)} loci with effects; nothing can go with it")
-    if permute is not None:
-        loci = permuted(loci, seed=permute)
     found = analyse(
         loci,
         shape=shape,

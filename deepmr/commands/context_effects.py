@@ -18,7 +18,7 @@ from deepmr.contextual.loci import LocusEffects, locus_effects_from
 from deepmr.contextual.one_stage import fit_one_stage
 from deepmr.errors import InputError
 from deepmr.instruments.direction import Assignment
-from deepmr.io.contexts import LOCUS, ContextTable
+from deepmr.io.contexts import LOCUS, PLACES, ContextTable
 from deepmr.io.delimited import table_layout
 from deepmr.io.files import read_bytes
 from deepmr.io.tables import NEEDED, PARQUET, read_estimates, read_table
@@ -201,17 +201,24 @@ def join(local: LocalEffects, contexts: ContextTable, *, stage: Stage) -> tuple[
     return effects, skipped.assign(reason=skipped["reason"].where(~absent, own))
 
 
-def permuted(effects: LocusEffects, *, seed: int) -> LocusEffects:
-    """Return the same effects with the contexts of other loci, drawn at random: a control without any true modifier.
+def permuted(local: LocalEffects, contexts: ContextTable, *, seed: int) -> ContextTable:
+    """Return contexts in which every locus has those of another one, drawn at random: a control without modifiers.
+
+    To be joined with the effects afterwards: what networks share of their errors is taken apart along the contexts that
+    a locus is given, and along those it had before, a fit would find them again.
 
     Parameters
     ----------
-    effects : of loci.
+    local : effects; loci without any keep their contexts.
+    contexts : of loci.
     seed : of the random order.
     """
-    order = np.random.default_rng(seed).permutation(len(effects))
-    errors = None if effects.context_se is None else effects.context_se[order]
-    return replace(effects, contexts=effects.contexts[order], context_se=errors)
+    frame = contexts.frame.reset_index(drop=True)
+    rows = np.flatnonzero(frame[LOCUS].astype(str).isin(set(local.estimates.table[LOCUS].astype(str))))
+    order = np.random.default_rng(seed).permutation(rows)
+    given = [name for name in frame.columns if name not in (LOCUS, *PLACES)]
+    frame.loc[rows, given] = frame.loc[order, given].to_numpy()
+    return replace(contexts, frame=frame)
 
 
 def shared_networks(local: LocalEffects, contexts: ContextTable, path: Path) -> tuple[str, ...]:

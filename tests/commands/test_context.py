@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 
 from deepmr.commands.context import context
+from deepmr.commands.context_effects import LocalEffects, join, permuted
 from deepmr.errors import InputError
+from deepmr.io.contexts import read_contexts
 from deepmr.io.contextual_fits import read_fit
 from deepmr.io.tables import read_table
+from deepmr.simulate.contextual import simulate_context_effects
 
 FILES = {"comparators.tsv", "loci.tsv", "curve.tsv", "skipped.tsv", "context.json", "fit"}
 N = 48
@@ -121,6 +124,22 @@ def test_contexts_of_other_loci_are_no_evidence(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "NEGATIVE CONTROL" in page
     assert "No evidence of contextual effects" in page
+
+
+def test_permuted_loci_keep_nothing_of_their_own_contexts(tmp_path):
+    """What members share is split along the contexts that loci are given: along the old ones it would tell them."""
+    given = simulate_context_effects("linear", n_loci=60, n_new=0, n_contexts=3, n_members=4)
+    given.contexts.head(50).to_csv(tmp_path / "f.tsv", sep="\t", index=False)
+    table = read_contexts(tmp_path / "f.tsv")
+    local = LocalEffects(estimates=given.estimates, instruments=None, chrom={})
+    own, shuffled = (join(local, one, stage="two")[0] for one in (table, permuted(local, table, seed=1)))
+    assert own.chrom == shuffled.chrom
+    np.testing.assert_array_equal(own.beta, shuffled.beta)
+    np.testing.assert_allclose(np.sort(own.contexts, axis=0), np.sort(shuffled.contexts, axis=0))
+    assert (own.contexts != shuffled.contexts).mean() > 0.9
+    basis = np.column_stack([np.ones(50), shuffled.contexts])
+    left = np.linalg.lstsq(basis, shuffled.error_factors.T, rcond=None)[1]
+    assert left.sum() < 1e-12 * (shuffled.error_factors**2).sum()
 
 
 @pytest.mark.parametrize("stage", ["two", "one"])
