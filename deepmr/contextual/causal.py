@@ -14,6 +14,7 @@ from deepmr.contextual.gp import GaussianProcessFit
 from deepmr.contextual.kernel_mixture import Component, Mixture, fit_mixture
 from deepmr.contextual.kernel_model import KernelModel, factor
 from deepmr.contextual.kernel_shapes import Shape
+from deepmr.contextual.local_errors import DONE, NORMAL_DF, ROUNDS, LocalErrors, error_weights
 from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.locus_posterior import old_loci
 from deepmr.contextual.reml import fit_mixed
@@ -33,12 +34,10 @@ __all__ = [
 
 Nuisance = Literal["none", "strength"]
 ContextErrors = Literal["expected_kernel", "ignored"]
-LocalErrors = Literal["normal", "t"]
 _SCATTER = (1.0, 2.0)  # prior of tau^2 over the spread of effects: where data are, nearly flat in tau
-_NORMAL_DF = 30.0  # degrees of freedom from which on a local error counts as normal
 _SHAPES: tuple[Shape, ...] = ("constant", "linear", "smooth", "rough")  # without the last where contexts have errors
+_T_FITS, _T_SETTLED = 3, 0.05  # fits with other error weights at most; a change of a logarithm that asks for no more
 _MOST = 5000  # loci, all pairs of which are looked at
-_T_ROUNDS, _T_DONE = 12, 1e-3
 
 
 def fit_contextual_mr(
@@ -137,7 +136,7 @@ def fit_contextual_mr(
     )
     df = effects.df if local_errors == "t" else None
     begin = None if like is None else like.mixture
-    normal = df is None or (df >= _NORMAL_DF).all()
+    normal = df is None or (df >= NORMAL_DF).all()
     mixture = _fit(model, method, begin) if df is None or normal else _fit_t(model, method, df, begin)
     tau, low, high = _tau(mixture, unit.outcome_size, level)
     shares = {shape: _share(mixture, shape) for shape in mixture.evidence}
@@ -219,17 +218,22 @@ def _fit_t(model: KernelModel, method: Method, df: Float[np.ndarray, "loci"], li
     known = model.noise
     weight = np.ones_like(known)
     mixture = _fit(model, method, like)
-    for _ in range(_T_ROUNDS):
-        own = old_loci(mixture.components)
-        squared = (model.y - own.mean) ** 2 + own.sd**2
-        new = np.where(df < _NORMAL_DF, (df + 1) / (df + squared / known), 1.0)
-        moved = float(np.abs(np.log(new / weight)).max())
-        weight = new
-        if moved < _T_DONE:
+    for _ in range(ROUNDS if method == "constant" else _T_FITS):
+        before = weight
+        for _ in range(ROUNDS):
+            own = old_loci(mixture.components)
+            squared = (model.y - own.mean) ** 2 + own.sd**2
+            new = error_weights(squared, known, df)
+            moved = float(np.abs(np.log(new / weight)).max())
+            weight = new
+            if moved < DONE:
+                break
+            at_same = tuple(_refactored(one, known / weight) for one in mixture.components)
+            mixture = replace(mixture, components=at_same)
+        mixture = _fit(replace(model, noise=known / weight), method, mixture)
+        if float(np.abs(np.log(weight / before)).max()) < _T_SETTLED:
             break
-        at_same = tuple(_refactored(one, known / weight) for one in mixture.components)
-        mixture = replace(mixture, components=at_same)
-    return _fit(replace(model, noise=known / weight), method, mixture)
+    return mixture
 
 
 def _refactored(one: Component, noise: Float[np.ndarray, "loci"]) -> Component:

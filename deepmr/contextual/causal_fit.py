@@ -12,6 +12,7 @@ from deepmr import checks
 from deepmr.contextual.gp import GaussianProcessFit
 from deepmr.contextual.kernel_mixture import Component, Mixture
 from deepmr.contextual.kernel_posterior import joint_covariance, posterior
+from deepmr.contextual.local_errors import error_scales
 from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.locus_posterior import NormalMixture, dense, moved_by_factors, new_loci, old_loci
 from deepmr.contextual.scaling import Scaling, check_contexts
@@ -185,6 +186,10 @@ class ContextualMR:
         Parameters
         ----------
         effects : other loci; of their estimates nothing is used.
+
+        Notes
+        -----
+        Errors known to few degrees of freedom have the heavy tails here that they have in the fit.
         """
         unit = self.surface.units[0]
         z, variance, _ = expected_contexts(effects, self.surface.scaling, like=self.effects)
@@ -192,11 +197,17 @@ class ContextualMR:
             self.mixture.components,
             z,
             scatter=True,
-            noise=(effects.se / unit.outcome_size) ** 2,
             factors=scaled_factors(effects, unit, with_strength=self.surface.record.options["nuisance"] == "strength"),
             z_variance=variance if self.expected_variance is not None else None,
         )
-        return made.scaled(unit.outcome_centre, unit.outcome_size)
+        scales = error_scales(effects.df if self.surface.record.options["local_errors"] == "t" else None, len(effects))
+        noise = scales[:, None] * (effects.se / unit.outcome_size) ** 2
+        whole = NormalMixture(
+            weights=np.tile(made.weights / len(scales), len(scales)),
+            means=np.tile(made.means, (len(scales), 1)),
+            sds=np.sqrt(made.sds**2 + noise).reshape(-1, len(effects)),
+        )
+        return whole.scaled(unit.outcome_centre, unit.outcome_size)
 
 
 def _mean_of_f(one: Component, z: Float[np.ndarray, "loci used"]) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """What contextual effects have to beat: a fixed effect, random effects, a linear meta-regression, and clusters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.cluster.vq import kmeans2, vq
 
 from deepmr import checks
 from deepmr.contextual.causal import ContextualMR, expected_contexts, fit_contextual_mr
+from deepmr.contextual.local_errors import NORMAL_DF, LocalErrors, error_scales, heavy_se
 from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.reml import MixedFit, fit_mixed
 from deepmr.contextual.scaling import Scaling, scale_contexts
@@ -20,6 +21,7 @@ from deepmr.inference import add_errors, interval, quantile, two_sided
 Comparator = Literal["fixed", "random", "linear", "clusters", "contextual"]
 COMPARATORS: tuple[Comparator, ...] = get_args(Comparator)
 TABLE = ["method", "beta", "se", "ci_low", "ci_high", "pvalue", "df", "tau", "n_coefficients", "n"]
+_HALVINGS = 40  # of the bracket of a quantile
 _A_CLUSTER, _MOST = 25, 15  # loci a cluster, and most clusters
 
 
@@ -50,6 +52,7 @@ class MixedComparator:
     scaling, like : of contexts, and the loci that tell how they vary.
     centres : of clusters; no rows without.
     mean_row : mean of the columns over the fitted loci.
+    local_errors : law of the loci's own errors.
     """
 
     name: Comparator
@@ -58,6 +61,7 @@ class MixedComparator:
     like: LocusEffects
     centres: Float[np.ndarray, "clusters used"]
     mean_row: Float[np.ndarray, "columns"]
+    local_errors: LocalErrors = "normal"
 
     def design(self, effects: LocusEffects) -> Float[np.ndarray, "loci columns"]:
         """Return the columns of loci: ones, and standardised contexts, or in place of both a column a cluster."""
@@ -88,9 +92,11 @@ class MixedComparator:
             covariance = np.linalg.inv(np.eye(len(left)) + weighted @ left.T)
             mean = mean + (covariance @ weighted @ (like.beta - seen @ fit.coefficients)) @ other
             shared = np.einsum("fp,fg,gp->p", other, covariance, other)
-        sd = np.sqrt(np.einsum("pi,ij,pj->p", x, fit.own, x) + fit.tau2 + effects.se**2 + shared)
-        half = quantile(level, fit.df) * sd
-        log_density = stats.t.logpdf((effects.beta - mean) / sd, fit.df) - np.log(sd)
+        scales = error_scales(effects.df if self.local_errors == "t" else None, len(effects))
+        sd = np.sqrt(np.einsum("pi,ij,pj->p", x, fit.own, x) + fit.tau2 + scales * effects.se**2 + shared)
+        half = _half_width(sd, fit.df, level)
+        each = stats.t.logpdf((effects.beta - mean) / sd, fit.df) - np.log(sd)
+        log_density = special.logsumexp(each, axis=0) - np.log(len(sd))
         return Predicted(mean=mean, low=mean - half, high=mean + half, log_density=log_density)
 
     def row(self, level: float) -> dict[str, object]:
@@ -106,7 +112,20 @@ class MixedComparator:
         return dict(zip(TABLE, (self.name, *map(float, values), len(self.like)), strict=True))
 
 
-def fit_comparator(name: Comparator, effects: LocusEffects, *, seed: int = 0) -> MixedComparator:
+def _half_width(sd: Float[np.ndarray, "nodes loci"], df: float, level: float) -> Float[np.ndarray, "loci"]:
+    """Return half the width of intervals of an equal mixture of t distributions about one centre, by halving."""
+    each = quantile(level, df) * sd
+    low, high = each.min(axis=0), each.max(axis=0)
+    for _ in range(_HALVINGS if len(sd) > 1 else 0):
+        middle = (low + high) / 2
+        short = 2 * stats.t.sf(middle / sd, df).mean(axis=0) > 1 - level
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return high
+
+
+def fit_comparator(
+    name: Comparator, effects: LocusEffects, *, local_errors: LocalErrors = "normal", seed: int = 0
+) -> MixedComparator:
     """Fit one of the models of effects of loci that are not contextual.
 
     Parameters
@@ -115,6 +134,8 @@ def fit_comparator(name: Comparator, effects: LocusEffects, *, seed: int = 0) ->
         Knapp; `linear`, a mean linear in all contexts, likewise; `clusters`, a mean a cluster of contexts (k-means,
         one for 25 loci, at most 15), with one tau^2.
     effects : of loci.
+    local_errors : `normal`, as in a meta-analysis; `t`, as in `fit_contextual_mr`, so that a contextual fit is not
+        ahead by its errors.
     seed : of the clusters.
 
     Raises
@@ -123,6 +144,7 @@ def fit_comparator(name: Comparator, effects: LocusEffects, *, seed: int = 0) ->
         When there are too few loci for the columns, or contexts follow from each other.
     """
     checks.one_of("comparator", name, COMPARATORS[:-1])
+    checks.one_of("local_errors", local_errors, get_args(LocalErrors))
     scaling = scale_contexts(effects.as_data())
     centres = np.zeros((0, len(scaling.used)))
     if name == "clusters" and len(scaling.used):
@@ -139,17 +161,27 @@ def fit_comparator(name: Comparator, effects: LocusEffects, *, seed: int = 0) ->
         raise InputError(
             f"contexts follow from each other; leave out {', '.join(_dependent(effects, scaling, design))}"
         )
-    fixed = name == "fixed"
+    tau2 = 0.0 if name == "fixed" else None
+    if local_errors == "t" and effects.df is not None and (effects.df < NORMAL_DF).any():
+        factors = effects.error_factors
+        heavy = heavy_se(effects.beta, effects.se, design, effects.df, factors=factors, tau2=tau2)
+        effects = replace(effects, se=heavy)
     fit = fit_mixed(
         effects.beta,
         effects.se,
         design,
         factors=effects.error_factors,
-        tau2=0.0 if fixed else None,
-        scaled=not fixed,
+        tau2=tau2,
+        scaled=name != "fixed",
     )
     return MixedComparator(
-        name=name, fit=fit, scaling=scaling, like=effects, centres=centres, mean_row=design.mean(axis=0)
+        name=name,
+        fit=fit,
+        scaling=scaling,
+        like=effects,
+        centres=centres,
+        mean_row=design.mean(axis=0),
+        local_errors=local_errors,
     )
 
 

@@ -74,7 +74,7 @@ def score_held_out(
     ----------
     effects : of loci.
     methods : of `COMPARATORS`; one that a fold does not allow is left out.
-    options : of `fit_contextual_mr`.
+    options : of `fit_contextual_mr`; the other models have its `local_errors`.
     n_folds : at most so many refits; chromosomes are put together to folds of about one size.
     level : of intervals.
     seed : of folds of loci and of clusters.
@@ -91,6 +91,7 @@ def score_held_out(
     fold, block, note = _folds(effects, n_folds, seed)
     found: dict[str, list[Predicted]] = {}
     failed: set[str] = set()
+    law = (options or {}).get("local_errors", "t")  # or the contextual fit would be ahead by its errors alone
     rows = [np.flatnonzero(fold == k) for k in range(fold.max() + 1)]
     for held in rows:
         train, other = effects.take(np.setdiff1d(np.arange(len(effects)), held)), effects.take(held)
@@ -100,7 +101,7 @@ def score_held_out(
                     like = fit_contextual_mr(train, **dict(options or {}), like=like)
                     made = predict_contextual(like, other, level=level)
                 else:
-                    made = fit_comparator(name, train, seed=seed).predict(other, level=level)
+                    made = fit_comparator(name, train, local_errors=law, seed=seed).predict(other, level=level)
                 found.setdefault(name, []).append(made)
             except InputError:
                 failed.add(name)

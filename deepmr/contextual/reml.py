@@ -23,7 +23,7 @@ class MixedFit:
     tau2 : variance between loci.
     df : loci less coefficients.
     value : restricted log likelihood, without constants.
-    projected : P b, with P = V^-1 - V^-1 X (X' V^-1 X)^-1 X' V^-1.
+    projected, diagonal : P b and the diagonal of P = V^-1 - V^-1 X (X' V^-1 X)^-1 X' V^-1.
     """
 
     coefficients: Float[np.ndarray, "columns"]
@@ -33,6 +33,7 @@ class MixedFit:
     df: float
     value: float
     projected: Float[np.ndarray, "loci"]
+    diagonal: Float[np.ndarray, "loci"]
 
     def error(self, x: Float[np.ndarray, "points columns"]) -> TotalError:
         """Return standard errors of x' coefficients, and their degrees of freedom."""
@@ -91,6 +92,7 @@ def fit_mixed(
         df=df,
         value=at.value,
         projected=at.projected,
+        diagonal=at.diagonal,
     )
 
 
@@ -99,6 +101,7 @@ class _Solved:
     solved: Float[np.ndarray, "loci columns"]
     covariance: Float[np.ndarray, "columns columns"]
     projected: Float[np.ndarray, "loci"]
+    diagonal: Float[np.ndarray, "loci"]
     value: float
     score: float
 
@@ -122,14 +125,15 @@ def _at(
     solved = solve(design)
     covariance = np.linalg.inv(design.T @ solved)
     projected = solve(y - design @ (covariance @ (solved.T @ y)))
-    trace = (1 / own).sum() - (half**2).sum() - np.einsum("ij,ji->", covariance, solved.T @ solved)
+    diagonal = 1 / own - (half**2).sum(axis=0) - np.einsum("ij,ij->i", solved @ covariance, solved)
     logs = np.log(own).sum() + np.linalg.slogdet(inner)[1] - np.linalg.slogdet(covariance)[1]
     return _Solved(
         solved=solved,
         covariance=covariance,
         projected=projected,
+        diagonal=diagonal,
         value=float(-0.5 * (logs + y @ projected)),
-        score=float(projected @ projected - trace),
+        score=float(projected @ projected - diagonal.sum()),
     )
 
 
