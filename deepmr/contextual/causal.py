@@ -17,6 +17,7 @@ from deepmr.contextual.kernel_shapes import Shape
 from deepmr.contextual.local_errors import DONE, NORMAL_DF, ROUNDS, LocalErrors, error_weights
 from deepmr.contextual.loci import LocusEffects
 from deepmr.contextual.locus_posterior import old_loci
+from deepmr.contextual.outlying import find_outlying
 from deepmr.contextual.reml import fit_mixed
 from deepmr.contextual.scaling import constant_contexts, scale_contexts
 from deepmr.contextual.units import Units
@@ -143,7 +144,7 @@ def fit_contextual_mr(
     names = [effects.context_names[k] for k in scaling.used]
     relevance = dict(zip(names, mixture.relevance().tolist(), strict=True))
     options = {"method": method, "nuisance": nuisance, "context_errors": context_errors, "local_errors": local_errors}
-    warnings = (*said, *_warnings(effects, attenuation))
+    warnings = (*said, *_warnings(effects, attenuation), *find_outlying(mixture).warning)
     record = record_of(
         data,
         method="gp",

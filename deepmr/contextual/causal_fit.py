@@ -14,7 +14,8 @@ from deepmr.contextual.kernel_mixture import Component, Mixture
 from deepmr.contextual.kernel_posterior import joint_covariance, posterior
 from deepmr.contextual.local_errors import error_scales
 from deepmr.contextual.loci import LocusEffects
-from deepmr.contextual.locus_posterior import NormalMixture, dense, moved_by_factors, new_loci, old_loci
+from deepmr.contextual.locus_posterior import NormalMixture, dense, moved_by_factors, new_loci
+from deepmr.contextual.outlying import find_outlying, own_effects
 from deepmr.contextual.scaling import Scaling, check_contexts
 from deepmr.contextual.units import Units
 from deepmr.inference import quantile
@@ -103,10 +104,12 @@ class ContextualMR:
         Returns
         -------
         `locus`, `chrom`; `beta`, `se`, the estimate; `context_beta`, `context_se`, f(c_l); `own_beta`, `own_se`,
-        `own_low`, `own_high`, the locus's own effect f(c_l) + u_l; `outside`.
+        `own_low`, `own_high`, the locus's own effect f(c_l) + u_l; `outlying`, how likely it lies farther from f than
+        the scatter of loci allows (see `find_outlying`), where its own effect stays near its estimate; `outside`.
         """
         unit = self.surface.units[0]
-        own = old_loci(self.mixture.components).scaled(unit.outcome_centre, unit.outcome_size)
+        off = find_outlying(self.mixture)
+        own = own_effects(self.mixture, off).scaled(unit.outcome_centre, unit.outcome_size)
         f = new_loci(self.mixture.components, self.expected, scatter=False, z_variance=self.expected_variance)
         f = f.scaled(unit.outcome_centre, unit.outcome_size)
         low, high = self._interval(own, self.level)
@@ -122,6 +125,7 @@ class ContextualMR:
                 "own_se": own.sd,
                 "own_low": low,
                 "own_high": high,
+                "outlying": off.probability,
                 "outside": self.surface.scaling.outside(self.effects.contexts),
             }
         )
@@ -203,7 +207,7 @@ class ContextualMR:
         scales = error_scales(effects.df if self.surface.record.options["local_errors"] == "t" else None, len(effects))
         noise = scales[:, None] * (effects.se / unit.outcome_size) ** 2
         whole = NormalMixture(
-            weights=np.tile(made.weights / len(scales), len(scales)),
+            weights=np.tile(made.weights / len(scales), (len(scales), 1)),
             means=np.tile(made.means, (len(scales), 1)),
             sds=np.sqrt(made.sds**2 + noise).reshape(-1, len(effects)),
         )

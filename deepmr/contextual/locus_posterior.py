@@ -24,23 +24,24 @@ class NormalMixture:
 
     Attributes
     ----------
-    weights : of the components.
+    weights : of the components; a column for all points, or one each.
     means, sds : of each.
     """
 
-    weights: Float[np.ndarray, "components"]
+    weights: Float[np.ndarray, "components _"]
     means: Float[np.ndarray, "components points"]
     sds: Float[np.ndarray, "components points"]
 
     @property
     def mean(self) -> Float[np.ndarray, "points"]:
         """Means of the mixtures."""
-        return self.weights @ self.means
+        found: np.ndarray = (self.weights * self.means).sum(axis=0)
+        return found
 
     @property
     def sd(self) -> Float[np.ndarray, "points"]:
         """Standard deviations of the mixtures."""
-        spread: np.ndarray = np.sqrt(self.weights @ (self.sds**2 + (self.means - self.mean) ** 2))
+        spread: np.ndarray = np.sqrt((self.weights * (self.sds**2 + (self.means - self.mean) ** 2)).sum(axis=0))
         return spread
 
     def interval(self, level: float) -> tuple[Float[np.ndarray, "points"], Float[np.ndarray, "points"]]:
@@ -63,12 +64,13 @@ class NormalMixture:
         """Return the share of each mixture below a value."""
         off = np.where(self.means <= values, np.inf, -np.inf)
         z = np.divide(values - self.means, self.sds, out=off, where=self.sds > 0)
-        return self.weights @ special.ndtr(z)
+        found: np.ndarray = (self.weights * special.ndtr(z)).sum(axis=0)
+        return found
 
     def log_density(self, values: Float[np.ndarray, "points"]) -> Float[np.ndarray, "points"]:
         """Return the log density of each mixture at a value."""
         each = -0.5 * ((values - self.means) / self.sds) ** 2 - np.log(self.sds * np.sqrt(2 * np.pi))
-        found: np.ndarray = special.logsumexp(each + np.log(self.weights)[:, None], axis=0)
+        found: np.ndarray = special.logsumexp(each, b=self.weights, axis=0)
         return found
 
     def scaled(self, centre: float, size: float) -> "NormalMixture":
@@ -186,5 +188,5 @@ def moved_by_factors(
     return moved
 
 
-def _weights(components: Sequence[Component]) -> Float[np.ndarray, "components"]:
-    return np.array([one.weight for one in components])
+def _weights(components: Sequence[Component]) -> Float[np.ndarray, "components 1"]:
+    return np.array([[one.weight] for one in components])

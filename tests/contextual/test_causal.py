@@ -78,7 +78,9 @@ def test_units_change_nothing_but_units():
 
 def test_quantiles_of_a_mixture():
     mixture = NormalMixture(
-        weights=np.array([0.3, 0.7]), means=np.array([[0.0, 1.0], [2.0, 1.0]]), sds=np.array([[1.0, 2.0], [0.5, 2.0]])
+        weights=np.array([[0.3], [0.7]]),
+        means=np.array([[0.0, 1.0], [2.0, 1.0]]),
+        sds=np.array([[1.0, 2.0], [0.5, 2.0]]),
     )
     low, high = mixture.interval(0.9)
     assert low[1] == pytest.approx(stats.norm.ppf(0.05, 1, 2))
