@@ -160,12 +160,16 @@ def grouped(calibration: str) -> Callable[[Rng], tuple[ContextData, dict]]:
     return design
 
 
-def binary(rng: Rng) -> tuple[ContextData, dict]:
-    """Return 200 samples whose log odds have one slope."""
-    c, x = rng.uniform(-1, 1, (200, 2)), rng.standard_normal((200, 1))
-    p = 1 / (1 + np.exp(0.5 - x))
-    y = (rng.uniform(size=(200, 10)) < p).astype(float)
-    return made(c, x, y, outcome_type="binary"), {}
+def binary(n: int) -> Callable[[Rng], tuple[ContextData, dict]]:
+    """Return samples whose log odds have one slope."""
+
+    def design(rng: Rng) -> tuple[ContextData, dict]:
+        c, x = rng.uniform(-1, 1, (n, 2)), rng.standard_normal((n, 1))
+        p = 1 / (1 + np.exp(0.5 - x))
+        y = (rng.uniform(size=(n, 10)) < p).astype(float)
+        return made(c, x, y, outcome_type="binary"), {}
+
+    return design
 
 
 NULLS: dict[str, Callable[[Rng], tuple[ContextData, dict]]] = {
@@ -184,7 +188,9 @@ NULLS: dict[str, Callable[[Rng], tuple[ContextData, dict]]] = {
     "variance grows with context, n 100, wild": plain(100, uneven, calibration="wild", deviations="none"),
     "groups": grouped("exact"),
     "groups, wild": grouped("wild"),
-    "binary, n 200": binary,
+    "binary, n 100": binary(100),
+    "binary, n 200": binary(200),
+    "binary, n 400": binary(400),
 }
 
 

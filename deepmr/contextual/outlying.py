@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import special, stats
+from scipy import stats
 from scipy.linalg import cho_solve
 
 from deepmr.contextual.kernel_mixture import Mixture
@@ -83,12 +83,12 @@ def _two_normals(
 ) -> tuple[float, float, Float[np.ndarray, "loci"], float]:
     share, wide = 0.05, float(np.max((r / spread) ** 2) * np.median(spread**2)) / 2
     before = -np.inf
-    narrow = stats.norm.logpdf(r, scale=spread)
+    narrow = np.asarray(stats.norm.logpdf(r, scale=spread))
     chance, value = np.zeros_like(r), float(narrow.sum())
     for _ in range(_ROUNDS):
         whole = spread**2 + wide
         each = np.stack([np.log1p(-share) + narrow, np.log(share) + stats.norm.logpdf(r, scale=np.sqrt(whole))])
-        total = special.logsumexp(each, axis=0)
+        total = np.logaddexp(each[0], each[1])
         value, chance = float(total.sum()), np.exp(each[1] - total)
         if value - before < _DONE:
             break

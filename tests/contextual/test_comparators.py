@@ -156,6 +156,20 @@ def test_size_of_the_verdict(tau):
     assert np.mean(found) < 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
 
 
+@pytest.mark.slow
+def test_size_of_the_verdict_with_loci_held_out():
+    """Contexts of other loci, 200 data sets: no more evidence than the test finds, and that at most at its size."""
+    found = 0
+    for seed in range(200):
+        effects, _ = made(n=100, seed=seed)
+        rng = np.random.default_rng(seed)
+        shuffled = replace(effects, contexts=rng.permutation(effects.contexts))
+        if judge_context(shuffled, seed=seed).found:  # loci held out are looked at only where the test rejects
+            held_out = score_held_out(shuffled, methods=("random", "contextual"), n_folds=3)
+            found += judge_context(shuffled, held_out, seed=seed).found
+    assert found <= 0.05 * 200
+
+
 def test_random_effects_foresee_what_a_constant_contextual_fit_does():
     effects, _ = made(n=80)
     rng = np.random.default_rng(4)
