@@ -97,13 +97,13 @@ def _linear(held_out: HeldOutLoci) -> str:
     return f"; {how} than by a linear meta-regression ({gain:+.3f}, {low:+.3f} to {high:+.3f})"
 
 
-def context_pvalue(effects: LocusEffects, *, seed: int = 0) -> tuple[float, pd.DataFrame]:
+def context_pvalue(effects: LocusEffects, *, n_draws: int = 1999, seed: int = 0) -> tuple[float, pd.DataFrame]:
     """Test whether effects vary with context, errors that loci share taken for what they are.
 
     Parameters
     ----------
     effects : of loci.
-    seed : of the draws of the test.
+    n_draws, seed : of the test.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def context_pvalue(effects: LocusEffects, *, seed: int = 0) -> tuple[float, pd.D
         outcome_names=data.outcome_names,
         se_outcome=data.se_outcome,
     )
-    test = heterogeneity_test(given, which="mu", nuisance="constant", seed=seed)
+    test = heterogeneity_test(given, which="mu", nuisance="constant", n_draws=n_draws, seed=seed)
     kernels = pd.DataFrame({"kernel": test.kernels, "pvalue": test.kernel_pvalue[:, 0]})
     return float(test.pvalue[0]), kernels
 
