@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats
+from scipy import special, stats
 from scipy.cluster.vq import kmeans2, vq
 
 from deepmr import checks
