@@ -292,6 +292,32 @@ def record_lines(record: Recorded, about: str) -> str:
     return "\n".join([*lines, *(f"  {sentence}" for sentence in record.warnings)])
 
 
+def outcome_suffix(name: str, outcome_names: Sequence[str]) -> str:
+    """Return what follows the names of measures of an outcome: nothing where there is only one.
+
+    Parameters
+    ----------
+    name : of the outcome.
+    outcome_names : of all.
+    """
+    return "" if len(outcome_names) == 1 else f".{name}"
+
+
+def measures_by_outcome(outcome_names: Sequence[str], each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Put the measures of several outcomes together, as `ContextRecord` has them.
+
+    Parameters
+    ----------
+    outcome_names : of all.
+    each : measures of each outcome.
+    """
+    return {
+        f"{key}{outcome_suffix(name, outcome_names)}": float(value)
+        for name, measures in zip(outcome_names, each, strict=True)
+        for key, value in measures.items()
+    }
+
+
 def record_of(
     data: ContextData,
     *,

@@ -22,6 +22,7 @@ from deepmr.contextual.reml import fit_mixed
 from deepmr.contextual.scaling import constant_contexts, scale_contexts
 from deepmr.contextual.units import Units
 from deepmr.errors import InputError
+from deepmr.inference import quantile
 
 __all__ = [
     "ContextErrors",
@@ -252,7 +253,7 @@ def _tau(mixture: Mixture, size: float, level: float) -> tuple[float, float, flo
     logs = np.array([float(one.at.theta[-1]) for one in mixture.components])  # log tau^2 is the last
     centre = float(weights @ logs)
     spread = float(np.sqrt(weights @ (logs - centre) ** 2))
-    half = float(stats.norm.ppf((1 + level) / 2)) * spread
+    half = float(quantile(level)) * spread
     tau = size * float(np.sqrt(weights @ np.exp(logs)))
     return tau, size * float(np.exp((centre - half) / 2)), size * float(np.exp((centre + half) / 2))
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
-from deepmr.contexts import ContextData
+from deepmr.contexts import ContextData, measures_by_outcome
 from deepmr.contextual.least_squares import Solved, solve
 from deepmr.errors import InputError
 
@@ -74,12 +74,9 @@ class Split:
 
     def measures(self, names: tuple[str, ...]) -> dict[str, float]:
         """Return numbers by name."""
-        made = {"n_clusters": float(len(self.centres))}
         what = "loo_mse" if "loo_mse" in self.solved[0][0].measures else "aic"
-        for name, loss, edf in zip(names, self.losses, self.sizes, strict=True):
-            suffix = "" if len(names) == 1 else f".{name}"
-            made |= {f"{what}{suffix}": float(loss), f"edf{suffix}": float(edf)}
-        return made
+        each = [{what: loss, "edf": edf} for loss, edf in zip(self.losses, self.sizes, strict=True)]
+        return {"n_clusters": float(len(self.centres)), **measures_by_outcome(names, each)}
 
 
 def split(

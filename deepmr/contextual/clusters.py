@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from deepmr import checks
 from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
 from deepmr.contextual.cluster_split import nearest, solve_each, split
+from deepmr.contextual.columns import as_coefficients
 from deepmr.contextual.least_squares import unmodelled
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 from deepmr.errors import InputError
@@ -136,11 +137,9 @@ class ClustersFit:
         labels = self.labels(contexts)
         mean = self.coefficient[labels]
         se = np.sqrt(np.diagonal(self.covariance, axis1=2, axis2=3))[labels]
-        return Coefficients(
-            beta=mean[:, :, 1:],
-            mu=mean[:, :, 0],
-            se_beta=se[:, :, 1:],
-            se_mu=se[:, :, 0],
+        return as_coefficients(
+            mean,
+            se,
             outside=self.scaling.outside(contexts),
         )
 

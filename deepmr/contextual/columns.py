@@ -1,7 +1,7 @@
 """Coefficients of any fit as one array, mu first and then beta, with their errors only where these are wanted."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from deepmr.contexts import Coefficients, ContextualFit, HasMeans
 from deepmr.errors import InputError
@@ -35,6 +35,30 @@ def estimates(at: Coefficients) -> Float[np.ndarray, "points outcomes columns"]:
     at : coefficients at points.
     """
     return np.concatenate([at.mu[:, :, None], at.beta], axis=2)
+
+
+def as_coefficients(
+    mean: Float[np.ndarray, "points outcomes columns"],
+    se: Float[np.ndarray, "points outcomes columns"] | None,
+    *,
+    outside: Bool[np.ndarray, "points"],
+    unlearned: Float[np.ndarray, "points"] | None = None,
+) -> Coefficients:
+    """Return mu (column 0) and beta (the rest) as coefficients at points.
+
+    Parameters
+    ----------
+    mean, se : of every column; no errors where a method has none.
+    outside, unlearned : as in `Coefficients`.
+    """
+    return Coefficients(
+        beta=mean[:, :, 1:],
+        mu=mean[:, :, 0],
+        se_beta=None if se is None else se[:, :, 1:],
+        se_mu=None if se is None else se[:, :, 0],
+        outside=outside,
+        unlearned=unlearned,
+    )
 
 
 def standard_errors(at: Coefficients) -> Float[np.ndarray, "points outcomes columns"] | None:

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from deepmr import checks
-from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
+from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, measures_by_outcome, record_of
+from deepmr.contextual.columns import as_coefficients
 from deepmr.contextual.kernel_mixture import Mixture, fit_mixture
 from deepmr.contextual.kernel_model import KernelModel
 from deepmr.contextual.kernel_shapes import SHAPES
@@ -77,27 +78,24 @@ class GaussianProcess:
         flat, said = constant_contexts(data, scaling)
         z = scaling(data.contexts)
         fits, units = [], []
-        measures: dict[str, float] = {}
-        relevance = np.zeros(len(scaling.used))
-        for k, name in enumerate(data.outcome_names):
+        for k in range(len(data.outcome_names)):
             one = data.pick_outcome(k)
             unit = find_units(one)
             rows = self._rows(kernel_model(one, unit, z, scatter=self.scatter), seed)
             before = None if like is None or len(like.fits) <= k else like.fits[k]
             fit = fit_mixture(rows, self.shapes, integrate=self.integrate, like=before)
-            suffix = "" if len(data.outcome_names) == 1 else f".{name}"
-            measures |= {f"{key}{suffix}": value for key, value in fit.measures(unit).items()}
-            relevance = np.maximum(relevance, fit.relevance())
             fits.append(fit)
             units.append(unit)
         names = [data.context_names[k] for k in scaling.used]
+        relevance = np.max([fit.relevance() for fit in fits], axis=0)
+        each = [fit.measures(unit) for fit, unit in zip(fits, units, strict=True)]
         record = record_of(
             data,
             method="gp",
             options=asdict(self),
             seed=seed,
             constant=flat,
-            measures=measures,
+            measures=measures_by_outcome(data.outcome_names, each),
             relevance=dict(zip(names, relevance.tolist(), strict=True)),
             warnings=(*said, *inexact(data)),
         )
@@ -188,11 +186,9 @@ class GaussianProcessFit:
             axis=1,
         )
         se = np.sqrt(np.maximum(variance, 0.0))
-        return Coefficients(
-            beta=mean[:, :, 1:],
-            mu=mean[:, :, 0],
-            se_beta=se[:, :, 1:],
-            se_mu=se[:, :, 0],
+        return as_coefficients(
+            mean,
+            se,
             outside=self.outside(contexts),
             unlearned=np.mean([one.unlearned for one in found], axis=0),
         )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
+from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, measures_by_outcome, record_of
 from deepmr.contextual.least_squares import solve, unmodelled
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
 
@@ -32,17 +32,13 @@ class Population:
         scaling = scale_contexts(data)
         flat, said = constant_contexts(data, scaling)
         solved = [solve(data.pick_outcome(k)) for k in range(len(data.outcome_names))]
-        measures: dict[str, float] = {}
-        for name, one in zip(data.outcome_names, solved, strict=True):
-            suffix = "" if len(solved) == 1 else f".{name}"
-            measures |= {f"{key}{suffix}": value for key, value in one.measures.items()}
         record = record_of(
             data,
             method="population",
             options=asdict(self),
             seed=seed,
             constant=flat,
-            measures=measures,
+            measures=measures_by_outcome(data.outcome_names, [one.measures for one in solved]),
             warnings=(*said, *unmodelled(data)),
         )
         return PopulationFit(

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from deepmr import checks
-from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, record_of
+from deepmr.contexts import Coefficients, ContextData, ContextRecord, ContextState, measures_by_outcome, record_of
 from deepmr.contextual.bases import Basis, BasisKind, basis_size, find_basis
 from deepmr.contextual.basis_fit import OutcomeFit
+from deepmr.contextual.columns import as_coefficients
 from deepmr.contextual.least_squares import check_design, check_spare, unmodelled
 from deepmr.contextual.ridge_outcomes import fit_binary, fit_continuous
 from deepmr.contextual.scaling import Scaling, check_contexts, constant_contexts, scale_contexts
@@ -72,12 +73,7 @@ class Ridge:
         bases, too_many = self._bases(data, scaling(data.contexts))
         fit_outcomes = fit_binary if data.outcome_type == "binary" else fit_continuous
         fits = fit_outcomes(data, bases, scaling, self.penalty)
-        measures: dict[str, float] = {}
-        relevance = np.zeros(len(scaling.used))
-        for name, one in zip(data.outcome_names, fits, strict=True):
-            suffix = "" if len(fits) == 1 else f".{name}"
-            measures |= {f"{key}{suffix}": float(value) for key, value in one.measures.items()}
-            relevance = np.maximum(relevance, one.relevance())
+        relevance = np.max([one.relevance() for one in fits], axis=0)
         names = [data.context_names[k] for k in scaling.used]
         record = record_of(
             data,
@@ -85,7 +81,7 @@ class Ridge:
             options=asdict(self),
             seed=seed,
             constant=flat,
-            measures=measures,
+            measures=measures_by_outcome(data.outcome_names, [one.measures for one in fits]),
             relevance=dict(zip(names, relevance.tolist(), strict=True)),
             warnings=(*said, *too_many, *unmodelled(data)),
         )
@@ -156,11 +152,9 @@ class RidgeFit:
         found = [one.variance(z) for one in self.fits]
         se = np.sqrt(np.stack([variance for variance, _ in found], axis=1))
         unlearned = [share for _, share in found if share is not None]
-        return Coefficients(
-            beta=mean[:, :, 1:],
-            mu=mean[:, :, 0],
-            se_beta=se[:, :, 1:],
-            se_mu=se[:, :, 0],
+        return as_coefficients(
+            mean,
+            se,
             outside=self.scaling.outside(contexts),
             unlearned=np.mean(unlearned, axis=0) if unlearned else None,
         )

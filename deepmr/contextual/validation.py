@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import norm
 
 from deepmr import checks
-from deepmr.contexts import ContextData, ContextualFit
+from deepmr.contexts import ContextData, ContextualFit, outcome_suffix
 from deepmr.contextual import fit_context, predict
 from deepmr.errors import InputError
 
@@ -196,13 +196,12 @@ def predictive_variance(
 
 def _own_variance(fit: ContextualFit, inside: ContextData, out: ContextData) -> Float[np.ndarray, "rows outcomes"]:
     """Return variances of the errors of rows."""
-    several = len(out.outcome_names) > 1
     known = None if out.se_outcome is None else out.se_outcome**2
     made = np.empty_like(out.outcomes)
     residual = inside.outcomes - predict(fit, inside.contexts, inside.predictors, offset=inside.offset)
     scatter = inside.counts @ residual**2 / inside.counts.sum()
     for k, name in enumerate(out.outcome_names):
-        suffix = f".{name}" if several else ""
+        suffix = outcome_suffix(name, out.outcome_names)
         measures = fit.record.measures
         if known is None:
             sigma = measures.get(f"sigma{suffix}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deepmr import checks
 from deepmr.contexts import Coefficients, ContextRecord, ContextState
+from deepmr.contextual.columns import as_coefficients
 from deepmr.contextual.networks.surface import Surface
 from deepmr.contextual.scaling import Scaling, check_contexts
 from deepmr.contextual.units import Units
@@ -68,11 +69,9 @@ class ContextNetworksFit:
         each = self.members(contexts)
         mean = each.mean(axis=0)
         se = each.std(axis=0, ddof=1) if self.has_errors else None
-        return Coefficients(
-            beta=mean[:, :, 1:],
-            mu=mean[:, :, 0],
-            se_beta=None if se is None else se[:, :, 1:],
-            se_mu=None if se is None else se[:, :, 0],
+        return as_coefficients(
+            mean,
+            se,
             outside=self.scaling.outside(contexts),
         )
 
