@@ -11,7 +11,7 @@ from tests.ism.definition import defined_effects, engine_of, largest_error, rand
 from tests.ism.random_networks import networks
 
 RANDOM = settings(
-    max_examples=12,
+    max_examples=16,
     deadline=None,
     derandomize=True,
     database=None,

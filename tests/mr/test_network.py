@@ -188,7 +188,6 @@ def test_correlation_of_loci():
     assert "l0" not in set(kept["locus"])
 
 
-@pytest.mark.slow
 def test_direct_effects_are_covered_and_absent_ones_rarely_found():
     rng = np.random.default_rng(3)
     total, away = total_of(CHAIN), 1 - np.eye(3)

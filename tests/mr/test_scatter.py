@@ -68,7 +68,6 @@ def test_one_shared_direction_by_hand():
     assert row["q_pvalue"] == pytest.approx(stats.f.sf(ratio, 1, 2))
 
 
-@pytest.mark.slow
 def test_no_p_value_where_chi_square_does_not_hold():
     given, exact = locus(simulated(members=5), 0), locus(simulated(), 0)
     for method in set(METHODS) - {"mrmix"}:  # slow, and without Q
